@@ -1,0 +1,64 @@
+"""What a worker is told: one small file each, written by anyone, read once by the worker."""
+
+import time
+import uuid
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from studio.core.files import write_atomic
+
+
+class Command(BaseModel):
+    """Base of all commands."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    id: str = Field(default_factory=lambda: uuid.uuid4().hex[:8])
+
+
+class Stop(Command):
+    """Save a checkpoint and end at the next step."""
+
+    type: Literal["stop"] = "stop"
+
+
+class Pause(Command):
+    """Wait at the next step with the model in memory."""
+
+    type: Literal["pause"] = "pause"
+
+
+class Resume(Command):
+    """Go on after a pause."""
+
+    type: Literal["resume"] = "resume"
+
+
+class Explain(Command):
+    """Predict a text before and after the fine-tuning, and capture its attention if asked."""
+
+    type: Literal["explain"] = "explain"
+    text: str
+    attention: bool = True
+
+
+_ADAPTER: TypeAdapter = TypeAdapter(Annotated[Stop | Pause | Resume | Explain, Field(discriminator="type")])
+
+
+def send(directory: Path, command: Command) -> None:
+    """Put `command` where the worker of the run in `directory` finds it."""
+    name = f"{time.time_ns():020d}-{command.id}.json"
+    write_atomic(directory / "commands" / name, command.model_dump_json())
+
+
+def receive(directory: Path) -> list[Command]:
+    """Take the commands that wait in a run's directory, oldest first; files that make no sense are dropped."""
+    commands = []
+    for path in sorted((directory / "commands").glob("[0-9]*.json")):
+        try:
+            commands.append(_ADAPTER.validate_json(path.read_bytes()))
+        except (OSError, ValidationError):
+            pass
+        path.unlink(missing_ok=True)
+    return commands

@@ -1,0 +1,188 @@
+"""What a worker says: facts with numbers, one JSON line each.
+
+Readers skip types they do not know, so that an older window can follow a newer worker. Values may be NaN or
+infinite and come back as such.
+"""
+
+import json
+import logging
+import time
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+log = logging.getLogger(__name__)
+
+
+class Event(BaseModel):
+    """Base of all events; `time` is in seconds since the epoch."""
+
+    # Without "constants" pydantic writes NaN as null and then can't read it back as a float.
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
+    time: float = Field(default_factory=time.time)
+
+
+class Started(Event):
+    """A worker took up the run; a resume starts a new attempt and hides what came after `from_step`."""
+
+    type: Literal["started"] = "started"
+    attempt: int = 1
+    from_step: int = 0
+    pid: int
+    version: str
+
+
+class Phase(Event):
+    """What the worker does now: loading, data, model, training, evaluating, saving, exporting, verifying …"""
+
+    type: Literal["phase"] = "phase"
+    name: str
+
+
+class Progress(Event):
+    """How far a phase is, `done` of `total` units."""
+
+    type: Literal["progress"] = "progress"
+    name: str
+    done: float
+    total: float
+
+
+class DataReady(Event):
+    """What the rows turned out to be."""
+
+    type: Literal["data"] = "data"
+    n_train: int
+    n_validation: int
+    n_test: int
+    labels: list[str]
+    n_truncated: int = 0
+
+
+class ModelReady(Event):
+    """How many parameters the model has and how many of them train."""
+
+    type: Literal["model"] = "model"
+    n_parameters: int
+    n_trainable: int
+
+
+class Picked(Event):
+    """What was picked for an automatic setting, and why, in words."""
+
+    type: Literal["picked"] = "picked"
+    name: str
+    value: Any
+    why: str
+
+
+class Metrics(Event):
+    """Numbers at a step; for the split `train` the loss, learning rate, gradient norm and speed of that step."""
+
+    type: Literal["metrics"] = "metrics"
+    split: Literal["train", "validation", "test"]
+    step: int
+    epoch: float
+    values: dict[str, float]
+    total_steps: int | None = None
+    train_seconds: float | None = None
+    n_rows: int | None = None
+
+
+class Resources(Event):
+    """What the worker uses: resident memory in bytes, processor in percent of one core."""
+
+    type: Literal["resources"] = "resources"
+    rss_bytes: int
+    cpu_percent: float
+
+
+class Checkpoint(Event):
+    """A checkpoint stands complete on disk; `path` is relative to the run."""
+
+    type: Literal["checkpoint"] = "checkpoint"
+    step: int
+    path: str
+
+
+class Artefact(Event):
+    """A file or folder that the run made; `path` is relative to the run where it lies inside it."""
+
+    type: Literal["artefact"] = "artefact"
+    name: str
+    path: str
+
+
+class Explained(Event):
+    """The answer to an explain command: probabilities and the folder of the attention maps, per state."""
+
+    type: Literal["explained"] = "explained"
+    id: str
+    text: str
+    probabilities: dict[str, dict[str, float]]
+    directories: dict[str, str] = {}
+    reason: str | None = None
+    facts: dict[str, Any] = {}
+
+
+class Warned(Event):
+    """Something that does not stop the run but that the person should know."""
+
+    type: Literal["warned"] = "warned"
+    reason: str
+    facts: dict[str, Any] = {}
+
+
+class Paused(Event):
+    """The run waits with its model in memory, or goes on."""
+
+    type: Literal["paused"] = "paused"
+    paused: bool
+
+
+class Finished(Event):
+    """The run did all that was asked; `result` is what the command line prints."""
+
+    type: Literal["finished"] = "finished"
+    result: dict[str, Any] = {}
+
+
+class Stopped(Event):
+    """The run ended because someone asked; a training then has a checkpoint at `step`."""
+
+    type: Literal["stopped"] = "stopped"
+    step: int = 0
+    result: dict[str, Any] = {}
+
+
+class Failed(Event):
+    """The run could not go on."""
+
+    type: Literal["failed"] = "failed"
+    reason: str
+    facts: dict[str, Any] = {}
+    field: str = ""
+
+
+AnyEvent = Annotated[
+    Started | Phase | Progress | DataReady | ModelReady | Picked | Metrics | Resources | Checkpoint | Artefact
+    | Explained | Warned | Paused | Finished | Stopped | Failed,
+    Field(discriminator="type"),
+]
+TERMINAL = (Finished, Stopped, Failed)
+_ADAPTER: TypeAdapter[Any] = TypeAdapter(AnyEvent)
+
+
+def dump_event(event: Event) -> str:
+    """Return an event as one line of JSON, without the newline."""
+    return event.model_dump_json()
+
+
+def parse_event(line: str | bytes) -> Event | None:
+    """Return the event in a line of the log, or None for a torn line or a type this version does not know."""
+    try:
+        # Python's json reads NaN and Infinity, pydantic's own parser does not.
+        return _ADAPTER.validate_python(json.loads(line))
+    except (ValueError, ValidationError) as error:
+        log.debug("skipped a line of the log: %s", error)
+        return None

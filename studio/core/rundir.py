@@ -1,0 +1,184 @@
+"""A run is a directory: where its files are, how its log is written, read and followed."""
+
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from studio.core.events import Event, dump_event, parse_event
+from studio.core.files import read_json, write_json
+from studio.core.locks import is_held
+from studio.core.reasons import Failure
+from studio.core.spec import dump_spec, parse_spec
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """The files of one run; nothing is read or made before it is asked for."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    spec_file = property(lambda self: self.path / "spec.json")
+    resolved_file = property(lambda self: self.path / "resolved.json")
+    events_file = property(lambda self: self.path / "events.jsonl")
+    lock_file = property(lambda self: self.path / "worker.lock")
+    exit_file = property(lambda self: self.path / "exit.json")
+    summary_file = property(lambda self: self.path / "summary.json")
+    meta_file = property(lambda self: self.path / "meta.json")
+    log_file = property(lambda self: self.path / "worker.log")
+    model_dir = property(lambda self: self.path / "model")
+    checkpoints_dir = property(lambda self: self.path / "checkpoints")
+
+    def spec(self) -> Any:
+        """Return the run's spec. Raises Failure when it is missing or does not fit."""
+        value = read_json(self.spec_file)
+        if value is None:
+            raise Failure("spec-missing", path=str(self.spec_file))
+        return parse_spec(value, self.path)
+
+    def is_alive(self) -> bool:
+        """Return whether a worker lives in this run."""
+        return is_held(self.lock_file)
+
+    def name(self) -> str:
+        """Return the name a person gave to the run, or ""."""
+        return (read_json(self.meta_file) or {}).get("name", "")
+
+    def rename(self, name: str) -> None:
+        """Give the run a name of the person's choice."""
+        write_json(self.meta_file, (read_json(self.meta_file) or {}) | {"name": name})
+
+    def log_tail(self, n_lines: int = 5) -> str:
+        """Return the last non-empty lines of the worker's own output."""
+        try:
+            with open(self.log_file, "rb") as file:
+                file.seek(max(0, self.log_file.stat().st_size - 8192))
+                lines = file.read().decode("utf-8", "replace").splitlines()
+        except OSError:
+            return ""
+        return "\n".join([line for line in lines if line.strip()][-n_lines:])
+
+
+def create_run(workspace: Path, spec: Any) -> RunDir:
+    """Make a new run directory for `spec` in the workspace and write the spec into it."""
+    moment = time.strftime("%Y%m%d-%H%M%S")
+    path = workspace / "runs" / f"{moment}-{spec.kind}-{secrets.token_hex(2)}"
+    try:
+        path.mkdir(parents=True)
+        run = RunDir(path)
+        write_json(run.spec_file, dump_spec(spec))
+    except OSError as error:
+        raise Failure("workspace-unwritable", path=str(workspace), message=error.strerror or str(error)) from error
+    if getattr(spec, "name", ""):
+        run.rename(spec.name)
+    return run
+
+
+def list_runs(workspace: Path) -> list[RunDir]:
+    """Return the workspace's runs, newest first."""
+    folder = workspace / "runs"
+    if not folder.is_dir():
+        return []
+    return [RunDir(p) for p in sorted(folder.iterdir(), reverse=True) if (p / "spec.json").is_file()]
+
+
+def find_run(workspace: Path, name: str) -> RunDir:
+    """Return the run that `name` means: an id, an unambiguous beginning or end of one, a folder, or `last`.
+
+    Raises Failure "run-missing".
+    """
+    folder = Path(name).expanduser()
+    if (folder / "spec.json").is_file():
+        return RunDir(folder.absolute())
+    runs = list_runs(workspace)
+    if name == "last":
+        runs = [run for run in runs if "-train-" in run.id][:1]
+    else:
+        runs = [r for r in runs if r.id == name] or [r for r in runs if r.id.startswith(name) or r.id.endswith(name)]
+    if len(runs) != 1:
+        raise Failure("run-missing", run=name)
+    return runs[0]
+
+
+def move_to_bin(workspace: Path, run: RunDir) -> Path:
+    """Move a run to the workspace's bin and return where it lies; `restore` brings it back."""
+    target = workspace / "bin" / run.id
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        shutil.rmtree(target)
+    return Path(shutil.move(run.path, target))
+
+
+def restore(workspace: Path, binned: Path) -> RunDir:
+    """Bring a run back from the bin."""
+    return RunDir(Path(shutil.move(binned, workspace / "runs" / binned.name)))
+
+
+class EventWriter:
+    """Appends events to a run's log; only the worker has one.
+
+    A torn last line of a former worker is completed with a newline first, so that readers skip it alone.
+    """
+
+    def __init__(self, path: Path):
+        self._file = open(path, "a+b")  # noqa: SIM115 (open for the life of the worker)
+        if self._file.tell() > 0:
+            self._file.seek(-1, os.SEEK_END)
+            if self._file.read(1) != b"\n":
+                self._file.write(b"\n")
+
+    def write(self, events: Iterable[Event]) -> None:
+        """Append events as one batch of lines, and hand them to the operating system."""
+        lines = "".join(dump_event(event) + "\n" for event in events)
+        self._file.write(lines.encode())
+        self._file.flush()
+
+    def sync(self) -> None:
+        """Wait until all that was written is on the disk itself."""
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class EventReader:
+    """Reads a run's log from where the last call ended; a line without its newline waits for the next call."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._offset = 0
+
+    def read(self, most_bytes: int = 4 << 20) -> list[Event]:
+        """Return the events that have been completed since the last call, at most `most_bytes` of them."""
+        try:
+            with open(self.path, "rb") as file:
+                file.seek(self._offset)
+                data = file.read(most_bytes)
+        except FileNotFoundError:
+            return []
+        end = data.rfind(b"\n") + 1
+        self._offset += end
+        return [event for line in data[:end].splitlines() if line and (event := parse_event(line)) is not None]
+
+
+def read_events(run: RunDir) -> list[Event]:
+    """Return all events of a run."""
+    reader, events = EventReader(run.events_file), []
+    while batch := reader.read():
+        events += batch
+    return events
+
+
+def readable_id(run_id: str) -> str:
+    """Return a run's id as people say it: `train 7f3a`."""
+    found = re.fullmatch(r"\d{8}-\d{6}-(\w+)-(\w+)", run_id)
+    return f"{found[1]} {found[2]}" if found else run_id

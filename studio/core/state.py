@@ -1,0 +1,234 @@
+"""The state of a run: a fold of its events, completed by how its process ended."""
+
+import signal
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from studio.core import events as ev
+from studio.core.files import read_json
+from studio.core.reasons import Problem
+from studio.core.rundir import RunDir, readable_id
+from studio.core.series import Series
+
+ACTIVE = ("waiting", "running", "paused")
+
+
+@dataclass
+class RunState:
+    """What is known of a run; `apply` folds one event in.
+
+    state: waiting, running, paused, finished, stopped, failed or ended (a process that died without a word).
+    series: points by (split, metric name), x in optimiser steps.
+    """
+
+    id: str = ""
+    kind: str = "train"
+    state: str = "waiting"
+    phase: str = ""
+    progress: tuple[float, float] = (0.0, 0.0)
+    attempt: int = 0
+    created: float = 0.0
+    started: float = 0.0
+    ended: float = 0.0
+    step: int = 0
+    total_steps: int = 0
+    epoch: float = 0.0
+    train_seconds: float = 0.0
+    samples_per_second: float = 0.0
+    data: ev.DataReady | None = None
+    model: ev.ModelReady | None = None
+    picked: dict[str, ev.Picked] = field(default_factory=dict)
+    series: dict[tuple[str, str], Series] = field(default_factory=dict)
+    latest: dict[str, dict[str, float]] = field(default_factory=dict)
+    resources: list[ev.Resources] = field(default_factory=list)
+    checkpoints: list[ev.Checkpoint] = field(default_factory=list)
+    artefacts: dict[str, str] = field(default_factory=dict)
+    explained: dict[str, ev.Explained] = field(default_factory=dict)
+    warnings: list[Problem] = field(default_factory=list)
+    problem: Problem | None = None
+    result: dict[str, Any] = field(default_factory=dict)
+    _speed_from: tuple[float, int] = (0.0, 0)
+    _rows: int = 0
+
+    @property
+    def is_active(self) -> bool:
+        return self.state in ACTIVE
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """Seconds of training that remain at the pace of this attempt, or None while unknown."""
+        seconds, step = self._speed_from
+        if self.state not in ("running", "paused") or self.step <= step or not self.total_steps:
+            return None
+        return (self.train_seconds - seconds) / (self.step - step) * (self.total_steps - self.step)
+
+    def apply(self, event: ev.Event) -> None:
+        """Fold one event into the state."""
+        handler = _HANDLERS.get(type(event))
+        if handler is not None:
+            handler(self, event)
+
+
+def _started(s: RunState, e: ev.Started) -> None:
+    s.state, s.attempt, s.problem, s.result, s.ended = "running", e.attempt, None, {}, 0.0
+    s.started = s.started or e.time
+    if e.attempt > 1:
+        for series in s.series.values():
+            series.cut_after(e.from_step)
+        s.checkpoints = [c for c in s.checkpoints if c.step <= e.from_step]
+        s.step = e.from_step
+        s._speed_from = (s.train_seconds, e.from_step)
+
+
+def _phase(s: RunState, e: ev.Phase) -> None:
+    s.phase, s.progress = e.name, (0.0, 0.0)
+
+
+def _metrics(s: RunState, e: ev.Metrics) -> None:
+    for name, value in e.values.items():
+        s.series.setdefault((e.split, name), Series()).append(e.step, value)
+    s.latest[e.split] = s.latest.get(e.split, {}) | e.values
+    if e.split == "train":
+        s.step, s.epoch = e.step, e.epoch
+        s.total_steps = e.total_steps or s.total_steps
+        s.samples_per_second = e.values.get("samples_per_second", s.samples_per_second)
+        if e.train_seconds is not None:
+            if s._speed_from == (0.0, 0) and s.step > 1:
+                # The first step warms up caches and would spoil the estimate of the rest.
+                s._speed_from = (e.train_seconds, e.step)
+            s.train_seconds = e.train_seconds
+
+
+def _terminal(s: RunState, e: Any) -> None:
+    s.state, s.ended, s.phase = e.type, e.time, ""
+    s.result = getattr(e, "result", {})
+    if isinstance(e, ev.Failed):
+        s.problem = Problem(e.reason, e.facts, e.field)
+
+
+def _paused(s: RunState, e: ev.Paused) -> None:
+    s.state = "paused" if e.paused else "running"
+
+
+_HANDLERS: dict[type, Any] = {
+    ev.Started: _started,
+    ev.Phase: _phase,
+    ev.Progress: lambda s, e: setattr(s, "progress", (e.done, e.total)),
+    ev.DataReady: lambda s, e: setattr(s, "data", e),
+    ev.ModelReady: lambda s, e: setattr(s, "model", e),
+    ev.Picked: lambda s, e: s.picked.__setitem__(e.name, e),
+    ev.Metrics: _metrics,
+    ev.Resources: lambda s, e: s.resources.append(e),
+    ev.Checkpoint: lambda s, e: s.checkpoints.append(e),
+    ev.Artefact: lambda s, e: s.artefacts.__setitem__(e.name, e.path),
+    ev.Explained: lambda s, e: s.explained.__setitem__(e.id, e),
+    ev.Warned: lambda s, e: s.warnings.append(Problem(e.reason, e.facts)),
+    ev.Paused: _paused,
+    ev.Finished: _terminal,
+    ev.Stopped: _terminal,
+    ev.Failed: _terminal,
+}
+
+
+def new_state(run: RunDir) -> RunState:
+    """Return the state of a run of which no event has been read yet."""
+    kind = (read_json(run.spec_file) or {}).get("kind", "train")
+    return RunState(id=run.id, kind=kind, created=run.spec_file.stat().st_mtime if run.spec_file.exists() else 0.0)
+
+
+def settle(state: RunState, run: RunDir) -> None:
+    """Complete the state of a run whose worker is gone: if no terminal event says how it ended, find out.
+
+    Call it after all events have been read.
+    """
+    if not state.is_active or run.is_alive():
+        return
+    if state.state == "waiting" and not run.exit_file.exists():
+        return  # no worker has taken it up yet
+    state.state, state.phase = "ended", ""
+    state.ended = state.ended or time.time()
+    state.problem = describe_exit(read_json(run.exit_file), run.log_tail())
+
+
+def describe_exit(exit_info: dict[str, Any] | None, log: str) -> Problem:
+    """Return how a worker that said nothing ended, from its parent's note of exit code or signal."""
+    code = (exit_info or {}).get("code")
+    if code is None:
+        return Problem("worker-vanished")
+    if code < 0:
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:
+            name = str(-code)
+        if name in ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT"):
+            return Problem("worker-crashed", {"signal": name, "log": log})
+        return Problem("worker-killed", {"signal": name, "cause": _CAUSES.get(name, "")})
+    if code & 0xC0000000 == 0xC0000000:  # an NTSTATUS of Windows
+        return Problem("worker-crashed", {"signal": f"0x{code & 0xFFFFFFFF:08X}", "log": log})
+    return Problem("worker-exited", {"code": code, "log": log or "(nothing)"})
+
+
+_CAUSES = {
+    "SIGKILL": "Most likely the system ran out of memory and chose it, or someone ended it by hand.",
+    "SIGTERM": "The system or someone asked it to end: a shutdown, a log-out, a task manager.",
+    "SIGINT": "Someone interrupted it from a terminal.",
+    "SIGHUP": "The session that it belonged to was closed.",
+}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a list of runs shows of a run, without reading its log."""
+
+    id: str
+    name: str
+    kind: str
+    state: str
+    data: str
+    model: str
+    method: str
+    metric: dict[str, float]
+    created: float
+    seconds: float
+    sparkline: list[float]
+
+
+def summarise(state: RunState) -> dict[str, Any]:
+    """Return the part of `summary.json` that comes from the fold; the worker writes it every few seconds."""
+    loss = state.series.get(("train", "loss"))
+    sparkline: list[float] = []
+    if loss is not None and len(loss):
+        stride = max(1, len(loss) // 60)
+        sparkline = [float(v) for v in loss.y[::stride]]
+    return {
+        "state": state.state,
+        "step": state.step,
+        "total_steps": state.total_steps,
+        "metric": dict(state.latest.get("test") or state.latest.get("validation") or {}),
+        "seconds": (state.ended or time.time()) - state.started if state.started else 0.0,
+        "sparkline": sparkline,
+    }
+
+
+def read_summary(run: RunDir) -> Summary:
+    """Return a run's row in a list, from `summary.json`, the spec and the lock alone."""
+    spec = read_json(run.spec_file) or {}
+    found = read_json(run.summary_file) or {}
+    state = found.get("state", "waiting")
+    if state in ACTIVE and not run.is_alive() and (found or run.exit_file.exists()):
+        state = "ended"
+    train = (spec.get("data") or {}).get("train") if isinstance(spec.get("data"), dict) else None
+    return Summary(
+        id=run.id,
+        name=run.name() or readable_id(run.id),
+        kind=spec.get("kind", "train"),
+        state=state,
+        data=(train or {}).get("path", "") if isinstance(train, dict) else str(train or ""),
+        model=str(spec.get("model") or spec.get("run") or ""),
+        method=(spec.get("method") or {}).get("kind", ""),
+        metric=found.get("metric", {}),
+        created=run.spec_file.stat().st_mtime,
+        seconds=found.get("seconds", 0.0),
+        sparkline=found.get("sparkline", []),
+    )
