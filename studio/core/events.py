@@ -165,8 +165,22 @@ class Failed(Event):
 
 
 AnyEvent = Annotated[
-    Started | Phase | Progress | DataReady | ModelReady | Picked | Metrics | Resources | Checkpoint | Artefact
-    | Explained | Warned | Paused | Finished | Stopped | Failed,
+    Started
+    | Phase
+    | Progress
+    | DataReady
+    | ModelReady
+    | Picked
+    | Metrics
+    | Resources
+    | Checkpoint
+    | Artefact
+    | Explained
+    | Warned
+    | Paused
+    | Finished
+    | Stopped
+    | Failed,
     Field(discriminator="type"),
 ]
 TERMINAL = (Finished, Stopped, Failed)

@@ -80,17 +80,17 @@ REASONS: dict[str, Reason] = {
     "column-missing": Reason(
         "There is no column {column}.", "The file has these columns: {columns}. Choose one of them.", "go.data"
     ),
-    "role-missing": Reason(
-        "No column is marked as {role}.", "Click a column's header and choose {role}.", "go.data"
-    ),
+    "role-missing": Reason("No column is marked as {role}.", "Click a column's header and choose {role}.", "go.data"),
     "role-twice": Reason("Two roles share the column {column}.", "Give each role a column of its own.", "go.data"),
     "one-class": Reason(
-        "All rows have the same label, {label}.", "A classifier needs at least two labels; choose another column.",
+        "All rows have the same label, {label}.",
+        "A classifier needs at least two labels; choose another column.",
         "go.data",
     ),
     "too-many-classes": Reason(
         "The label column holds {n_labels} different values in {n_rows} rows.",
-        "That looks like text or numbers, not labels. Choose another column as label.", "go.data",
+        "That looks like text or numbers, not labels. Choose another column as label.",
+        "go.data",
     ),
     "empty-texts": Reason("Every text is empty.", "Choose another column as text.", "go.data"),
     "some-empty-texts": Reason("{n_rows} rows have no text.", "They are left out of training."),
@@ -122,7 +122,8 @@ REASONS: dict[str, Reason] = {
     ),
     "model-missing": Reason("There is no model folder at {path}.", "Choose the folder again.", "model.open"),
     "model-no-config": Reason(
-        "{path} has no config.json.", "Choose the folder that holds the model's config.json and its weights.",
+        "{path} has no config.json.",
+        "Choose the folder that holds the model's config.json and its weights.",
         "model.open",
     ),
     "model-no-safetensors": Reason(
@@ -135,7 +136,8 @@ REASONS: dict[str, Reason] = {
         "{path} has no tokenizer.", "Add tokenizer.json and tokenizer_config.json to the folder.", "model.open"
     ),
     "model-custom-code": Reason(
-        "{path} brings its own code.", "Code from a model folder never runs in Attune; choose another model.",
+        "{path} brings its own code.",
+        "Code from a model folder never runs in Attune; choose another model.",
         "model.open",
     ),
     "model-unsupported": Reason(
@@ -153,7 +155,8 @@ REASONS: dict[str, Reason] = {
     ),
     "loss-not-finite": Reason(
         "The loss became {loss} at step {step}.",
-        "Lower the learning rate ({learning_rate} now) and start again.", "go.train",
+        "Lower the learning rate ({learning_rate} now) and start again.",
+        "go.train",
     ),
     "disk-full": Reason(
         "The disk is full.", "{needed} are needed in {path}, {free} are free. Make room, then resume.", "run.resume"
@@ -167,7 +170,8 @@ REASONS: dict[str, Reason] = {
     # worker ends
     "worker-killed": Reason(
         "The worker was killed by signal {signal}.",
-        "{cause} All that was logged is kept; resume from the last checkpoint.", "run.resume",
+        "{cause} All that was logged is kept; resume from the last checkpoint.",
+        "run.resume",
     ),
     "worker-crashed": Reason(
         "The worker crashed in native code ({signal}).",
@@ -185,9 +189,7 @@ REASONS: dict[str, Reason] = {
     "worker-silent": Reason("The worker did not start.", "The last lines of its log: {log}"),
     # inspection
     "capture-refused": Reason("The attention of this model can't be shown.", "{message}"),
-    "text-too-long": Reason(
-        "The text has {n_tokens} tokens; the model takes {most}.", "Shorten the text."
-    ),
+    "text-too-long": Reason("The text has {n_tokens} tokens; the model takes {most}.", "Shorten the text."),
     "text-empty": Reason("There is no text.", "Type a sentence."),
     # export
     "target-exists": Reason("{path} is not empty.", "Choose another folder.", "export.choose"),
@@ -198,9 +200,7 @@ REASONS: dict[str, Reason] = {
         "There is no display to open a window on.",
         "Use `attune demo --no-window`, or one of the other commands; `attune --help` lists them.",
     ),
-    "qt-libraries": Reason(
-        "Qt could not be loaded: {message}", "On Debian or Ubuntu: apt-get install {packages}"
-    ),
+    "qt-libraries": Reason("Qt could not be loaded: {message}", "On Debian or Ubuntu: apt-get install {packages}"),
     "usage": Reason("{message}", "`attune {command} --help` shows how it is used."),
     "unexpected": Reason("Something went wrong that Attune does not know: {reason}.", "{message}"),
 }

@@ -67,9 +67,7 @@ class DataSpec(Model):
 class TrainingSpec(Model):
     """How the training goes; names as in transformers' TrainingArguments where they have one."""
 
-    num_train_epochs: float = setting(
-        3.0, "Epochs", "How often the model sees every training row.", gt=0, le=1000
-    )
+    num_train_epochs: float = setting(3.0, "Epochs", "How often the model sees every training row.", gt=0, le=1000)
     learning_rate: float | Literal["auto"] = setting(
         "auto", "Learning rate", "How large a step is. Automatic picks the method's own.", gt=0, le=1
     )
@@ -99,18 +97,35 @@ class TrainingSpec(Model):
         0.06, "Warm-up", "Steps until the full learning rate; below 1 a share of all steps.", "", True, "Schedule", ge=0
     )
     evaluations_per_epoch: int = setting(
-        2, "Evaluations per epoch", "How often the validation part is measured, and a checkpoint kept.", "", True,
-        "Schedule", ge=1, le=100,
+        2,
+        "Evaluations per epoch",
+        "How often the validation part is measured, and a checkpoint kept.",
+        "",
+        True,
+        "Schedule",
+        ge=1,
+        le=100,
     )
     early_stopping_patience: int = setting(
-        0, "Early stopping", "Stops after so many evaluations without a better loss; 0 never stops early.",
-        "evaluations", True, "Schedule", ge=0, le=1000,
+        0,
+        "Early stopping",
+        "Stops after so many evaluations without a better loss; 0 never stops early.",
+        "evaluations",
+        True,
+        "Schedule",
+        ge=0,
+        le=1000,
     )
     load_best_model_at_end: bool = setting(
         True, "Keep the best", "Ends with the checkpoint of the best evaluation, not the last.", "", True, "Schedule"
     )
     precision: Literal["auto", "bf16", "fp32"] = setting(
-        "auto", "Precision", "Automatic uses bf16 where the processor or the GPU is faster with it.", "", True, "Machine"
+        "auto",
+        "Precision",
+        "Automatic uses bf16 where the processor or the GPU is faster with it.",
+        "",
+        True,
+        "Machine",
     )
     group_by_length: bool = setting(
         True, "Group by length", "Batches of texts of like length, so that little is padded.", "", True, "Machine"
@@ -174,9 +189,7 @@ class ExportSpec(Model):
     out: str
 
 
-Spec = Annotated[
-    TrainSpec | EvaluateSpec | PredictSpec | InspectSpec | ExportSpec, Field(discriminator="kind")
-]
+Spec = Annotated[TrainSpec | EvaluateSpec | PredictSpec | InspectSpec | ExportSpec, Field(discriminator="kind")]
 _ADAPTER: TypeAdapter[Any] = TypeAdapter(Spec)
 # One function per version below VERSION, from that version's dict to the next; none has been needed so far.
 UPGRADES: dict[int, Any] = {}

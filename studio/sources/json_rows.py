@@ -1,0 +1,97 @@
+"""JSON in its usual shapes: an array of objects, one object a line, columns of lists, or rows under one key."""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from studio.core.reasons import Failure
+from studio.core.registry import PluginConfig
+from studio.sources.delimited import decode
+from studio.sources.tables import Read, unique_names
+
+
+class Config(PluginConfig):
+    """A JSON or JSON-lines file."""
+
+    kind: Literal["json"] = "json"
+    path: str
+
+
+class JsonRows:
+    """Reads JSON; scalars become text as JSON writes them, nested values their JSON."""
+
+    id = "json"
+    label = "JSON, JSONL"
+    order = 20
+    endings = (".json", ".jsonl", ".ndjson")
+    Config = Config
+
+    def reads(self, path: str) -> bool:
+        return path.lower().endswith(self.endings)
+
+    def read(self, config: Config) -> Read:
+        """Return all rows as text columns. Raises Failure "data-parse" or "data-empty"."""
+        import pyarrow as pa
+
+        text, _ = decode(Path(config.path))
+        if not text.strip():
+            raise Failure("data-empty", "data.train", path=config.path, needed=10)
+        try:
+            rows = rows_of(json.loads(text))
+        except json.JSONDecodeError as whole:
+            rows = _lines(text, config.path, whole)
+        if not all(isinstance(row, dict) for row in rows):
+            message = 'Its rows are no objects with named values, such as {"text": …, "label": …}.'
+            raise Failure("data-parse", "data.train", path=config.path, format="JSON", message=message)
+        keys = list(dict.fromkeys(key for row in rows for key in row))
+        arrays = [pa.array([as_text(row.get(key)) for row in rows], pa.string()) for key in keys]
+        return Read(pa.table(arrays, names=unique_names(keys)), config)
+
+
+def rows_of(value: Any) -> list[Any]:
+    """Return the rows in a JSON value of any of the shapes above."""
+    if isinstance(value, list):
+        return value
+    if not isinstance(value, dict):
+        return [value]
+    columns = list(value.values())
+    if columns and all(isinstance(c, list) for c in columns):
+        if len(columns) > 1 and len({len(c) for c in columns}) == 1:
+            return [dict(zip(value, cells, strict=True)) for cells in zip(*columns, strict=True)]
+        if len(columns) == 1:
+            inner = columns[0]
+            return inner if inner and isinstance(inner[0], dict) else [{next(iter(value)): cell} for cell in inner]
+    if columns and all(isinstance(c, dict) for c in columns) and len({tuple(c) for c in columns}) == 1:
+        keys = columns[0]  # pandas' own shape: {column: {index: cell}}
+        return [{name: column[key] for name, column in value.items()} for key in keys]
+    lists = [c for c in columns if isinstance(c, list) and c and isinstance(c[0], dict)]
+    return lists[0] if len(lists) == 1 else [value]
+
+
+def as_text(value: Any) -> str:
+    """Return a cell as text: a string as it is, nothing as "", a whole float without its .0, else its JSON."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _lines(text: str, path: str, whole: json.JSONDecodeError) -> list[Any]:
+    rows = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            found = error if rows else whole
+            at = number if rows else whole.lineno
+            message = f"Line {at}: {found.msg}."
+            raise Failure("data-parse", "data.train", path=path, format="JSON", message=message) from error
+    return rows
+
+
+PLUGIN = JsonRows()

@@ -1,0 +1,117 @@
+"""Opens a source as a memory-mapped Arrow table: parsed once, then shared by the window and the worker."""
+
+import hashlib
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from studio.core.files import read_json, write_json
+from studio.core.reasons import Failure, Problem
+from studio.core.registry import PluginConfig, family, plugin
+
+
+@dataclass(frozen=True)
+class Read:
+    """What a source gives: the rows, what was found odd, and its config with every `auto` filled in."""
+
+    table: Any
+    config: PluginConfig
+    problems: list[Problem] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class OpenedTable:
+    """A data set: `table` (pyarrow.Table, memory-mapped), the resolved config and the file's hash."""
+
+    table: Any
+    config: PluginConfig
+    problems: list[Problem]
+    content_hash: str
+    size_bytes: int
+
+
+def source_for(path: str | Path) -> PluginConfig:
+    """Return the config that reads `path`, chosen by its ending. Raises Failure "data-format"."""
+    for source in family("sources").values():
+        if source.reads(str(path)):
+            return source.Config(path=str(Path(path).absolute()))
+    formats = ", ".join(end for source in family("sources").values() for end in source.endings)
+    raise Failure("data-format", "data.train", path=str(path), formats=formats)
+
+
+def open_table(config: PluginConfig, workspace: Path) -> OpenedTable:
+    """Return the rows of a source; a second call for the same content and options maps the first one's result.
+
+    Raises Failure: data-missing, data-unreadable, data-parse, data-empty.
+    """
+    import pyarrow as pa
+
+    path = Path(config.path)
+    content = content_hash(path)
+    key = hashlib.sha256((content + config.model_dump_json(exclude={"path"})).encode()).hexdigest()[:24]
+    cached, notes = workspace / "cache" / "tables" / f"{key}.arrow", workspace / "cache" / "tables" / f"{key}.json"
+    found = read_json(notes)
+    if found is None or not cached.is_file():
+        read = _read(config, path)
+        _write_table(read.table, cached)
+        found = {
+            "config": read.config.model_dump(mode="json", exclude={"path"}),
+            "problems": [[p.reason, p.facts, p.field] for p in read.problems],
+        }
+        write_json(notes, found)
+    with pa.memory_map(str(cached)) as mapped:
+        table = pa.ipc.open_file(mapped).read_all()
+    resolved = type(config).model_validate(found["config"] | {"path": str(path)})
+    problems = [Problem(*problem) for problem in found["problems"]]
+    return OpenedTable(table, resolved, problems, content, path.stat().st_size)
+
+
+def _read(config: PluginConfig, path: Path) -> Read:
+    try:
+        read = plugin("sources", config).read(config)
+    except Failure:
+        raise
+    except OSError as error:
+        raise Failure("data-unreadable", "data.train", path=str(path), message=error.strerror or str(error)) from error
+    if read.table.num_rows == 0:
+        raise Failure("data-empty", "data.train", path=str(path), needed=10)
+    return read
+
+
+def _write_table(table: Any, path: Path) -> None:
+    import pyarrow as pa
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        with pa.OSFile(str(partial), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+            writer.write_table(table, max_chunksize=64_000)
+        os.replace(partial, path)
+    except OSError as error:
+        raise Failure("workspace-unwritable", path=str(path.parent), message=error.strerror or str(error)) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def content_hash(path: Path) -> str:
+    """Return the SHA-256 of a file as hex. Raises Failure "data-missing" or "data-unreadable"."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError as error:
+        raise Failure("data-missing", "data.train", path=str(path)) from error
+    except OSError as error:
+        raise Failure("data-unreadable", "data.train", path=str(path), message=error.strerror or str(error)) from error
+
+
+def unique_names(names: list[str]) -> list[str]:
+    """Return column names without blanks around them, empty ones named, repeated ones numbered."""
+    found: list[str] = []
+    for i, name in enumerate(names):
+        name = name.strip().strip("\ufeff") or f"column {i + 1}"
+        base, n = name, 2
+        while name in found:
+            name, n = f"{base} ({n})", n + 1
+        found.append(name)
+    return found
