@@ -56,12 +56,29 @@ def decimate(x: np.ndarray, y: np.ndarray, most: int = 4000) -> tuple[np.ndarray
     return x[chosen], y[chosen]
 
 
-def smooth(y: np.ndarray, weight: float) -> np.ndarray:
-    """Return the bias-corrected exponential moving average of `y` [n], weight in [0, 1); NaN is passed over."""
-    result, mean, norm = np.empty(len(y)), 0.0, 0.0
-    for i, value in enumerate(y):
-        if np.isfinite(value):
-            mean = weight * mean + (1 - weight) * value
-            norm = weight * norm + (1 - weight)
-        result[i] = mean / norm if norm else np.nan
-    return result
+def smooth(y: np.ndarray, weight: float, before: tuple[float, int] = (0.0, 0)) -> np.ndarray:
+    """Return the bias-corrected exponential moving average of `y` [n], weight in [0, 1); NaN is passed over.
+
+    To go on where an earlier call ended, hand over `before`: its last value and how many finite values it has seen.
+    """
+    finite = np.isfinite(y)
+    values, (last, seen) = y[finite], before
+    mean = last * (1 - weight**seen) if seen else 0.0
+    # Within a block the mean is a product with a triangle of powers; only the blocks follow one another in Python.
+    size = 128
+    steps = np.arange(size)
+    powers = np.where(steps[None, :] >= steps[:, None], weight ** np.abs(steps[None, :] - steps[:, None]), 0.0)
+    blocks = np.zeros((-(-len(values) // size), size))
+    blocks.reshape(-1)[: len(values)] = values
+    inside = (1 - weight) * (blocks @ powers)
+    fading = weight ** (steps + 1.0)
+    for row in inside:
+        row += mean * fading
+        mean = row[-1]
+    means = inside.reshape(-1)[: len(values)]
+    if weight > 0:
+        # Further on weight**k is nothing to a float64, and slow to compute.
+        young = max(0, min(len(values), int(-40 / np.log(weight)) - seen))
+        means[:young] /= 1 - weight ** (seen + 1.0 + np.arange(young))
+    places = np.cumsum(finite)  # a value that is passed over repeats the mean before it
+    return np.concatenate([[last if seen else np.nan], means])[places]
