@@ -68,6 +68,7 @@ REASONS: dict[str, Reason] = {
     "spec-version": Reason(
         "This spec is of version {version}; this Attune reads up to {newest}.", "Update Attune to open it."
     ),
+    "field-invalid": Reason("{message}", ""),
     # data
     "data-missing": Reason("There is no file at {path}.", "Choose the file again.", "data.open"),
     "data-unreadable": Reason("{path} can't be read.", "{message}", "data.open"),

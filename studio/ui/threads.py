@@ -1,0 +1,143 @@
+"""The two ways in which the window does not wait: quick work in the background, and following a run."""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from PySide6.QtCore import QCoreApplication, QObject, QRunnable, Qt, QThread, QThreadPool, Signal, Slot
+from shiboken6 import isValid
+
+from studio.core.rundir import RunDir
+
+log = logging.getLogger(__name__)
+_CHUNK = 400  # events that the window folds in one go: about 5 ms
+
+
+class Job:
+    """Work on its way; `cancel` makes sure that neither `done` nor `failed` is called any more."""
+
+    def __init__(
+        self, fn: Callable[[], Any], done: Callable[[Any], None], failed: Callable[[Exception], None], owner: QObject
+    ):
+        self._fn, self._done, self._failed, self._owner = fn, done, failed, owner
+        self._result: Any = None
+        self._error: Exception | None = None
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+    def work(self) -> None:
+        """Run in a thread of the pool."""
+        if not self.cancelled:
+            try:
+                self._result = self._fn()
+            except Exception as error:
+                self._error = error
+
+    def deliver(self) -> None:
+        """Run on the GUI thread; says nothing to an owner that is gone."""
+        if self.cancelled or not isValid(self._owner):
+            return
+        if self._error is not None:
+            self._failed(self._error)
+        else:
+            self._done(self._result)
+
+
+def background(
+    fn: Callable[[], Any],
+    done: Callable[[Any], None],
+    failed: Callable[[Exception], None],
+    owner: QObject,
+    key: str = "",
+) -> Job:
+    """Run `fn()` in a thread of the pool; call `done(result)` or `failed(exception)` on the GUI thread.
+
+    Neither is called once `owner` (a QObject) is gone. With a `key`, an earlier job of this owner and key is
+    cancelled: only the newest answer counts. `fn` must touch no widget and should take seconds at most.
+    """
+    app = QCoreApplication.instance()
+    post = app.findChild(_Post, "post")
+    if post is None:
+        post = _Post(app)
+    job = Job(fn, done, failed, owner)
+    post.register(job, (id(owner), key) if key else None)
+    QThreadPool.globalInstance().start(_Work(job, post))
+    return job
+
+
+class _Post(QObject):
+    """Brings finished jobs to the GUI thread; a child of the application."""
+
+    arrived = Signal(object)
+
+    def __init__(self, app: QCoreApplication):
+        super().__init__(app)
+        self.setObjectName("post")
+        self._newest: dict[Any, Job] = {}
+        self.arrived.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
+
+    def register(self, job: Job, key: Any) -> None:
+        if key is not None:
+            if key in self._newest:
+                self._newest[key].cancel()
+            self._newest[key] = job
+
+    @Slot(object)
+    def _deliver(self, job: Job) -> None:
+        self._newest = {key: other for key, other in self._newest.items() if other is not job}
+        job.deliver()
+
+
+class _Work(QRunnable):
+    def __init__(self, job: Job, post: _Post):
+        super().__init__()
+        self._job, self._post = job, post
+
+    def run(self) -> None:
+        self._job.work()
+        if isValid(self._post):
+            self._post.arrived.emit(self._job)
+
+
+class TrainerThread(QThread):
+    """Starts a run's worker if asked to, and follows it to its last event.
+
+    events: a list of events, oldest first. failed: the exception that kept the worker from starting or the log
+    from being read. ended: the worker is gone and all it said was delivered.
+    """
+
+    events = Signal(object)
+    failed = Signal(object)
+    ended = Signal()
+
+    def __init__(self, directory: RunDir, launch: bool, poll_seconds: float = 0.1, parent: QObject | None = None):
+        super().__init__(parent)
+        self.directory = directory
+        self._launch = launch
+        self._poll_seconds = poll_seconds
+        self._leave = threading.Event()
+
+    def run(self) -> None:
+        from studio import supervisor
+
+        try:
+            if self._launch:
+                supervisor.start(self.directory)
+            for batch in supervisor.follow(self.directory, poll_seconds=self._poll_seconds, stop=self._leave):
+                for start in range(0, len(batch), _CHUNK):
+                    if self._leave.is_set():
+                        return
+                    self.events.emit(batch[start : start + _CHUNK])
+        except Exception as error:
+            log.debug("following %s failed", self.directory.id, exc_info=True)
+            self.failed.emit(error)
+        if not self._leave.is_set():
+            self.ended.emit()
+
+    def leave(self) -> None:
+        """Stop following; the worker goes on. Returns when the thread is gone (a poll at most)."""
+        self._leave.set()
+        self.wait(5000)
