@@ -4,6 +4,7 @@ The worker and the checks speak facts (a reason's id and values); people read `d
 `fix` names an action of the window (`ui/actions.py`) that mends the failure.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,11 +54,15 @@ class _Facts(dict):
         return "?"
 
 
-def describe(reason: str, facts: dict[str, Any]) -> Description:
-    """Return the words of a failure; an id that this version does not know is shown as it is."""
+def describe(reason: str, facts: dict[str, Any], translate: Callable[[str], str] = str) -> Description:
+    """Return the words of a failure; an id that this version does not know is shown as it is.
+
+    translate: gets the templates before the facts are filled in.
+    """
     known = REASONS.get(reason, REASONS["unexpected"])
     values = _Facts({"reason": reason} | facts)
-    return Description(reason, known.title.format_map(values), known.hint.format_map(values), known.fix)
+    title, hint = (translate(text).format_map(values) if text else "" for text in (known.title, known.hint))
+    return Description(reason, title, hint, known.fix)
 
 
 REASONS: dict[str, Reason] = {
@@ -190,6 +195,37 @@ REASONS: dict[str, Reason] = {
     "worker-silent": Reason("The worker did not start.", "The last lines of its log: {log}"),
     # inspection
     "capture-refused": Reason("The attention of this model can't be shown.", "{message}"),
+    "capture-unsupported": Reason(
+        "The attention of models of the type {model_type} can't be captured.",
+        "Their code does not use transformers' attention interface; choose another model.",
+    ),
+    "capture-no-formula": Reason(
+        "The attention of {module} can't be captured.",
+        "Its file does not say how its weights are computed; choose another model.",
+    ),
+    "capture-shared": Reason(
+        "The attention of this model can't be told apart by layer.",
+        "{modules} attention modules are each used several times; choose another model.",
+    ),
+    "capture-uneven": Reason(
+        "The layers of this model have maps of different shapes ({kind}).",
+        "Attune shows maps of one shape; choose another model.",
+    ),
+    "capture-nothing": Reason("The model ran without any attention.", "Choose a transformer model."),
+    "capture-memory": Reason(
+        "The attention maps would take {needed_bytes} bytes; {budget_bytes} are allowed.", "Shorten the text."
+    ),
+    "capture-batch": Reason("{n_rows} texts were given.", "Attention is captured from one text at a time."),
+    "capture-training": Reason(
+        "The model can't be held in evaluation mode.", "With dropout on, its attention would be left to chance."
+    ),
+    "capture-mask": Reason(
+        "The attention of models of the type {model_type} can't be captured.",
+        "Without Attune's mask function they would see the future; another library may have removed it.",
+    ),
+    "capture-no-adapter": Reason(
+        "This model has no adapter to switch off.", "Load the base weights to compare with."
+    ),
     "text-too-long": Reason("The text has {n_tokens} tokens; the model takes {most}.", "Shorten the text."),
     "text-empty": Reason("There is no text.", "Type a sentence."),
     # export

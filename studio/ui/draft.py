@@ -142,7 +142,8 @@ class Draft:
             else:
                 TrainingSpec.model_validate(self.training)
         except ValidationError as error:
-            return [Problem("field-invalid", {"message": text}, f"{part}.{path}") for path, text in error_fields(error).items()]
+            messages = error_fields(error).items()
+            return [Problem("field-invalid", {"message": text}, f"{part}.{path}") for path, text in messages]
         return []
 
 

@@ -1,0 +1,75 @@
+"""What the window tells the person: one line at a time, with the button that mends it; never a modal box."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from studio.core.reasons import Description, Failure, Problem, describe
+from studio.core.rundir import readable_id
+from studio.core.state import RunState
+from studio.ui import words
+from studio.ui.i18n import tr
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Notice:
+    """One message.
+
+    tone: info, good, warning or bad. fix: the action that mends it (an id of `actions.py`), done on run `run`.
+    undo: what takes the deed back. Words are already translated.
+    """
+
+    title: str
+    hint: str = ""
+    tone: str = "info"
+    fix: str | None = None
+    run: str = ""
+    undo: Callable[[], None] | None = None
+    time: float = field(default_factory=time.time)
+
+
+def words_of(problem: Problem) -> Description:
+    """Return a problem in the person's language."""
+    return describe(problem.reason, problem.facts, tr)
+
+
+def message_of(problem: Problem) -> str:
+    """Return a problem as the one sentence that stands at a field."""
+    said = words_of(problem)
+    return said.title[:1].upper() + said.title[1:] + (f" {said.hint}" if said.hint else "")
+
+
+def from_problem(problem: Problem, tone: str = "bad", run: str = "") -> Notice:
+    """Return the notice of a known problem."""
+    said = words_of(problem)
+    return Notice(said.title, said.hint, tone, said.fix, run)
+
+
+def from_exception(error: BaseException, run: str = "") -> Notice:
+    """Return the notice of an exception: its own words for a Failure, else type and message."""
+    if isinstance(error, Failure):
+        return from_problem(error.problem, run=run)
+    log.debug("shown as a notice", exc_info=error)
+    facts = {"reason": type(error).__name__, "message": str(error)}
+    return from_problem(Problem("unexpected", facts), run=run)
+
+
+def at_end(state: RunState) -> Notice | None:
+    """Return what is said when a run has just ended."""
+    name, kind = readable_id(state.id), words.word(words.KINDS, state.kind).capitalize()
+    if state.problem is not None:
+        return from_problem(state.problem, run=state.id)
+    if state.state == "stopped" and state.kind == "train":
+        title = tr("{kind} stopped at step {step}; a checkpoint is kept.", kind=kind, step=words.count(state.step))
+        return Notice(title, tone="info", fix="run.resume", run=state.id)
+    if state.state != "finished" or state.kind == "inspect":
+        return None
+    title = tr("{kind} finished: {name}.", kind=kind, name=name)
+    accuracy = (state.latest.get("test") or state.latest.get("validation") or {}).get("accuracy")
+    if state.kind == "train":
+        hint = tr("Accuracy {value}.", value=words.metric(accuracy)) if accuracy is not None else ""
+        return Notice(title, hint, "good", "go.evaluate", state.id)
+    return Notice(title, tone="good", fix=f"go.{state.kind}" if state.kind in words.PAGES else None, run=state.id)

@@ -1,0 +1,427 @@
+"""The one state of the window; panels draw it and call its verbs."""
+
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QObject, Signal
+
+from studio.core import commands
+from studio.core.files import write_json
+from studio.core.reasons import Failure, Problem
+from studio.core.registry import PluginConfig, family, parse_config
+from studio.core.rundir import RunDir, create_run, list_runs, move_to_bin, readable_id, restore
+from studio.core.settings import Settings, load_settings, save_settings
+from studio.core.spec import EvaluateSpec, ExportSpec, InspectSpec, TrainSpec, read_spec
+from studio.core.state import RunState, Summary, new_state, read_summary, settle
+from studio.ui import notices
+from studio.ui.draft import Draft
+from studio.ui.i18n import tr
+from studio.ui.notices import Notice
+from studio.ui.threads import TrainerThread, background
+
+
+class Store(QObject):
+    """Holds workspace, settings, draft and runs; signals carry ids, never data.
+
+    draft_changed: a part of the draft (data, columns, findings, split, model, method, training). run_changed: a
+    run's id, once a batch of events. runs_changed: the list of runs is another. busy_changed: `busy` is another.
+    """
+
+    draft_changed = Signal(str)
+    run_changed = Signal(str)
+    runs_changed = Signal()
+    current_run_changed = Signal(str)
+    busy_changed = Signal()
+    settings_changed = Signal()
+    page_requested = Signal(str)
+    notice = Signal(object)
+
+    def __init__(self, workspace: Path, parent: QObject | None = None):
+        super().__init__(parent)
+        self.workspace = workspace
+        self.settings, self._damaged_settings = load_settings(workspace)
+        self.draft = Draft()
+        self.runs: dict[str, RunState] = {}
+        self.current_run = ""
+        self.busy: set[str] = set()  # parts of the draft that are being read: "data", "model"
+        self._threads: dict[str, TrainerThread] = {}
+        self._seen_alive: set[str] = set()
+
+    # --- the window begins and ends ----------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Take up what was left: living runs, and a word about damaged settings."""
+        if self._damaged_settings is not None:
+            title = tr("Some settings could not be read; their defaults are used.")
+            self.notice.emit(Notice(title, str(self._damaged_settings), "warning"))
+        for run in reversed(list_runs(self.workspace)):
+            if run.is_alive() and not run.id.startswith("spare"):
+                self.attach(run.id)
+                if self.runs[run.id].kind == "train":
+                    self.select_run(run.id)
+                    title = tr("The run {name} went on while the window was closed.", name=readable_id(run.id))
+                    self.notice.emit(Notice(title, fix="go.train", run=run.id))
+        self.choose_model(self.draft.model)
+
+    def close(self) -> None:
+        """Stop following all runs; their workers go on."""
+        threads, self._threads = list(self._threads.values()), {}
+        for thread in threads:
+            thread.leave()
+
+    def change_settings(self, **values: Any) -> None:
+        """Change and keep settings, e.g. `change_settings(theme="dark")`."""
+        self.settings = Settings.model_validate(self.settings.model_dump() | values)
+        try:
+            save_settings(self.workspace, self.settings)
+        except OSError as error:
+            self.fail(Failure("workspace-unwritable", path=str(self.workspace), message=str(error)))
+        self.settings_changed.emit()
+
+    def fail(self, error: BaseException) -> None:
+        """Tell the person of a failure."""
+        self.notice.emit(notices.from_exception(error))
+
+    # --- the draft ---------------------------------------------------------------------------------------------
+
+    def open_data(self, path: str | Path) -> None:
+        """Read a file as the data of the next run; roles of columns are guessed."""
+        from studio.sources.tables import source_for
+
+        try:
+            config = source_for(path)
+        except Failure as error:
+            self.fail(error)
+            return
+        self.draft.columns = {}
+        self.open_source(config)
+
+    def open_source(self, config: PluginConfig) -> None:
+        """Read data as `config` says; columns that have a role keep it where they still exist."""
+        self.draft.source, self.draft.table, self.draft.table_problem = config, None, None
+        wanted, workspace = dict(self.draft.columns), self.workspace
+        task = family("tasks")[self.draft.task.kind]
+
+        def read() -> tuple[Any, dict[str, str], list[Problem], int]:
+            from studio.sources.tables import open_table
+
+            opened = open_table(config, workspace)
+            kept = {role: name for role, name in wanted.items() if name in opened.table.column_names}
+            columns = kept or task.guess_roles(opened.table)
+            return opened, columns, *look_at(task, opened.table, columns)
+
+        def show(found: tuple[Any, dict[str, str], list[Problem], int]) -> None:
+            draft = self.draft
+            draft.table, draft.columns, draft.findings, draft.n_labels = found
+            draft.source = draft.table.config
+            self._set_busy("data", False)
+            self._remember("recent_data", draft.source.path)
+            for part in ("data", "columns", "findings"):
+                self.draft_changed.emit(part)
+
+        def fail(error: Exception) -> None:
+            self.draft.table_problem = problem_of(error)
+            self._set_busy("data", False)
+            self.fail(error)
+            self.draft_changed.emit("data")
+
+        self._set_busy("data", True)
+        self.draft_changed.emit("data")
+        background(read, show, fail, self, key="data")
+
+    def set_role(self, column: str, role: str | None) -> None:
+        """Give a column a role (an id of the task's roles), or take it away with None."""
+        columns = {r: c for r, c in self.draft.columns.items() if c != column and r != role}
+        self.draft.columns = columns | ({role: column} if role else {})
+        self.draft.findings = []
+        self.draft_changed.emit("columns")
+        if self.draft.table is None:
+            return
+        task, table, columns = family("tasks")[self.draft.task.kind], self.draft.table.table, dict(self.draft.columns)
+
+        def show(found: tuple[list[Problem], int]) -> None:
+            self.draft.findings, self.draft.n_labels = found
+            self.draft_changed.emit("findings")
+
+        background(lambda: look_at(task, table, columns), show, self.fail, self, key="findings")
+
+    def set_split(self, validation: Any = None, test: Any = None, seed: int | None = None) -> None:
+        """Change the parts of the split: shares, or configs of sources; None leaves one as it is."""
+        draft = self.draft
+        draft.validation = draft.validation if validation is None else validation
+        draft.test = draft.test if test is None else test
+        draft.split_seed = draft.split_seed if seed is None else seed
+        self.draft_changed.emit("split")
+
+    def choose_model(self, name: str) -> None:
+        """Choose `starter` or a model folder, and read what it is."""
+        from studio.core.anatomy import describe_model
+
+        self.draft.model, self.draft.model_info, self.draft.model_problem = name, None, None
+
+        def show(info: Any) -> None:
+            self.draft.model_info = info
+            self._set_busy("model", False)
+            if name != "starter":
+                self._remember("recent_models", name)
+            self.draft_changed.emit("model")
+
+        def fail(error: Exception) -> None:
+            self.draft.model_problem = problem_of(error)
+            self._set_busy("model", False)
+            self.draft_changed.emit("model")
+
+        self._set_busy("model", True)
+        self.draft_changed.emit("model")
+        background(lambda: describe_model(name), show, fail, self, key="model")
+
+    def set_method(self, values: dict[str, Any] | PluginConfig) -> None:
+        """Choose the method and its settings: `{"kind": "lora", "r": 8}`; wrong values show up in `problems`."""
+        self.draft.method = values.model_dump(mode="json") if isinstance(values, PluginConfig) else dict(values)
+        self.draft_changed.emit("method")
+
+    def set_training(self, **values: Any) -> None:
+        """Change settings of the training by name; wrong values show up in `problems`."""
+        self.draft.training = self.draft.training | values
+        self.draft_changed.emit("training")
+
+    def problems(self) -> list[Problem]:
+        """Return everything that keeps the draft from starting, each at its field."""
+        return self.draft.problems()
+
+    def load_spec(self, path: str | Path) -> None:
+        """Take a training's spec file as the draft."""
+        try:
+            spec = read_spec(Path(path))
+            if not isinstance(spec, TrainSpec):
+                raise Failure("spec-invalid", errors=tr("kind: only a training opens in the window"))
+        except Failure as error:
+            self.fail(error)
+            return
+        self.take_spec(spec)
+
+    def take_spec(self, spec: TrainSpec) -> None:
+        """Make the draft what `spec` says."""
+        self.draft.take(spec)
+        self.open_source(spec.data.train)
+        self.choose_model(spec.model)
+        for part in ("columns", "split", "method", "training"):
+            self.draft_changed.emit(part)
+
+    def save_spec(self, path: str | Path) -> None:
+        """Write the draft as a spec that the command line runs unchanged."""
+        try:
+            self.draft.spec()
+            write_json(Path(path), self.draft.as_json())
+        except (Failure, OSError) as error:
+            self.fail(error)
+            return
+        self.notice.emit(Notice(tr("The spec was saved."), str(path), "good"))
+
+    # --- runs --------------------------------------------------------------------------------------------------
+
+    def start(self) -> str:
+        """Start the draft as a training run; return its id, or "" when something stands against it."""
+        busy = next((s for s in self.runs.values() if s.kind == "train" and s.is_active), None)
+        try:
+            if busy is not None:
+                raise Failure("run-busy", run=readable_id(busy.id))
+            spec = self.draft.spec()
+        except Failure as error:
+            self.notice.emit(notices.from_exception(error, run=busy.id if busy else ""))
+            return ""
+        run_id = self.start_run(spec)
+        if run_id:
+            self.select_run(run_id)
+        return run_id
+
+    def start_run(self, spec: Any) -> str:
+        """Start a run of any kind; return its id, or "" when its directory can't be made."""
+        try:
+            run = create_run(self.workspace, spec)
+        except Failure as error:
+            self.fail(error)
+            return ""
+        self._follow(run, launch=True)
+        self.runs_changed.emit()
+        return run.id
+
+    def evaluate(self, run_id: str, split: str = "test", data: PluginConfig | None = None) -> str:
+        """Measure a trained run on a split or on a source; return the evaluation's id."""
+        return self.start_run(EvaluateSpec(run=str(self.run_dir(run_id).path), split=split, data=data))
+
+    def inspect(self, run_id: str = "", model: str = "", text: str = "", idle_seconds: float = 600) -> str:
+        """Start looking into a run or a model; send it `Explain` commands by `send`. Return the inspection's id."""
+        run = str(self.run_dir(run_id).path) if run_id else None
+        return self.start_run(InspectSpec(run=run, model=model or None, text=text, idle_seconds=idle_seconds))
+
+    def export(self, run_id: str, config: PluginConfig | dict[str, Any] | str, out: str | Path) -> str:
+        """Write and verify a trained run in a format of `exporters`; return the export's id."""
+        config = parse_config("exporters", config)
+        return self.start_run(ExportSpec(run=str(self.run_dir(run_id).path), format=config, out=str(out)))
+
+    def attach(self, run_id: str) -> None:
+        """Follow a run from its first event: replay what was, and go on live while it lives."""
+        run = self.run_dir(run_id)
+        if run_id not in self._threads and run.spec_file.is_file():
+            self._follow(run, launch=False)
+
+    def resume(self, run_id: str) -> None:
+        """Go on with a run from its last checkpoint."""
+        run = self.run_dir(run_id)
+        if run_id in self._threads or run.is_alive():
+            self.send(run_id, commands.Resume())
+            return
+        self._follow(run, launch=True)
+        self.select_run(run_id)
+
+    def send(self, run_id: str, command: commands.Command) -> None:
+        """Tell the worker of a run something."""
+        try:
+            commands.send(self.run_dir(run_id).path, command)
+        except OSError as error:
+            self.fail(error)
+
+    def stop(self, run_id: str) -> None:
+        """Ask a run to save and end."""
+        self.send(run_id, commands.Stop())
+
+    def kill(self, run_id: str) -> None:
+        """End a run's worker at once."""
+        from studio import supervisor
+
+        background(lambda: supervisor.kill(self.run_dir(run_id)), lambda _: None, self.fail, self)
+
+    def select_run(self, run_id: str) -> None:
+        """Make a run the one that the pages show; it is read if it was not yet."""
+        if run_id and run_id not in self.runs:
+            self.attach(run_id)
+        if run_id != self.current_run:
+            self.current_run = run_id
+            self.current_run_changed.emit(run_id)
+
+    def continue_last(self) -> None:
+        """Show the newest training run, with its spec as the draft."""
+        last = next((run for run in list_runs(self.workspace) if "-train-" in run.id), None)
+        if last is None:
+            self.notice.emit(Notice(tr("There is no run yet."), fix="go.data"))
+            return
+        try:
+            self.take_spec(last.spec())
+        except Failure as error:
+            self.fail(error)
+        self.select_run(last.id)
+        self.page_requested.emit("train")
+
+    def rename(self, run_id: str, name: str) -> None:
+        """Give a run a name."""
+        try:
+            self.run_dir(run_id).rename(name)
+        except OSError as error:
+            self.fail(error)
+            return
+        self.runs_changed.emit()
+
+    def delete(self, run_id: str) -> None:
+        """Move a run to the workspace's bin; the notice brings it back."""
+        run = self.run_dir(run_id)
+        if run.is_alive():
+            self.fail(Failure("run-busy", run=readable_id(run_id)))
+            return
+        self._leave(run_id)
+        name = run.name() or readable_id(run_id)
+        try:
+            binned = move_to_bin(self.workspace, run)
+        except OSError as error:
+            self.fail(error)
+            return
+        self.runs.pop(run_id, None)
+        if self.current_run == run_id:
+            self.select_run("")
+        self.runs_changed.emit()
+
+        def undo() -> None:
+            restore(self.workspace, binned)
+            self.runs_changed.emit()
+
+        self.notice.emit(Notice(tr("The run {name} was moved to the bin.", name=name), undo=undo))
+
+    def run_dir(self, run_id: str) -> RunDir:
+        """Return where a run of this workspace lies."""
+        return RunDir(self.workspace / "runs" / run_id)
+
+    def show_page(self, page: str) -> None:
+        """Ask the window for a page: data, model, train, inspect, evaluate, export or runs."""
+        self.page_requested.emit(page)
+
+    # --- following ---------------------------------------------------------------------------------------------
+
+    def _follow(self, run: RunDir, launch: bool) -> None:
+        self._leave(run.id)
+        self.runs[run.id] = new_state(run)
+        if launch or run.is_alive():
+            self._seen_alive.add(run.id)
+        # Inspection answers to typing; the others tell a few times a second.
+        poll_seconds = 0.01 if self.runs[run.id].kind == "inspect" else 0.1
+        thread = TrainerThread(run, launch, poll_seconds, self)
+        thread.events.connect(lambda batch, run_id=run.id: self.apply(run_id, batch))
+        thread.failed.connect(self.fail)
+        thread.ended.connect(lambda run_id=run.id: self._end(run_id))
+        self._threads[run.id] = thread
+        thread.start()
+        self.run_changed.emit(run.id)
+
+    def apply(self, run_id: str, batch: list[Any]) -> None:
+        """Fold a batch of events into a run's state."""
+        state = self.runs.get(run_id)
+        if state is None:
+            return
+        for event in batch:
+            state.apply(event)
+        self.run_changed.emit(run_id)
+
+    def _end(self, run_id: str) -> None:
+        self._leave(run_id)
+        state = self.runs.get(run_id)
+        if state is None:
+            return
+        settle(state, self.run_dir(run_id))
+        self.run_changed.emit(run_id)
+        self.runs_changed.emit()
+        said = notices.at_end(state) if run_id in self._seen_alive else None
+        self._seen_alive.discard(run_id)
+        if said is not None:
+            self.notice.emit(said)
+
+    def _leave(self, run_id: str) -> None:
+        thread = self._threads.pop(run_id, None)
+        if thread is not None:
+            thread.leave()
+            thread.deleteLater()
+
+    def _set_busy(self, part: str, busy: bool) -> None:
+        (self.busy.add if busy else self.busy.discard)(part)
+        self.busy_changed.emit()
+
+    def _remember(self, which: str, value: str) -> None:
+        known = [value, *(v for v in getattr(self.settings, which) if v != value)]
+        self.change_settings(**{which: known[:8]})
+
+
+def look_at(task: Any, table: Any, columns: dict[str, str]) -> tuple[list[Problem], int]:
+    """Return what a task finds in the rows, and how many labels there are (2 while unknown)."""
+    label = columns.get("label")
+    n_labels = len(table[label].unique()) if label in table.column_names else 2
+    return task.check(table, columns), max(2, n_labels)
+
+
+def problem_of(error: Exception) -> Problem:
+    """Return an exception as a problem."""
+    if isinstance(error, Failure):
+        return error.problem
+    return Problem("unexpected", {"reason": type(error).__name__, "message": str(error)})
+
+
+def read_summaries(workspace: Path) -> list[Summary]:
+    """Return the rows of the list of runs, newest first; reads files, so call it in the background."""
+    return [read_summary(run) for run in list_runs(workspace)]
