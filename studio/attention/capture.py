@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from studio.attention.checks import verify
-from studio.attention.interface import CaptureRefused, Record, base_implementation, recording, switched
+from studio.attention.interface import (
+    CaptureRefused,
+    Record,
+    base_implementation,
+    memory_refusal,
+    recording,
+    switched,
+)
 from studio.core.files import write_json
 
 if TYPE_CHECKING:
@@ -75,7 +82,8 @@ def capture(model: Module, encoded: Mapping[str, Tensor], budget_bytes: int = BU
 
     groups = _grouped(recorder.take(), inner.config.is_encoder_decoder)
     real = {kind: _real(kind, records[0].weights.shape, inputs) for kind, records in groups.items()}
-    checks = verify(groups, real, expected, difference, half=next(model.parameters()).element_size() < 4)
+    half = torch.is_autocast_enabled(device.type) or any(part.element_size() < 4 for part in model.parameters())
+    checks = verify(groups, real, expected, difference, half)
     modules = {kind: [record.module for record in records] for kind, records in groups.items()}
     maps = {kind: _stacked(records) for kind, records in groups.items()}
     logits = out.get("logits")
@@ -170,7 +178,7 @@ def _refuse_too_large(inputs: Mapping[str, Tensor], config: Any, expected: Mappi
         (layers or 0) * (heads or 0) * cells.get(kind, n_tokens**2) * 4 for kind, (layers, heads) in expected.items()
     )
     if needed > budget_bytes:
-        raise CaptureRefused("capture-memory", needed_bytes=needed, budget_bytes=budget_bytes)
+        raise memory_refusal(needed, budget_bytes)
 
 
 @contextmanager

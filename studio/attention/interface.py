@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -57,7 +58,7 @@ class Recorder:
         """Keep one module's weights [1, head, query, key]; refuses to go beyond the budget."""
         self.used_bytes += weights.numel() * 4
         if self.used_bytes > self.budget_bytes:
-            raise CaptureRefused("capture-memory", needed_bytes=self.used_bytes, budget_bytes=self.budget_bytes)
+            raise memory_refusal(self.used_bytes, self.budget_bytes)
         name = self.names[id(module)]
         self.records.setdefault(name, []).append(Record(name, weights[0].cpu().numpy(), causal, output_error))
 
@@ -72,6 +73,12 @@ class Recorder:
         ordered = [record for name in sorted(self.records, key=_by_number) for record in self.records[name]]
         self.records.clear()
         return ordered
+
+
+def memory_refusal(needed_bytes: int, budget_bytes: int) -> CaptureRefused:
+    """Return the refusal of a capture beyond its budget, with facts in bytes and in MB for people."""
+    facts = {"needed_mb": math.ceil(needed_bytes / 1e6), "budget_mb": math.floor(budget_bytes / 1e6)}
+    return CaptureRefused("capture-memory", needed_bytes=needed_bytes, budget_bytes=budget_bytes, **facts)
 
 
 _recorder: ContextVar[Recorder | None] = ContextVar("attention_recorder", default=None)

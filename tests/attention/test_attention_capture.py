@@ -1,5 +1,8 @@
 """The maps we capture are the model's own, the model is left as it was, and a capture that lies says so."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -8,8 +11,10 @@ from tiny_models import CAPTURED, REFUSED, make_input, make_model
 from transformers import PreTrainedModel
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
+import studio.attention.capture as capture_module
 import studio.attention.interface as interface
 from studio.attention.capture import CaptureRefused, base_state, capture
+from studio.core.reasons import REASONS
 
 PADDINGS = {"full": 0, "right padding": 3, "left padding": -3}
 
@@ -179,7 +184,21 @@ def test_too_large_is_refused_before_the_forward(models, monkeypatch):
     monkeypatch.setattr(model, "forward", None)
     with pytest.raises(CaptureRefused) as refused:
         capture(model, inputs, budget_bytes=needed - 1)
-    assert refused.value.details == {"needed_bytes": needed, "budget_bytes": needed - 1}
+    assert refused.value.details["needed_bytes"] == needed and refused.value.reason_id == "capture-memory"
+
+
+def test_budget_holds_where_the_estimate_is_wrong(models, monkeypatch):
+    monkeypatch.setattr("studio.attention.capture._refuse_too_large", lambda *_: None)
+    with pytest.raises(CaptureRefused) as refused:
+        capture(models("bert"), make_input("bert", 0), budget_bytes=2 * 4 * 11 * 11 * 4 - 1)
+    assert refused.value.reason_id == "capture-memory"
+    assert models("bert").config._attn_implementation == "sdpa"
+
+
+def test_every_refusal_has_words():
+    text = "".join(Path(module.__file__).read_text(encoding="utf-8") for module in (interface, capture_module))
+    used = set(re.findall(r'CaptureRefused\(\s*"([a-z-]+)"', text))
+    assert len(used) > 5 and used <= set(REASONS)
 
 
 def test_only_one_text_at_a_time(models):
