@@ -40,7 +40,7 @@ class Description:
 class Failure(Exception):
     """A known failure: `reason` is an id of REASONS, `facts` fill its words, `field` is the spec's field."""
 
-    def __init__(self, reason: str, field: str = "", **facts: Any):
+    def __init__(self, reason: str, field: str = "", /, **facts: Any):
         super().__init__(reason)
         self.problem = Problem(reason, facts, field)
 
@@ -118,8 +118,8 @@ REASONS: dict[str, Reason] = {
         "{split} has labels that the training part lacks: {labels}.", "Rename them or add training rows."
     ),
     "ragged-rows": Reason(
-        "{n_rows} lines have another number of fields than the first.",
-        "They were left out; the first is line {line}.",
+        "{n_rows} rows have another number of fields than most.",
+        "They are left out; the first is row {row}: {text}",
     ),
     # models
     "model-none": Reason("No model is chosen.", "Choose the starter, or a folder.", "go.model"),
@@ -170,6 +170,7 @@ REASONS: dict[str, Reason] = {
     "no-checkpoint": Reason("This run has no checkpoint to go on from.", "Start it again.", "run.again"),
     "run-missing": Reason("There is no run called {run} in this workspace.", "`attune runs` lists them."),
     "run-not-finished": Reason("The run {run} has no trained model yet.", "Wait for it, or resume it.", "run.resume"),
+    "run-complete": Reason("The run {run} is finished.", "Train again from its spec, or use its model.", "run.again"),
     "run-busy": Reason("The run {run} is working.", "Wait for it to end, or stop it.", "run.stop"),
     "run-newer": Reason("The run {run} was written by a newer Attune.", "Update Attune to open it."),
     "workspace-unwritable": Reason("Attune can't write to {path}.", "{message}"),
@@ -213,7 +214,7 @@ REASONS: dict[str, Reason] = {
     ),
     "capture-nothing": Reason("The model ran without any attention.", "Choose a transformer model."),
     "capture-memory": Reason(
-        "The attention maps would take {needed_bytes} bytes; {budget_bytes} are allowed.", "Shorten the text."
+        "The attention maps would take {needed_mb} MB; {budget_mb} MB are allowed.", "Shorten the text."
     ),
     "capture-batch": Reason("{n_rows} texts were given.", "Attention is captured from one text at a time."),
     "capture-training": Reason(
@@ -223,9 +224,7 @@ REASONS: dict[str, Reason] = {
         "The attention of models of the type {model_type} can't be captured.",
         "Without Attune's mask function they would see the future; another library may have removed it.",
     ),
-    "capture-no-adapter": Reason(
-        "This model has no adapter to switch off.", "Load the base weights to compare with."
-    ),
+    "capture-no-adapter": Reason("This model has no adapter to switch off.", "Load the base weights to compare with."),
     "text-too-long": Reason("The text has {n_tokens} tokens; the model takes {most}.", "Shorten the text."),
     "text-empty": Reason("There is no text.", "Type a sentence."),
     # export

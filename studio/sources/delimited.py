@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,8 @@ from studio.core.spec import setting
 from studio.sources.tables import Read, unique_names
 
 _SAMPLE = 200_000  # characters that are looked at to find delimiter, quotes and header
+_UNIT_SEPARATOR = "\x1f"  # stands in no text: with it every line is one field
+_MOST_BLOCK = 1 << 28  # bytes; Arrow counts them with 32 bits
 
 
 class Config(PluginConfig):
@@ -19,14 +22,22 @@ class Config(PluginConfig):
 
     kind: Literal["delimited"] = "delimited"
     path: str
-    delimiter: str = setting("auto", "Delimiter", "What stands between two fields.")
-    quotes: bool | Literal["auto"] = setting("auto", "Quotes", "Whether fields may stand in double quotes.")
-    header: bool | Literal["auto"] = setting("auto", "Header", "Whether the first line names the columns.")
-    encoding: str = setting("auto", "Encoding", "How characters are written as bytes.")
+    delimiter: Literal["auto", ",", ";", "\t", "|", " ", "none"] = setting(
+        "auto", "Delimiter", "What stands between two fields; with none every line is one text."
+    )
+    quotes: Literal["auto"] | bool = setting("auto", "Quotes", "Whether fields may stand in double quotes.")
+    header: Literal["auto"] | bool = setting("auto", "Header", "Whether the first line names the columns.")
+    encoding: Literal[
+        "auto", "utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "gb18030", "big5", "shift_jis", "euc_kr",
+        "cp1252", "cp1251", "iso8859-2",
+    ] = setting("auto", "Encoding", "How characters are written as bytes.")  # fmt: skip
 
 
 class Delimited:
-    """Reads delimited text; every value stays the text that stands in the file."""
+    """Reads delimited text; every value stays the text that stands in the file.
+
+    Rows with another number of fields than most are left out and counted; lines without any field are no rows.
+    """
 
     id = "delimited"
     label = "CSV, TSV"
@@ -46,60 +57,93 @@ class Delimited:
         if len(text) > _SAMPLE:
             sample = sample[: sample.rfind("\n") + 1] or sample
         delimiter = _find_delimiter(sample, config.path) if config.delimiter == "auto" else config.delimiter
-        quotes = _has_quotes(sample, delimiter) if config.quotes == "auto" else config.quotes
-        rows = _parse(sample[:50_000], delimiter, quotes)
+        character = _UNIT_SEPARATOR if delimiter == "none" else delimiter
+        if config.quotes == "auto":
+            quotes = delimiter != "none" and _has_quotes(sample, character)
+        else:
+            quotes = config.quotes
+        rows = _parse(sample, character, quotes)
         header = looks_like_header(rows) if config.header == "auto" else config.header
-        table, problems = _read_table(text, delimiter, quotes, header, rows[0], config.path)
+        table, problems = _read_table(text, character, quotes, header, rows, config.path)
         found = {"delimiter": delimiter, "quotes": quotes, "header": header, "encoding": encoding}
         return Read(table, config.model_copy(update=found), problems)
 
 
 def decode(path: Path, encoding: str = "auto") -> tuple[str, str]:
-    """Return a file's text and its encoding: by byte order mark, else UTF-8, UTF-16, GB 18030, Windows-1252."""
+    """Return a file's text and its encoding: by byte order mark, else UTF-8, UTF-16, GB 18030 or Windows-1252.
+
+    Raises Failure "data-parse" when the characters don't fit, or when the file is no text at all.
+    """
     data = path.read_bytes()
+    if encoding == "auto":
+        encoding = _find_encoding(data, path)
+    try:
+        return data.decode(encoding).replace("\0", ""), encoding
+    except UnicodeDecodeError as error:
+        message = f"Its characters are not written as {encoding}. Choose another encoding, or save it as UTF-8."
+        raise Failure("data-parse", "data.train", path=str(path), format="text", message=message) from error
+
+
+def _find_encoding(data: bytes, path: Path) -> str:
     for mark, name in ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
-        if encoding == "auto" and data.startswith(mark):
-            encoding = name
-    if encoding == "auto" and data[:1000].count(0) > len(data[:1000]) // 4:
-        encoding = "utf-16-le" if data[1:2] == b"\0" else "utf-16-be"
-    for name in [encoding] if encoding != "auto" else ["utf-8", "gb18030", "cp1252"]:
+        if data.startswith(mark):
+            return name
+    start = data[:1000]
+    for name, zeros in (("utf-16-le", start[1::2]), ("utf-16-be", start[::2])):
+        if zeros.count(0) > len(start) // 4 and start.count(0) == zeros.count(0):
+            return name
+    control = sum(byte < 32 and byte not in b"\t\n\r\f\x1a\x1b" for byte in data[:8000])
+    if control > len(data[:8000]) // 50:
+        message = "It is no text file. If it is a spreadsheet, save it as CSV first."
+        raise Failure("data-parse", "data.train", path=str(path), format="text", message=message)
+    for name in ("utf-8", "gb18030"):
         try:
-            return data.decode(name).replace("\0", ""), name
+            data.decode(name)
         except UnicodeDecodeError:
             continue
-        except LookupError:
-            break
-    message = f"Its characters are not written as {encoding}. Choose another encoding, or save it as UTF-8."
-    raise Failure("data-parse", "data.train", path=str(path), format="text", message=message)
+        if name == "utf-8" or _is_chinese(data):
+            return name
+    return "cp1252" if all(byte not in data for byte in b"\x81\x8d\x8f\x90\x9d") else "gb18030"
+
+
+def _is_chinese(data: bytes) -> bool:
+    """Whether bytes that GB 18030 can read are Chinese: Western accents pair with ASCII letters, hanzi seldom do."""
+    seconds = re.findall(rb"[\x81-\xfe]([\x30-\xfe])", data[:_SAMPLE])
+    return sum(second[0] >= 0x80 for second in seconds) > 0.8 * len(seconds)
 
 
 def _parse(text: str, delimiter: str, quotes: bool) -> list[list[str]]:
     quoting = csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
     lines = io.StringIO(text, newline="")
     try:
-        return [row for row in csv.reader(lines, delimiter=delimiter, quoting=quoting) if any(row)] or [[""]]
+        return [row for row in csv.reader(lines, delimiter=delimiter, quoting=quoting) if row] or [[""]]
     except csv.Error:
         return [[""]]
 
 
 def _find_delimiter(sample: str, path: str) -> str:
-    """Return the delimiter that cuts the rows into the same number of fields, at least two, most often."""
+    """Return the delimiter that cuts most rows into the same number of fields, at least two; "none" without one."""
     if path.lower().endswith((".tsv", ".tab")) and "\t" in sample:
         return "\t"
 
     def agreement(delimiter: str) -> tuple[float, int]:
-        widths = [len(row) for row in _parse(sample[:50_000], delimiter, True)]
+        widths = [len(row) for row in _parse(sample, delimiter, True)]
         width, n = Counter(widths).most_common(1)[0]
         return (n / len(widths) if width > 1 else 0.0, width)
 
     best = max(",\t;|", key=agreement)
-    return best if agreement(best)[0] > 0 else ","
+    if agreement(best)[0] > 0.5:
+        return best
+    # One column: commas inside quotes are fine, commas in plain lines belong to the text.
+    return "," if '"' in sample and all(len(row) == 1 for row in _parse(sample, ",", True)) else "none"
 
 
 def _has_quotes(sample: str, delimiter: str) -> bool:
     """Quotes enclose fields unless reading them so breaks more rows than leaving them as characters does."""
     if '"' not in sample:
         return False
+    if all(line.count('"') % 2 == 0 for line in sample.split("\n")) and _is_well_formed(sample, delimiter):
+        return True
 
     def misfits(quotes: bool) -> int:
         widths = Counter(len(row) for row in _parse(sample, delimiter, quotes))
@@ -113,16 +157,30 @@ def _has_quotes(sample: str, delimiter: str) -> bool:
     return misfits(True) < misfits(False) or (misfits(True) == misfits(False) and 2 * enclosed >= opened)
 
 
+def _is_well_formed(sample: str, delimiter: str) -> bool:
+    """Whether every quote that opens a field is closed right before a delimiter or the end of a line."""
+    try:
+        return bool(list(csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter, strict=True)))
+    except csv.Error:
+        return False
+
+
 def looks_like_header(rows: list[list[str]]) -> bool:
-    """Return whether the first row names columns: short, different, no number, and no value of its column."""
+    """Return whether the first row names columns: short, different, no number, and no value of its column.
+
+    One name may be empty, as tables with an index column have it.
+    """
+    rows = [row for row in rows if any(row)]
     if len(rows) < 2:
         return False
     first = [cell.strip() for cell in rows[0]]
-    if any(not cell or len(cell) > 40 or len(cell.split()) > 5 or _is_number(cell) for cell in first):
+    if any(len(cell) > 40 or len(cell.split()) > 5 or _is_number(cell) for cell in first):
         return False
-    if len(first) > 1 and len(set(first)) == 1:
+    if len(first) == 1 and " " in first[0]:
+        return False  # of a file of plain lines the first is a text too
+    if first.count("") > (len(first) > 1) or (len(first) > 1 and len(set(first)) == 1):
         return False
-    return all(cell != row[i].strip() for i, cell in enumerate(first) for row in rows[1:] if i < len(row))
+    return all(cell != row[i].strip() for i, cell in enumerate(first) if cell for row in rows[1:] if i < len(row))
 
 
 def _is_number(text: str) -> bool:
@@ -134,23 +192,29 @@ def _is_number(text: str) -> bool:
 
 
 def _read_table(
-    text: str, delimiter: str, quotes: bool, header: bool, first: list[str], path: str
+    text: str, delimiter: str, quotes: bool, header: bool, rows: list[list[str]], path: str
 ) -> tuple[Any, list[Problem]]:
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
-    names = unique_names(first) if header else [str(i) for i in range(len(first))]
-    misfits: list[int] = []
+    n_before = next((i for i, row in enumerate(rows) if any(row)), 0)  # rows without any value above the first
+    first, width = rows[n_before], _width(rows[n_before + header :] or rows)
+    names = unique_names((first + [""] * width)[:width]) if header else [str(i) for i in range(width)]
+    misfits: list[tuple[int, str]] = []
 
     def skip(row: Any) -> str:
-        misfits.append(row.number or 0)
+        if row.text.strip() and row.number != (n_before + 1) * header:
+            misfits.append((row.number, " ".join(row.text.split())[:60]))
         return "skip"
 
+    data = text.encode()
     try:
         table = arrow_csv.read_csv(
-            pa.BufferReader(text.encode()),
-            # One thread, since only then the reader knows the numbers of odd lines.
-            arrow_csv.ReadOptions(column_names=names, use_threads=False, block_size=max(1 << 20, len(text))),
+            pa.BufferReader(data),
+            # One thread, since only then the reader knows the numbers of odd rows.
+            arrow_csv.ReadOptions(
+                column_names=names, use_threads=False, block_size=min(max(1 << 20, len(data)), _MOST_BLOCK)
+            ),
             arrow_csv.ParseOptions(
                 delimiter=delimiter,
                 quote_char='"' if quotes else False,
@@ -159,11 +223,16 @@ def _read_table(
             ),
             arrow_csv.ConvertOptions(column_types={name: pa.string() for name in names}, strings_can_be_null=False),
         )
-    except pa.ArrowInvalid as error:
+    except pa.ArrowException as error:
         raise Failure("data-parse", "data.train", path=path, format="CSV", message=str(error)) from error
-    table = table.slice(1) if header else table
-    problems = [Problem("ragged-rows", {"n_rows": len(misfits), "line": misfits[0]})] if misfits else []
-    return table, problems
+    n_above = sum(len(row) == width for row in rows[: n_before + header])
+    facts = {"n_rows": len(misfits), "row": misfits[0][0], "text": misfits[0][1]} if misfits else {}
+    return table.slice(n_above), [Problem("ragged-rows", facts)] if misfits else []
+
+
+def _width(rows: list[list[str]]) -> int:
+    """Return the number of fields that most rows have, of the rows that have any value if there are some."""
+    return Counter(len(row) for row in [row for row in rows if any(row)] or rows).most_common(1)[0][0]
 
 
 PLUGIN = Delimited()

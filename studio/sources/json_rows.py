@@ -1,6 +1,7 @@
 """JSON in its usual shapes: an array of objects, one object a line, columns of lists, or rows under one key."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -8,6 +9,8 @@ from studio.core.reasons import Failure
 from studio.core.registry import PluginConfig
 from studio.sources.delimited import decode
 from studio.sources.tables import Read, unique_names
+
+_LINES_ENDINGS = (".jsonl", ".ndjson")
 
 
 class Config(PluginConfig):
@@ -23,7 +26,7 @@ class JsonRows:
     id = "json"
     label = "JSON, JSONL"
     order = 20
-    endings = (".json", ".jsonl", ".ndjson")
+    endings = (".json", *_LINES_ENDINGS)
     Config = Config
 
     def reads(self, path: str) -> bool:
@@ -36,10 +39,7 @@ class JsonRows:
         text, _ = decode(Path(config.path))
         if not text.strip():
             raise Failure("data-empty", "data.train", path=config.path, needed=10)
-        try:
-            rows = rows_of(json.loads(text))
-        except json.JSONDecodeError as whole:
-            rows = _lines(text, config.path, whole)
+        rows = _read_rows(text, config.path)
         if not all(isinstance(row, dict) for row in rows):
             message = 'Its rows are no objects with named values, such as {"text": …, "label": …}.'
             raise Failure("data-parse", "data.train", path=config.path, format="JSON", message=message)
@@ -49,12 +49,17 @@ class JsonRows:
 
 
 def rows_of(value: Any) -> list[Any]:
-    """Return the rows in a JSON value of any of the shapes above."""
+    """Return the rows in a JSON value of any of the shapes above, or of those that pandas writes."""
     if isinstance(value, list):
         return value
     if not isinstance(value, dict):
         return [value]
     columns = list(value.values())
+    names, cells = value.get("columns"), value.get("data")
+    if isinstance(names, list) and isinstance(cells, list) and all(isinstance(row, list) for row in cells):
+        return [dict(zip(map(str, names), row, strict=False)) for row in cells]
+    if len(columns) == 1 and isinstance(columns[0], dict) and all(isinstance(c, list) for c in columns[0].values()):
+        return rows_of(columns[0])
     if columns and all(isinstance(c, list) for c in columns):
         if len(columns) > 1 and len({len(c) for c in columns}) == 1:
             return [dict(zip(value, cells, strict=True)) for cells in zip(*columns, strict=True)]
@@ -69,28 +74,49 @@ def rows_of(value: Any) -> list[Any]:
 
 
 def as_text(value: Any) -> str:
-    """Return a cell as text: a string as it is, nothing as "", a whole float without its .0, else its JSON."""
-    if value is None:
+    """Return a cell as text: a string as it is, nothing as "", a whole float without its .0, nested values as JSON."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, str):
-        return value
+        # Half an emoji, as cut texts have it in JSON, is no text that can be written.
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return json.dumps(value, ensure_ascii=False, default=str)
+    if isinstance(value, bool | int | float | dict | list | tuple):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return str(value)
 
 
-def _lines(text: str, path: str, whole: json.JSONDecodeError) -> list[Any]:
+def _read_rows(text: str, path: str) -> list[Any]:
+    if path.lower().endswith(_LINES_ENDINGS):
+        try:
+            return _lines(text)
+        except json.JSONDecodeError:
+            pass  # some call an ordinary JSON file so
+    try:
+        return rows_of(json.loads(text))
+    except json.JSONDecodeError as error:
+        whole = error
+    try:
+        return _lines(text)
+    except json.JSONDecodeError as error:
+        # Of the two ways to read it, the one that went further was meant.
+        found = max(error, whole, key=lambda e: e.lineno)
+        message = f"Line {found.lineno}: {found.msg}."
+        raise Failure("data-parse", "data.train", path=path, format="JSON", message=message) from error
+
+
+def _lines(text: str) -> list[Any]:
     rows = []
-    for number, line in enumerate(text.splitlines(), 1):
+    # splitlines() would also cut at characters that may stand inside a JSON string, such as U+2028.
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
             rows.append(json.loads(line))
         except json.JSONDecodeError as error:
-            found = error if rows else whole
-            at = number if rows else whole.lineno
-            message = f"Line {at}: {found.msg}."
-            raise Failure("data-parse", "data.train", path=path, format="JSON", message=message) from error
+            error.lineno = number
+            raise
     return rows
 
 

@@ -34,9 +34,14 @@ class Parquet:
 
         try:
             table = parquet.read_table(config.path)
-        except pa.ArrowInvalid as error:
+        except pa.ArrowException as error:
             raise Failure("data-parse", "data.train", path=config.path, format="Parquet", message=str(error)) from error
-        columns = [pa.array([as_text(v) for v in column.to_pylist()], pa.string()) for column in table.columns]
+        columns = [
+            column.cast(pa.string()).fill_null("")
+            if pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+            else pa.array([as_text(value) for value in column.to_pylist()], pa.string())
+            for column in table.columns
+        ]
         return Read(pa.table(columns, names=unique_names(table.column_names)), config)
 
 

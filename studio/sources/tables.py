@@ -10,6 +10,8 @@ from studio.core.files import read_json, write_json
 from studio.core.reasons import Failure, Problem
 from studio.core.registry import PluginConfig, family, plugin
 
+READERS = 1  # raised when a source reads the same file otherwise than before, so that no older table is taken
+
 
 @dataclass(frozen=True)
 class Read:
@@ -32,7 +34,9 @@ class OpenedTable:
 
 
 def source_for(path: str | Path) -> PluginConfig:
-    """Return the config that reads `path`, chosen by its ending. Raises Failure "data-format"."""
+    """Return the config that reads `path`, chosen by its ending. Raises Failure "data-missing" or "data-format"."""
+    if not Path(path).exists():
+        raise Failure("data-missing", "data.train", path=str(path))
     for source in family("sources").values():
         if source.reads(str(path)):
             return source.Config(path=str(Path(path).absolute()))
@@ -49,7 +53,7 @@ def open_table(config: PluginConfig, workspace: Path) -> OpenedTable:
 
     path = Path(config.path)
     content = content_hash(path)
-    key = hashlib.sha256((content + config.model_dump_json(exclude={"path"})).encode()).hexdigest()[:24]
+    key = hashlib.sha256(f"{READERS} {content} {config.model_dump_json(exclude={'path'})}".encode()).hexdigest()[:24]
     cached, notes = workspace / "cache" / "tables" / f"{key}.arrow", workspace / "cache" / "tables" / f"{key}.json"
     found = read_json(notes)
     if found is None or not cached.is_file():
