@@ -13,6 +13,7 @@ from studio.core.registry import PluginConfig
 
 _MOST_LABELS = 200
 _NEEDED_ROWS = 10
+_RARE = 3  # rows: one for each part of the split
 
 
 class Config(PluginConfig):
@@ -86,9 +87,9 @@ class TextClassification:
             found.append(Problem("some-empty-texts", {"n_rows": no_text}))
         if no_label:
             found.append(Problem("some-empty-labels", {"n_rows": no_label}))
-        rare = sorted(label for label, n in counts.items() if n < 3)
+        rare = sorted(label for label, n in counts.items() if n < _RARE)
         if rare:
-            facts = {"n_labels": len(rare), "needed": 3, "labels": ", ".join(rare[:5])}
+            facts = {"n_labels": len(rare), "needed": _RARE, "labels": ", ".join(rare[:5])}
             found.append(Problem("rare-class", facts))
         copies = len(used) - len({t for t, _ in used})
         if copies:
@@ -96,16 +97,43 @@ class TextClassification:
         return found
 
     def overview(self, table: Any, columns: dict[str, str]) -> list[Block]:
-        """Return what the rows are: how many of each label, and how long the texts are in words."""
+        """Return what the rows are: how many of each label, and how long the texts are in words.
+
+        What needs a role that no column has is absent.
+        """
+        if columns.get("text") not in table.column_names:
+            return []
         texts, labels = self.rows(table, columns)
-        counts = Counter(v for v in labels if v)
         words = np.array([len(t.split()) for t in texts if t] or [0])
-        edges = np.histogram_bin_edges(words, bins=min(30, max(5, int(words.max()))))
+        # Whole words, so that no bar is an artefact of where the edges fall.
+        width = max(1, -(-int(words.max()) // 30))
+        edges = np.arange(0, int(words.max()) + width + 1, width)
         heights, edges = np.histogram(words, edges)
-        return [
-            Bars(title="Labels", values=dict(counts.most_common()), unit="rows", select=columns["label"]),
+        blocks: list[Block] = [
             Histogram(title="Lengths", edges=edges.tolist(), counts=heights.tolist(), unit="words"),
         ]
+        counts = Counter(v for v in labels if v)
+        if counts:
+            bars = Bars(title="Labels", values=dict(counts.most_common()), unit="rows", select=columns["label"])
+            blocks.insert(0, bars)
+        return blocks
+
+    def rows_behind(self, reason: str, table: Any, columns: dict[str, str]) -> list[int]:
+        """Return the rows that a finding of `check` speaks of, by their place; none when it speaks of all."""
+        texts, labels = self.rows(table, columns)
+        pairs = list(enumerate(zip(texts, labels, strict=True)))
+        if reason == "some-empty-texts":
+            return [i for i, (text, _) in pairs if not text]
+        if reason == "some-empty-labels":
+            return [i for i, (_, label) in pairs if not label]
+        if reason == "rare-class":
+            counts = Counter(v for t, v in zip(texts, labels, strict=True) if t and v)
+            return [i for i, (text, label) in pairs if text and 0 < counts[label] < _RARE]
+        if reason == "duplicates":
+            counts = Counter(t for t, v in zip(texts, labels, strict=True) if t and v)
+            places = [i for i, (text, label) in pairs if label and counts[text] > 1]
+            return sorted(places, key=lambda i: (texts[i], i))
+        return []
 
     def rows(self, table: Any, columns: dict[str, str]) -> tuple[list[str], list[str]]:
         """Return texts and labels of all rows, without blanks around them; "" where there is none."""

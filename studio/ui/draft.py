@@ -20,7 +20,8 @@ PARTS = ("data", "columns", "split", "model", "method", "training")
 class Draft:
     """The parts of the next run; `spec()` puts them together.
 
-    table: the opened rows (sources.tables.OpenedTable) or None. findings: what the task says about the rows.
+    table: the opened rows (sources.tables.OpenedTable) or None. table_problem: why the last file was none; an earlier
+    table stays. findings: what the task says about the rows.
     n_labels: how many labels they have, 2 while unknown.
     training: values by field as typed; they may be wrong, and `problems` then says so.
     """
@@ -96,10 +97,8 @@ class Draft:
         return plugin("methods", config).n_trainable(tensors, config)
 
     def _data_problems(self) -> list[Problem]:
-        if self.table_problem is not None:
-            return [self.table_problem]
         if self.table is None:
-            return [Problem("data-none", {}, "data.train")]
+            return [self.table_problem or Problem("data-none", {}, "data.train")]
         names, found = self.table.table.column_names, []
         for role in family("tasks")[self.task.kind].roles:
             column = self.columns.get(role.id)

@@ -44,6 +44,7 @@ class Store(QObject):
         self.runs: dict[str, RunState] = {}
         self.current_run = ""
         self.busy: set[str] = set()  # parts of the draft that are being read: "data", "model"
+        self._former_data: tuple[Any, ...] | None = None  # comes back when the file that is being read is none
         self._threads: dict[str, TrainerThread] = {}
         self._seen_alive: set[str] = set()
 
@@ -91,16 +92,19 @@ class Store(QObject):
         try:
             config = source_for(path)
         except Failure as error:
-            self.fail(error)
+            self._refuse_data(error)
             return
-        self.draft.columns = {}
-        self.open_source(config)
+        self._read_data(config, {})
 
     def open_source(self, config: PluginConfig) -> None:
         """Read data as `config` says; columns that have a role keep it where they still exist."""
-        self.draft.source, self.draft.table, self.draft.table_problem = config, None, None
-        wanted, workspace = dict(self.draft.columns), self.workspace
-        task = family("tasks")[self.draft.task.kind]
+        self._read_data(config, dict(self.draft.columns))
+
+    def _read_data(self, config: PluginConfig, wanted: dict[str, str]) -> None:
+        draft, workspace, task = self.draft, self.workspace, family("tasks")[self.draft.task.kind]
+        if draft.table is not None:
+            self._former_data = (draft.source, draft.table, draft.columns, draft.findings, draft.n_labels)
+        draft.source, draft.table, draft.table_problem, draft.findings = config, None, None, []
 
         def read() -> tuple[Any, dict[str, str], list[Problem], int]:
             from studio.sources.tables import open_table
@@ -111,7 +115,7 @@ class Store(QObject):
             return opened, columns, *look_at(task, opened.table, columns)
 
         def show(found: tuple[Any, dict[str, str], list[Problem], int]) -> None:
-            draft = self.draft
+            self._former_data = None
             draft.table, draft.columns, draft.findings, draft.n_labels = found
             draft.source = draft.table.config
             self._set_busy("data", False)
@@ -119,15 +123,21 @@ class Store(QObject):
             for part in ("data", "columns", "findings"):
                 self.draft_changed.emit(part)
 
-        def fail(error: Exception) -> None:
-            self.draft.table_problem = problem_of(error)
-            self._set_busy("data", False)
-            self.fail(error)
-            self.draft_changed.emit("data")
-
         self._set_busy("data", True)
         self.draft_changed.emit("data")
-        background(read, show, fail, self, key="data")
+        background(read, show, self._refuse_data, self, key="data")
+
+    def _refuse_data(self, error: Exception) -> None:
+        """Keep the data that was there, and let the Data page say what is wrong with the other."""
+        self.draft.table_problem = problem_of(error)
+        if self._former_data is not None:
+            draft = self.draft
+            draft.source, draft.table, draft.columns, draft.findings, draft.n_labels = self._former_data
+            self._former_data = None
+        self._set_busy("data", False)
+        for part in ("data", "columns", "findings"):
+            self.draft_changed.emit(part)
+        self.page_requested.emit("data")
 
     def set_role(self, column: str, role: str | None) -> None:
         """Give a column a role (an id of the task's roles), or take it away with None."""
@@ -203,6 +213,7 @@ class Store(QObject):
     def take_spec(self, spec: TrainSpec) -> None:
         """Make the draft what `spec` says."""
         self.draft.take(spec)
+        self._former_data = None
         self.open_source(spec.data.train)
         self.choose_model(spec.model)
         for part in ("columns", "split", "method", "training"):
@@ -410,9 +421,9 @@ class Store(QObject):
 
 def look_at(task: Any, table: Any, columns: dict[str, str]) -> tuple[list[Problem], int]:
     """Return what a task finds in the rows, and how many labels there are (2 while unknown)."""
-    label = columns.get("label")
-    n_labels = len(table[label].unique()) if label in table.column_names else 2
-    return task.check(table, columns), max(2, n_labels)
+    problems = task.check(table, columns)
+    known = all(columns.get(role.id) in table.column_names for role in task.roles)
+    return problems, max(2, len(task.labels(task.rows(table, columns)[1]))) if known else 2
 
 
 def problem_of(error: Exception) -> Problem:
