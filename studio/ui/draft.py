@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from studio.core.anatomy import ModelInfo, Tensor, classifier_head
 from studio.core.reasons import Failure, Problem
 from studio.core.registry import PluginConfig, family, parse_config, plugin
-from studio.core.spec import TrainingSpec, TrainSpec, dump_spec, error_fields, parse_spec
+from studio.core.spec import TrainingSpec, TrainSpec, dump_spec, parse_spec
 
 # Findings that a person should know of but that don't keep a training from starting.
 HARMLESS = ("some-empty-texts", "some-empty-labels", "rare-class", "duplicates", "ragged-rows")
@@ -141,9 +141,18 @@ class Draft:
             else:
                 TrainingSpec.model_validate(self.training)
         except ValidationError as error:
-            messages = error_fields(error).items()
+            messages = field_errors(error).items()
             return [Problem("field-invalid", {"message": text}, f"{part}.{path}") for path, text in messages]
         return []
+
+
+def field_errors(error: ValidationError) -> dict[str, str]:
+    """Return what is wrong with the fields of one pydantic class as sentences by field name."""
+    found: dict[str, str] = {}
+    for item in error.errors():
+        message = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        found.setdefault(str(item["loc"][0]) if item["loc"] else "", message[:1].upper() + message[1:] + ".")
+    return found
 
 
 def field_messages(problems: Iterable[Problem], part: str) -> dict[str, Problem]:

@@ -49,6 +49,9 @@ QToolButton {{ background: transparent; border: 1px solid transparent; border-ra
 QToolButton:hover {{ background: {hover}; }}
 QToolButton:checked, QToolButton:pressed {{ background: {pressed}; }}
 QToolButton:focus {{ border-color: {accent}; }}
+QToolButton[tiny="true"] {{ padding: 1px; border-radius: 4px; }}
+QPushButton[toggle="true"] {{ padding: 4px 6px; font-size: {small}px; color: {muted}; background: transparent; }}
+QPushButton[toggle="true"]:checked {{ background: {accent_tint}; color: {accent}; }}
 QToolButton::menu-indicator {{ image: none; }}
 
 QLineEdit, QPlainTextEdit, QTextEdit, QAbstractSpinBox, QComboBox {{
