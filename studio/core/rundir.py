@@ -130,17 +130,21 @@ class EventWriter:
     """
 
     def __init__(self, path: Path):
-        self._file = open(path, "a+b")  # noqa: SIM115 (open for the life of the worker)
+        self._file = open(path, "a+b", buffering=0)  # noqa: SIM115 (open for the life of the worker)
+        self._rest = b""
         if self._file.tell() > 0:
             self._file.seek(-1, os.SEEK_END)
             if self._file.read(1) != b"\n":
-                self._file.write(b"\n")
+                self._rest = b"\n"
 
     def write(self, events: Iterable[Event]) -> None:
-        """Append events as one batch of lines, and hand them to the operating system."""
-        lines = "".join(dump_event(event) + "\n" for event in events)
-        self._file.write(lines.encode())
-        self._file.flush()
+        """Hand events to the operating system as one batch of lines.
+
+        Raises OSError on a full disk; what could not be written is kept and goes first the next time.
+        """
+        self._rest += "".join(dump_event(event) + "\n" for event in events).encode()
+        while self._rest:
+            self._rest = self._rest[self._file.write(self._rest) :]
 
     def sync(self) -> None:
         """Wait until all that was written is on the disk itself."""

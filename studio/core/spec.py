@@ -5,6 +5,7 @@ Titles, help, units and bounds stand at the field; the forms of the window are d
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -68,8 +69,8 @@ class TrainingSpec(Model):
     """How the training goes; names as in transformers' TrainingArguments where they have one."""
 
     num_train_epochs: float = setting(3.0, "Epochs", "How often the model sees every training row.", gt=0, le=1000)
-    learning_rate: float | Literal["auto"] = setting(
-        "auto", "Learning rate", "How large a step is. Automatic picks the method's own.", gt=0, le=1
+    learning_rate: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = setting(
+        "auto", "Learning rate", "How large a step is. Automatic picks the method's own."
     )
     per_device_train_batch_size: int = setting(
         32, "Batch size", "Rows in one step. Larger is faster and needs more memory.", unit="rows", ge=1, le=4096
@@ -233,20 +234,21 @@ def dump_spec(spec: Model, exclude_defaults: bool = False) -> dict[str, Any]:
 
 
 def error_fields(error: ValidationError) -> dict[str, str]:
-    """Return pydantic's errors as messages by dotted field path, without the names of union branches."""
+    """Return a spec's errors as messages by dotted field path, without the names of union branches."""
     found: dict[str, str] = {}
     for item in error.errors():
-        parts = [str(p) for p in item["loc"] if str(p).replace("-", "_") not in _BRANCHES and "[" not in str(p)]
+        # The first place is the kind of spec; branches of a union are named like types or functions.
+        parts = [str(p) for p in item["loc"][1:] if re.fullmatch(r"[a-z_0-9]+", str(p)) and p not in _TYPES]
         message = item["msg"].removeprefix("Value error, ")
         found.setdefault(".".join(parts), message[:1].lower() + message[1:])
     return found
 
 
-_BRANCHES = {"train_spec", "evaluate", "predict", "inspect", "export", "float", "int", "str", "literal"}
+_TYPES = {"float", "int", "str", "bool"}
 
 
 def _error_lines(error: ValidationError) -> list[str]:
-    return [f"{path.removeprefix('train.') or 'spec'}: {text}" for path, text in error_fields(error).items()]
+    return [f"{path or 'spec'}: {text}" for path, text in error_fields(error).items()]
 
 
 def _absolute(spec: Any, base: Path) -> Any:

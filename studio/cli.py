@@ -1,0 +1,375 @@
+"""The command line: the same specs as the window, progress on stderr, one JSON object on stdout if asked."""
+
+import argparse
+import json
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from studio import __version__
+from studio.core import events as ev
+from studio.core.paths import workspace_dir
+from studio.core.reasons import Failure, describe
+from studio.core.rundir import RunDir, find_run, list_runs
+from studio.core.spec import EvaluateSpec, ExportSpec, InspectSpec, PredictSpec, TrainSpec, model_path, read_spec
+from studio.core.state import RunState, new_state, read_summary, settle
+
+
+def main(argv: list[str]) -> int:
+    """Execute a command line; 0 only for success, 130 after Ctrl+C."""
+    arguments = _parser().parse_args(argv)
+    try:
+        result = arguments.execute(arguments, workspace_dir(arguments.workspace))
+    except Failure as failure:
+        return _tell_failure(failure, arguments)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 1
+    except Exception as error:
+        problem = Failure("unexpected", reason=type(error).__name__, message=str(error))
+        problem.__cause__ = error
+        return _tell_failure(problem, arguments)
+    if isinstance(result, int):
+        return result
+    if arguments.json and result is not None:
+        print(json.dumps(result, ensure_ascii=False), flush=True)
+    return 130 if isinstance(result, dict) and result.get("state") == "stopped" else 0
+
+
+def _tell_failure(failure: Failure, arguments: argparse.Namespace) -> int:
+    if arguments.debug:
+        traceback.print_exception(failure)
+    described = describe(failure.problem.reason, failure.problem.facts)
+    print(f"attune: {described.title} {described.hint}", file=sys.stderr)
+    if arguments.json:
+        error = {"reason": described.reason, "title": described.title, "hint": described.hint}
+        if failure.problem.field:
+            error["field"] = failure.problem.field
+        print(json.dumps({"error": error}, ensure_ascii=False), flush=True)
+    return 1
+
+
+def execute(spec: Any, workspace: Path) -> dict[str, Any]:
+    """Start a worker for `spec`, show its progress, and return its result. Raises Failure when it fails."""
+    from studio import supervisor
+
+    run = supervisor.start_new(workspace, spec)
+    return watch(run)
+
+
+def watch(run: RunDir) -> dict[str, Any]:
+    """Follow a run to its end on stderr and return its result.
+
+    Ctrl+C asks it to save and stop, a second one kills it. Raises Failure when it fails.
+    """
+    from studio import supervisor
+
+    state, line = new_state(run), ProgressLine(run)
+    batches = supervisor.follow(run)
+    interrupts = 0
+    while True:
+        try:
+            batch = next(batches, None)
+            if batch is None:
+                break
+            for event in batch:
+                state.apply(event)
+            line.show(state, batch)
+        except KeyboardInterrupt:
+            # The generator is spent by the exception; a new one reads again from where the log is known.
+            interrupts += 1
+            line.clear()
+            if interrupts > 1:
+                supervisor.kill(run)
+                raise
+            print("Saving and stopping; Ctrl+C again ends it at once.", file=sys.stderr)
+            supervisor.stop(run)
+            state = new_state(run)
+            batches = supervisor.follow(run)
+    line.clear()
+    settle(state, run)
+    if state.problem is not None:
+        raise Failure(state.problem.reason, state.problem.field, **state.problem.facts)
+    if state.state == "waiting":
+        raise Failure("worker-silent", log=run.log_tail())
+    return {"state": state.state, **state.result} if state.kind == "train" else dict(state.result)
+
+
+class ProgressLine:
+    """One line on stderr that says what a run does: a bar on a terminal, plain lines elsewhere."""
+
+    def __init__(self, run: RunDir):
+        self.run, self.is_terminal, self.last, self.width = run, sys.stderr.isatty(), "", 0
+        self._shown = 0.0
+
+    def show(self, state: RunState, batch: list[ev.Event]) -> None:
+        for event in batch:
+            if isinstance(event, ev.Warned):
+                described = describe(event.reason, event.facts)
+                self.clear()
+                print(f"note: {described.title} {described.hint}", file=sys.stderr)
+            elif isinstance(event, ev.Metrics) and event.split != "train":
+                values = "  ".join(f"{name} {value:.4f}" for name, value in event.values.items())
+                self.clear()
+                print(f"step {event.step}  {event.split}: {values}", file=sys.stderr)
+        text = _words(state)
+        if self.is_terminal:
+            if time.monotonic() - self._shown > 0.1:
+                self._shown = time.monotonic()
+                sys.stderr.write(f"\r{text:<{self.width}}")
+                sys.stderr.flush()
+                self.width = len(text)
+        elif state.phase and state.phase != self.last:
+            self.last = state.phase
+            print(f"{state.phase} …", file=sys.stderr)
+
+    def clear(self) -> None:
+        if self.is_terminal and self.width:
+            sys.stderr.write("\r" + " " * self.width + "\r")
+            sys.stderr.flush()
+
+
+def _words(state: RunState) -> str:
+    if state.phase == "training" and state.total_steps:
+        eta = state.eta_seconds
+        left = f", {eta:.0f} s left" if eta is not None else ""
+        loss = state.latest.get("train", {}).get("loss", float("nan"))
+        return (
+            f"training {_bar(state.step / state.total_steps)} step {state.step}/{state.total_steps}  "
+            f"loss {loss:.4f}  {state.samples_per_second:.0f} rows/s{left}"
+        )
+    done, total = state.progress
+    return f"{state.phase or state.state} {_bar(done / total) if total else '…'}"
+
+
+def _bar(share: float, width: int = 24) -> str:
+    full = round(min(max(share, 0), 1) * width)
+    return f"[{'█' * full}{'·' * (width - full)}] {share:4.0%}"
+
+
+# Each command returns the object that --json prints, or an exit status.
+
+
+def _train(arguments: argparse.Namespace, workspace: Path) -> Any:
+    spec = read_spec(Path(arguments.spec))
+    if not isinstance(spec, TrainSpec):
+        raise Failure("spec-invalid", errors=f"kind: this command trains, the spec is of the kind {spec.kind!r}")
+    result = execute(spec, workspace)
+    _say_trained(result, arguments)
+    return result
+
+
+def _resume(arguments: argparse.Namespace, workspace: Path) -> Any:
+    from studio import supervisor
+
+    run = find_run(workspace, arguments.run)
+    if run.is_alive():
+        raise Failure("run-busy", run=run.id)
+    if (run.model_dir / "config.json").exists() and read_summary(run).state == "finished":
+        raise Failure("run-complete", run=run.id)
+    supervisor.start(run)
+    result = watch(run)
+    _say_trained(result, arguments)
+    return result
+
+
+def _say_trained(result: dict[str, Any], arguments: argparse.Namespace) -> None:
+    if arguments.json:
+        return
+    print(f"{result['state']} after {result['steps']} steps, {result['samples_per_second']:.0f} rows/s")
+    for split, metrics in result["metrics"].items():
+        print(f"  {split}: " + "  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+    print(f"  run: {result['run']}")
+
+
+def _evaluate(arguments: argparse.Namespace, workspace: Path) -> Any:
+    run = find_run(workspace, arguments.run)
+    data = _source(arguments.data) if arguments.data else None
+    result = execute(EvaluateSpec(run=str(run.path), data=data, split=arguments.split), workspace)
+    if not arguments.json:
+        print(f"{result['n_rows']} rows of {result['data']}")
+        print("  " + "  ".join(f"{name} {value:.4f}" for name, value in result["metrics"].items()))
+    return result
+
+
+def _predict(arguments: argparse.Namespace, workspace: Path) -> Any:
+    run = find_run(workspace, arguments.run)
+    out = str(Path(arguments.out).expanduser().absolute())
+    result = execute(PredictSpec(run=str(run.path), data=_source(arguments.data), out=out), workspace)
+    if not arguments.json:
+        print(f"{result['n_rows']} rows written to {result['file']}")
+    return result
+
+
+def _source(path: str) -> Any:
+    from studio.sources.tables import source_for
+
+    return source_for(path)
+
+
+def _inspect(arguments: argparse.Namespace, workspace: Path) -> Any:
+    name, out = arguments.subject, str(Path(arguments.out).expanduser().absolute())
+    spec = {"text": arguments.text, "out": out}
+    if name == "starter" or (Path(name).expanduser() / "config.json").is_file():
+        spec |= {"model": model_path(name, Path.cwd()), "state": "tuned"}
+    else:
+        spec |= {"run": str(find_run(workspace, name).path), "state": arguments.state}
+    result = execute(InspectSpec(**spec), workspace)
+    if not arguments.json:
+        checks = result["checks"]
+        print(f"{'verified' if checks['verified'] else 'NOT VERIFIED'}: {checks}")
+        print(f"  maps: {result['directory']}")
+    return result
+
+
+def _export(arguments: argparse.Namespace, workspace: Path) -> Any:
+    from pydantic import ValidationError
+
+    from studio.core.registry import family
+
+    run, out = find_run(workspace, arguments.run), str(Path(arguments.out).expanduser().absolute())
+    try:
+        spec = ExportSpec(run=str(run.path), format=arguments.format, out=out)
+    except ValidationError as error:
+        message = f"There is no format {arguments.format}; there are: {', '.join(family('exporters'))}."
+        raise Failure("usage", message=message, command="export") from error
+    result = execute(spec, workspace)
+    if not arguments.json:
+        print(
+            f"{'verified' if result['verified'] else 'NOT VERIFIED'}: {result['format']}, "
+            f"{result['size_bytes'] / 1e6:.1f} MB, accuracy {result['metric']:.4f} "
+            f"(before {result['reference_metric']:.4f}), {result['latency_ms']:.1f} ms a batch "
+            f"(before {result['reference_latency_ms']:.1f})"
+        )
+        print(f"  folder: {result['directory']}")
+    return result
+
+
+def _runs(arguments: argparse.Namespace, workspace: Path) -> Any:
+    rows = []
+    for run in list_runs(workspace):
+        summary = read_summary(run)
+        metric = summary.metric.get("accuracy")
+        rows.append({"run": run.id, "state": summary.state, "name": summary.name, "metric": metric})
+        if not arguments.json:
+            shown = f"accuracy {metric:.4f}" if metric is not None else ""
+            print(f"{run.id}  {summary.state:<9} {summary.name:<24} {shown}")
+    if not rows and not arguments.json:
+        print(f"No runs in {workspace} yet. `attune demo --no-window` makes the first.")
+    return {"runs": rows}
+
+
+def _doctor(arguments: argparse.Namespace, workspace: Path) -> Any:
+    from studio.doctor import examine
+
+    findings = examine(workspace)
+    if not arguments.json:
+        for row in findings["checks"]:
+            print(f"{'✔' if row['ok'] else '✘'} {row['name']}: {row['value']}")
+    return findings if all(row["ok"] for row in findings["checks"]) or arguments.json else 1
+
+
+def _demo(arguments: argparse.Namespace, workspace: Path) -> Any:
+    from studio import demo
+
+    if not arguments.no_window:
+        if demo.has_display():
+            from studio.ui.app import run
+
+            return run(workspace, demo=True)
+        print("There is no display; the demo goes on without a window.", file=sys.stderr)
+    return demo.run_without_window(workspace, quiet=arguments.json)
+
+
+def _window(arguments: argparse.Namespace, workspace: Path) -> Any:
+    from studio.demo import has_display
+
+    if not has_display():
+        raise Failure("no-display")
+    from studio.ui.app import run
+
+    return run(workspace)
+
+
+def _pictures(arguments: argparse.Namespace, workspace: Path) -> Any:
+    from studio.ui.pictures import take_pictures
+
+    width, height = (int(n) for n in arguments.size.split("x"))
+    files = take_pictures(
+        workspace, Path(arguments.out), arguments.run, arguments.theme, (width, height), arguments.scale
+    )
+    if not arguments.json:
+        print("\n".join(files))
+    return {"files": files}
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--workspace", metavar="DIR", help="where runs lie (ATTUNE_WORKSPACE, or ~/Attune)")
+    common.add_argument("--json", action="store_true", help="the last line of stdout is one JSON object")
+    common.add_argument("--debug", action="store_true", help="show tracebacks")
+    parser = argparse.ArgumentParser(
+        "attune", description="Fine-tune transformers on your own computer.", parents=[common]
+    )
+    parser.add_argument("--version", action="version", version=f"attune {__version__}")
+    parser.set_defaults(execute=_window)
+    commands = parser.add_subparsers(metavar="COMMAND")
+
+    def add(name: str, function: Any, help: str) -> argparse.ArgumentParser:
+        # Options given before the command keep their value: a subparser's own default would undo them.
+        command = commands.add_parser(name, help=help, description=help, parents=[_without_defaults(common)])
+        command.set_defaults(execute=function)
+        return command
+
+    demo = add("demo", _demo, "do the main job on the sample: train, evaluate, inspect, export")
+    demo.add_argument("--no-window", action="store_true", help="in the terminal")
+    add("train", _train, "fine-tune what a spec asks for").add_argument("spec", metavar="SPEC")
+    add("resume", _resume, "go on with a run from its last checkpoint").add_argument("run", metavar="RUN")
+    evaluate = add("evaluate", _evaluate, "measure a trained run")
+    evaluate.add_argument("run", metavar="RUN")
+    evaluate.add_argument("--data", metavar="FILE", help="a file instead of the run's own test part")
+    evaluate.add_argument("--split", choices=["train", "validation", "test"], default="test")
+    predict = add("predict", _predict, "label the rows of a file")
+    predict.add_argument("run", metavar="RUN")
+    predict.add_argument("--data", metavar="FILE", required=True)
+    predict.add_argument("--out", metavar="FILE", required=True, help=".csv, .jsonl or .parquet")
+    inspect = add("inspect", _inspect, "write the attention maps of a text")
+    inspect.add_argument("subject", metavar="RUN|MODEL")
+    inspect.add_argument("--text", required=True)
+    inspect.add_argument("--out", metavar="DIR", required=True)
+    inspect.add_argument("--state", choices=["tuned", "base"], default="tuned")
+    export = add("export", _export, "write a trained run for other programs, and verify it")
+    export.add_argument("run", metavar="RUN")
+    export.add_argument("--format", required=True, metavar="NAME")
+    export.add_argument("--out", metavar="DIR", required=True)
+    add("runs", _runs, "list the runs of the workspace")
+    add("doctor", _doctor, "check this installation")
+    pictures = add("pictures", _pictures, "make a picture of every page")
+    pictures.add_argument("--out", metavar="DIR", required=True)
+    pictures.add_argument("--run", metavar="RUN", default="last")
+    pictures.add_argument("--theme", choices=["light", "dark"], default="light")
+    pictures.add_argument("--size", default="1280x800", type=_size, metavar="WxH")
+    pictures.add_argument("--scale", default=1.0, type=float)
+    return parser
+
+
+def _size(text: str) -> str:
+    width, _, height = text.partition("x")
+    if not (width.isdigit() and height.isdigit()):
+        raise argparse.ArgumentTypeError("write the size as WIDTHxHEIGHT, such as 1024x640")
+    return text
+
+
+def _without_defaults(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    copy = argparse.ArgumentParser(add_help=False)
+    for action in parser._actions:
+        kwargs: dict[str, Any] = {"default": argparse.SUPPRESS, "help": action.help}
+        if isinstance(action, argparse._StoreTrueAction):
+            kwargs["action"] = "store_true"
+        else:
+            kwargs["metavar"] = action.metavar
+        copy.add_argument(*action.option_strings, **kwargs)
+    return copy

@@ -1,0 +1,42 @@
+"""Checkpoints that are whole or absent: written aside, synced, renamed into place."""
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+
+from studio.core.files import read_json
+from studio.core.rundir import RunDir
+
+PARTIAL = ".partial"
+
+
+def last_checkpoint(run: RunDir) -> tuple[int, Path] | None:
+    """Return step and folder of a run's newest complete checkpoint, or None."""
+    found = []
+    for path in run.checkpoints_dir.glob("checkpoint-*"):
+        state = read_json(path / "trainer_state.json")
+        if state is not None and path.name.split("-")[-1].isdigit():
+            found.append((int(path.name.split("-")[-1]), path))
+    return max(found, default=None)
+
+
+def put_in_place(partial: Path, final: Path) -> None:
+    """Sync a folder's files to the disk and give the folder its name; a former one of that name is replaced."""
+    for file in partial.rglob("*"):
+        if file.is_file():
+            with open(file, "r+b") as stream:
+                os.fsync(stream.fileno())
+    if final.exists():
+        shutil.rmtree(final)
+    os.replace(partial, final)
+    if os.name == "posix":  # Windows can't open folders, and needs no sync of them
+        with contextlib.suppress(OSError):
+            folder = os.open(final.parent, os.O_RDONLY)
+            os.fsync(folder)
+            os.close(folder)
+
+
+def discard_partial(run: RunDir) -> None:
+    """Remove what a worker that died inside a checkpoint left behind."""
+    shutil.rmtree(run.checkpoints_dir / PARTIAL, ignore_errors=True)

@@ -1,0 +1,152 @@
+"""From a spec to rows that a model can train on: reading, splitting, tokenising."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from studio.core.reasons import Failure, Problem
+from studio.core.registry import PluginConfig, plugin
+from studio.core.spec import DataSpec, TrainSpec
+from studio.sources.tables import OpenedTable, open_table
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of one part of the split: texts, gold labels ("" where there is none) and their place in the file."""
+
+    texts: list[str]
+    labels: list[str]
+    indices: list[int]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+def workspace_of(run_path: Path) -> Path:
+    """Return the workspace that a run's folder belongs to."""
+    return run_path.parent.parent
+
+
+def read_parts(spec: TrainSpec, workspace: Path) -> tuple[dict[str, Rows], list[Problem], dict[str, str]]:
+    """Return the rows of train, validation and test, what a person should know, and the files' hashes by path.
+
+    Rows without text or label are left out. Raises Failure for what makes training impossible.
+    """
+    task = plugin("tasks", spec.task)
+    opened = open_columns(spec.data.train, spec.columns, workspace)
+    columns = column_names(spec.columns, opened.table)
+    problems = opened.problems + task.check(opened.table, columns)
+    for problem in problems:
+        if problem.field:
+            raise Failure(problem.reason, problem.field, **problem.facts)
+    hashes = {opened.config.path: opened.content_hash}
+    everything = _used_rows(task, opened.table, columns)
+    parts = split_rows(everything, spec.data)
+    known = set(parts["train"].labels)
+    for name in ("validation", "test"):
+        source = getattr(spec.data, name)
+        if isinstance(source, PluginConfig):
+            other = open_columns(source, spec.columns, workspace)
+            parts[name] = _used_rows(task, other.table, column_names(spec.columns, other.table))
+            hashes[other.config.path] = other.content_hash
+        unknown = sorted(set(parts[name].labels) - known)
+        if unknown:
+            raise Failure("unknown-labels", f"data.{name}", split=name, labels=", ".join(unknown[:5]))
+    return parts, problems, hashes
+
+
+def open_columns(source: PluginConfig, columns: dict[str, str | int], workspace: Path) -> OpenedTable:
+    """Open a source; columns given by number mean that the file has no header line."""
+    if any(isinstance(c, int) for c in columns.values()) and hasattr(source, "header"):
+        source = source.model_copy(update={"header": False})
+    return open_table(source, workspace)
+
+
+def column_names(columns: dict[str, str | int], table: Any) -> dict[str, str]:
+    """Return the columns of a spec by name, checked against the table. Raises Failure "column-missing"."""
+    names = {role: str(column) for role, column in columns.items()}
+    for role, name in names.items():
+        if name not in table.column_names:
+            facts = {"column": name, "columns": ", ".join(table.column_names)}
+            raise Failure("column-missing", f"columns.{role}", **facts)
+    return names
+
+
+def _used_rows(task: Any, table: Any, columns: dict[str, str]) -> Rows:
+    texts, labels = task.rows(table, columns)
+    used = [i for i, (text, label) in enumerate(zip(texts, labels, strict=True)) if text and label]
+    return Rows([texts[i] for i in used], [labels[i] for i in used], used)
+
+
+def split_rows(rows: Rows, spec: DataSpec) -> dict[str, Rows]:
+    """Return the parts of a stratified split; copies of a text stay in one part, rare labels in train.
+
+    A share of 0 or a source of its own takes no rows. Raises Failure "split-empty".
+    """
+    from sklearn.model_selection import train_test_split
+
+    shares = {
+        name: share
+        for name in ("validation", "test")
+        if isinstance(share := getattr(spec, name), float | int) and share
+    }
+    if sum(shares.values()) >= 1:
+        raise Failure("split-empty", "data.test", split="train")
+    first: dict[str, int] = {}
+    for i, text in enumerate(rows.texts):
+        first.setdefault(text, i)
+    groups = np.array(sorted(first.values()), dtype=int)
+    counts = Counter(rows.labels[i] for i in groups)
+    movable = np.array([i for i in groups if counts[rows.labels[i]] > len(shares)], dtype=int)
+    owner: dict[int, str] = {}
+    for name, share in shares.items():
+        n = round(share * len(groups))
+        if n == 0 or n >= len(movable):
+            raise Failure("split-empty", f"data.{name}", split=name)
+        labels = [rows.labels[i] for i in movable]
+        fits = n >= len(set(labels)) and len(movable) - n >= len(set(labels)) and min(Counter(labels).values()) > 1
+        kept, taken = train_test_split(movable, test_size=n, random_state=spec.seed, stratify=labels if fits else None)
+        owner.update(dict.fromkeys(taken.tolist(), name))
+        movable = np.sort(kept)
+    part_of = [owner.get(first[text], "train") for text in rows.texts]
+    return {name: _select(rows, [i for i, p in enumerate(part_of) if p == name]) for name in _PARTS}
+
+
+_PARTS = ("train", "validation", "test")
+
+
+def _select(rows: Rows, chosen: Sequence[int]) -> Rows:
+    return Rows([rows.texts[i] for i in chosen], [rows.labels[i] for i in chosen], [rows.indices[i] for i in chosen])
+
+
+def tokenise(rows: Rows, labels: Sequence[str], tokenizer: Any, max_length: int) -> tuple[Any, int]:
+    """Return a datasets.Dataset of token ids (with `labels` where gold is known) and how many texts were cut.
+
+    Columns: the tokenizer's own, `length` in tokens, `labels` as indices.
+    """
+    from datasets import Dataset
+
+    number = {label: i for i, label in enumerate(labels)}
+    columns: dict[str, list[Any]] = {"text": rows.texts}
+    if all(label in number for label in rows.labels):
+        columns["labels"] = [number[label] for label in rows.labels]
+
+    def encode(batch: dict[str, list[str]]) -> dict[str, list[Any]]:
+        encoded = tokenizer(batch["text"], truncation=True, max_length=max_length)
+        cut = [bool(e.overflowing) for e in encoded.encodings] if encoded.encodings else [False] * len(batch["text"])
+        return dict(encoded) | {"cut": cut, "length": [len(ids) for ids in encoded["input_ids"]]}
+
+    # In memory and without a fingerprint: the rows are already in memory, and hashing a tokenizer is slow.
+    dataset = Dataset.from_dict(columns).map(
+        encode,
+        batched=True,
+        remove_columns=["text"],
+        keep_in_memory=True,
+        new_fingerprint="tokens",
+        load_from_cache_file=False,
+    )
+    return dataset.remove_columns(["cut"]), sum(dataset["cut"])

@@ -1,0 +1,150 @@
+"""Looks into a model: loaded once, then asked for text after text, before and after its fine-tuning."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from studio.attention import capture as attention
+from studio.core import events as ev
+from studio.core.anatomy import describe_model
+from studio.core.files import read_json
+from studio.core.reasons import Failure
+from studio.core.rundir import RunDir, find_run
+from studio.core.spec import InspectSpec
+from studio.engine import models
+from studio.engine.data import workspace_of
+from studio.engine.reporter import Reporter
+
+STATES = {"tuned": ("after",), "base": ("before",), "both": ("before", "after")}
+
+
+def run(run_dir: RunDir, spec: InspectSpec, report: Reporter) -> ev.Event:
+    """Answer the spec's text and then every explain command, until nobody asked for `idle_seconds`."""
+    report.phase("model")
+    subject = _load(run_dir, spec)
+    result: dict[str, Any] = {}
+    if spec.text:
+        out = Path(spec.out) if spec.out else run_dir.path / "maps" / "first"
+        answers = subject.explain(spec.text, STATES[spec.state], out, with_attention=True)
+        report.say(_event("first", spec.text, answers))
+        result = {state: {k: answer[k] for k in ("directory", "checks")} for state, answer in answers.items()}
+        if spec.state != "both":
+            result = next(iter(result.values()))
+    if spec.idle_seconds:
+        report.phase("ready")
+        _answer(run_dir, spec, subject, report)
+    return ev.Finished(result=result)
+
+
+def _answer(run_dir: RunDir, spec: InspectSpec, subject: "Subject", report: Reporter) -> None:
+    last = time.monotonic()
+    while time.monotonic() - last < spec.idle_seconds and not report.stop.is_set():
+        report.wake.wait(0.5)
+        report.wake.clear()
+        while report.explain:
+            asked = report.explain.popleft()
+            out = run_dir.path / "maps" / asked.id
+            try:
+                answers = subject.explain(asked.text, STATES[spec.state], out, asked.attention)
+                report.say(_event(asked.id, asked.text, answers))
+            except Failure as failure:
+                problem = failure.problem
+                report.say(
+                    ev.Explained(
+                        id=asked.id, text=asked.text, probabilities={}, reason=problem.reason, facts=problem.facts
+                    )
+                )
+            last = time.monotonic()
+
+
+def _event(id: str, text: str, answers: dict[str, dict[str, Any]]) -> ev.Explained:
+    return ev.Explained(
+        id=id,
+        text=text,
+        probabilities={state: answer["probabilities"] for state, answer in answers.items()},
+        directories={state: answer["directory"] for state, answer in answers.items() if "directory" in answer},
+    )
+
+
+class Subject:
+    """A loaded model with the ways to see it before and after its fine-tuning."""
+
+    def __init__(self, tuned: Any, base: Any, tokenizer: Any, max_length: int, labels: list[str]):
+        self.tuned, self.base, self.tokenizer, self.max_length, self.labels = tuned, base, tokenizer, max_length, labels
+
+    @contextlib.contextmanager
+    def state(self, name: str) -> Iterator[Any]:
+        """Give the model in the state `before` or `after`; an adapter is switched off for `before`."""
+        if name == "after":
+            yield self.tuned
+        elif self.base is not None:
+            yield self.base
+        else:
+            with attention.base_state(self.tuned):
+                yield self.tuned
+
+    def explain(self, text: str, states: tuple[str, ...], out: Path, with_attention: bool) -> dict[str, dict[str, Any]]:
+        """Return per state the probabilities by label and, if asked, the folder and the checks of the maps.
+
+        Raises Failure: text-empty, text-too-long, capture-refused.
+        """
+        if not text.strip():
+            raise Failure("text-empty", "text")
+        encoded = self.tokenizer(text, return_tensors="pt")
+        n_tokens = encoded["input_ids"].shape[1]
+        if n_tokens > self.max_length:
+            raise Failure("text-too-long", "text", n_tokens=n_tokens, most=self.max_length)
+        answers = {}
+        for name in states:
+            with self.state(name) as model:
+                answers[name] = self._explain_one(
+                    model, encoded, text, out / name if len(states) > 1 else out, with_attention
+                )
+        return answers
+
+    def _explain_one(self, model: Any, encoded: Any, text: str, out: Path, with_attention: bool) -> dict[str, Any]:
+        import torch
+
+        if not with_attention:
+            with torch.inference_mode():
+                logits = model(**encoded).logits[0].float()
+            return {"probabilities": self._named(logits.softmax(-1).tolist())}
+        captured = attention.capture(model, encoded)
+        facts = attention.token_facts(self.tokenizer, encoded, text)
+        attention.save(captured, facts.pop("tokens"), out, **facts)
+        probabilities = [] if captured.probabilities is None else captured.probabilities.tolist()
+        return {"probabilities": self._named(probabilities), "directory": str(out), "checks": captured.checks}
+
+    def _named(self, probabilities: list[float]) -> dict[str, float]:
+        return dict(zip(self.labels, probabilities, strict=False))
+
+
+def _load(run_dir: RunDir, spec: InspectSpec) -> Subject:
+    if not spec.run:
+        return _load_folder(spec)
+    trained = find_run(workspace_of(run_dir.path), spec.run)
+    labels = models.trained_labels(trained)
+    tuned, tokenizer = models.load_trained(trained)
+    base = None
+    if not hasattr(tuned, "disable_adapter") and spec.state != "tuned":
+        base = models.load_base(trained.spec(), labels, tokenizer).eval()
+    return Subject(tuned, base, tokenizer, getattr(tuned.config, "max_position_embeddings", 512), labels)
+
+
+def _load_folder(spec: InspectSpec) -> Subject:
+    """Load a model folder as it is: with its classification head if it has one, else without a head."""
+    import transformers
+
+    if not spec.model:
+        raise Failure("model-none", "model")
+    info = describe_model(spec.model)
+    config = read_json(Path(info.path) / "config.json") or {}
+    has_head = any("ForSequenceClassification" in name for name in config.get("architectures") or [])
+    auto = transformers.AutoModelForSequenceClassification if has_head else transformers.AutoModel
+    model = auto.from_pretrained(
+        info.path, use_safetensors=True, dtype="float32", local_files_only=True, trust_remote_code=False
+    ).eval()
+    labels = [model.config.id2label[i] for i in sorted(model.config.id2label)] if has_head else []
+    return Subject(model, model, models.load_tokenizer(Path(info.path)), info.max_positions or 512, labels)

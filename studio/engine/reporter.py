@@ -1,0 +1,149 @@
+"""The voice and the ears of a worker: a thread that writes events in batches and reads commands."""
+
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+
+from studio.core import commands
+from studio.core import events as ev
+from studio.core.files import write_json
+from studio.core.rundir import EventWriter, RunDir, read_events
+from studio.core.state import RunState, new_state, summarise
+
+_BATCH_SECONDS = 0.05  # at most 20 batches of lines a second
+_COMMAND_SECONDS = 0.1
+_SUMMARY_SECONDS = 2.0
+_RESOURCE_SECONDS = 1.0
+
+
+class StopRequested(Exception):
+    """Someone asked the run to end; raised by `Reporter.check` outside of training."""
+
+
+class Reporter:
+    """Takes events from any thread of the worker, and flags that commands set.
+
+    `stop` is set by a stop command, `paused` by pause and resume; `explain` holds the texts that wait.
+    """
+
+    def __init__(self, run: RunDir):
+        self.run = run
+        self.stop = threading.Event()
+        self.explain: deque[commands.Explain] = deque()
+        self.wake = threading.Event()
+        self._go_on = threading.Event()
+        self._go_on.set()
+        self._queue: deque[ev.Event] = deque()
+        self._writing = threading.Lock()
+        self._closed = threading.Event()
+        self.state = self._former_state()
+        self._writer = EventWriter(run.events_file)
+        self._thread = threading.Thread(target=self._loop, name="reporter", daemon=True)
+        self._thread.start()
+
+    def _former_state(self) -> RunState:
+        state = new_state(self.run)
+        for event in read_events(self.run):
+            state.apply(event)
+        return state
+
+    def say(self, event: ev.Event) -> None:
+        """Add an event to the log; it is on disk within a twentieth of a second."""
+        self._queue.append(event)
+
+    def phase(self, name: str) -> None:
+        """Say what the worker does now, and obey a stop that came in."""
+        self.say(ev.Phase(name=name))
+        self.check()
+
+    def progress(self, name: str) -> Callable[[float, float], None]:
+        """Return a function (done, total) that says how far a phase is, ten times a second, and obeys a stop."""
+        last = 0.0
+
+        def report(done: float, total: float) -> None:
+            nonlocal last
+            self.check()
+            if time.monotonic() - last > 0.1 or done >= total:
+                last = time.monotonic()
+                self.say(ev.Progress(name=name, done=done, total=total))
+
+        return report
+
+    def check(self) -> None:
+        """Raise StopRequested when someone asked the run to end."""
+        if self.stop.is_set():
+            raise StopRequested
+
+    def wait_while_paused(self) -> float:
+        """Wait until the run may go on; return the seconds that it waited."""
+        if self._go_on.is_set():
+            return 0.0
+        self.say(ev.Paused(paused=True))
+        began = time.monotonic()
+        while not self._go_on.wait(0.1) and not self.stop.is_set():
+            pass
+        self.say(ev.Paused(paused=False))
+        return time.monotonic() - began
+
+    def sync(self) -> None:
+        """Write all that was said, down to the disk; called before a checkpoint takes its name."""
+        self._flush()
+        self._writer.sync()
+
+    def close(self) -> None:
+        """Write the rest and the last summary."""
+        self._closed.set()
+        self._thread.join()
+        self._flush()
+        self._writer.close()
+        self._summarise()
+
+    def _loop(self) -> None:
+        next_command = next_summary = next_resource = 0.0
+        process = psutil.Process()
+        process.cpu_percent()
+        while not self._closed.wait(_BATCH_SECONDS):
+            now = time.monotonic()
+            if now >= next_command:
+                next_command = now + _COMMAND_SECONDS
+                for command in commands.receive(self.run.path):
+                    self.obey(command)
+            if now >= next_resource:
+                next_resource = now + _RESOURCE_SECONDS
+                self.say(ev.Resources(rss_bytes=process.memory_info().rss, cpu_percent=process.cpu_percent()))
+            # On a full disk the lines wait in memory until there is room.
+            with contextlib.suppress(OSError):
+                self._flush()
+            if now >= next_summary:
+                next_summary = now + _SUMMARY_SECONDS
+                self._summarise()
+
+    def obey(self, command: Any) -> None:
+        """Set the flag that a command stands for."""
+        match command:
+            case commands.Stop():
+                self.stop.set()
+            case commands.Pause():
+                self._go_on.clear()
+            case commands.Resume():
+                self._go_on.set()
+            case commands.Explain():
+                self.explain.append(command)
+        self.wake.set()
+
+    def _flush(self) -> None:
+        with self._writing:
+            batch = [self._queue.popleft() for _ in range(len(self._queue))]
+            for event in batch:
+                self.state.apply(event)
+            self._writer.write(batch)
+
+    def _summarise(self) -> None:
+        # A full disk: the log itself will tell, a summary is only a convenience.
+        with contextlib.suppress(OSError):
+            write_json(self.run.summary_file, summarise(self.state))

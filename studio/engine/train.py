@@ -1,0 +1,181 @@
+"""A training run: rows, model and method become a Trainer; what comes out is saved, measured and told."""
+
+import math
+import shutil
+from dataclasses import dataclass
+from typing import Any
+
+from studio.core import events as ev
+from studio.core.files import write_json
+from studio.core.registry import plugin
+from studio.core.rundir import RunDir
+from studio.core.spec import TrainSpec, dump_spec
+from studio.engine import checkpoints, device, evaluate, models
+from studio.engine.data import Rows, read_parts, tokenise, workspace_of
+from studio.engine.reporter import Reporter
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that a training needs, before the first step."""
+
+    parts: dict[str, Rows]
+    datasets: dict[str, Any]
+    labels: list[str]
+    model: Any
+    tokenizer: Any
+    learning_rate: float
+    precision: str
+
+
+def run(run_dir: RunDir, spec: TrainSpec, report: Reporter) -> ev.Event:
+    """Train what `spec` asks for, from the last checkpoint if there is one; return the terminal event."""
+    checkpoints.discard_partial(run_dir)
+    prepared = _prepare(run_dir, spec, report)
+    trainer = _build_trainer(run_dir, spec, prepared, report)
+    found = checkpoints.last_checkpoint(run_dir)
+    report.phase("training")
+    trainer.clock.go()
+    output = trainer.train(resume_from_checkpoint=str(found[1]) if found else None)
+    trainer.clock.pause()
+    report.say(ev.Phase(name="saving"))
+    trainer.save_model(str(run_dir.model_dir))
+    report.say(ev.Artefact(name="model", path="model"))
+    result = {
+        "run": str(run_dir.path),
+        "state": "stopped" if trainer.was_stopped else "finished",
+        "steps": trainer.state.global_step,
+        "train_seconds": trainer.clock.seconds,
+        "samples_per_second": trainer.samples_per_second,
+        "metrics": {"train": {"loss": output.training_loss}},
+    }
+    if trainer.was_stopped:
+        return ev.Stopped(step=trainer.state.global_step, result=result)
+    trainer.model.eval()
+    for name in ("validation", "test"):
+        rows = prepared.parts[name]
+        if len(rows):
+            measured = evaluate.measure(
+                run_dir, spec, trainer.model, prepared.tokenizer, rows, prepared.labels, name, report,
+                dataset=prepared.datasets[name],
+            )  # fmt: skip
+            result["metrics"][name] = measured
+            epoch = float(trainer.state.epoch or 0)
+            if name == "test":
+                report.say(ev.Metrics(split="test", step=trainer.state.global_step, epoch=epoch, values=measured))
+    # The model is saved; the checkpoints of a finished run are three times as large and serve nobody.
+    shutil.rmtree(run_dir.checkpoints_dir, ignore_errors=True)
+    return ev.Finished(result=result)
+
+
+def _prepare(run_dir: RunDir, spec: TrainSpec, report: Reporter) -> Prepared:
+    report.phase("data")
+    parts, problems, hashes = read_parts(spec, workspace_of(run_dir.path))
+    for problem in problems:
+        report.say(ev.Warned(reason=problem.reason, facts=problem.facts))
+    task, method = plugin("tasks", spec.task), plugin("methods", spec.method)
+    labels = task.labels(parts["train"].labels)
+    folder = models.describe_model(spec.model)
+    tokenizer = models.load_tokenizer(folder.path)
+    max_length = min(spec.training.max_length, folder.max_positions or spec.training.max_length)
+    datasets, n_cut = {}, 0
+    for name, rows in parts.items():
+        if not len(rows):
+            continue
+        report.check()
+        datasets[name], cut = tokenise(rows, labels, tokenizer, max_length)
+        n_cut += cut
+    report.say(
+        ev.DataReady(
+            n_train=len(parts["train"]), n_validation=len(parts["validation"]), n_test=len(parts["test"]),
+            labels=labels, n_truncated=n_cut,
+        )
+    )  # fmt: skip
+    report.phase("model")
+    model = method.apply(models.load_base(spec, labels, tokenizer), spec.method)
+    n_trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    report.say(ev.ModelReady(n_parameters=sum(p.numel() for p in model.parameters()), n_trainable=n_trainable))
+    precision = device.pick_precision(spec.training.precision)
+    rate = spec.training.learning_rate
+    learning_rate = method.learning_rate(spec.method) if rate == "auto" else rate
+    picks = [
+        ev.Picked(name="precision", value=precision.name, why=precision.why),
+        ev.Picked(
+            name="learning_rate", value=learning_rate,
+            why=f"what {method.label} learns well with" if rate == "auto" else "as you asked",
+        ),
+        ev.Picked(name="max_length", value=max_length, why="your setting, and what the model can take"),
+    ]  # fmt: skip
+    for pick in picks:
+        report.say(pick)
+    write_json(
+        run_dir.resolved_file,
+        {
+            "spec": dump_spec(spec),
+            "picked": {pick.name: {"value": pick.value, "why": pick.why} for pick in picks},
+            "labels": labels,
+            "max_length": max_length,
+            "split": {name: rows.indices for name, rows in parts.items()},
+            "hashes": hashes,
+            "model_path": folder.path,
+        },
+    )
+    return Prepared(parts, datasets, labels, model, tokenizer, learning_rate, precision.name)
+
+
+def _build_trainer(run_dir: RunDir, spec: TrainSpec, prepared: Prepared, report: Reporter) -> Any:
+    from transformers import DataCollatorWithPadding, EarlyStoppingCallback, TrainingArguments
+
+    from studio.engine.trainer import AttuneTrainer
+
+    t, task = spec.training, plugin("tasks", spec.task)
+    validation = prepared.datasets.get("validation")
+    steps_per_epoch = math.ceil(len(prepared.parts["train"]) / t.per_device_train_batch_size)
+    steps_per_epoch = math.ceil(steps_per_epoch / t.gradient_accumulation_steps)
+    every = max(1, math.ceil(steps_per_epoch / t.evaluations_per_epoch))
+    keep_best = t.load_best_model_at_end and validation is not None
+    arguments = TrainingArguments(
+        output_dir=str(run_dir.checkpoints_dir),
+        num_train_epochs=t.num_train_epochs,
+        learning_rate=prepared.learning_rate,
+        per_device_train_batch_size=t.per_device_train_batch_size,
+        per_device_eval_batch_size=64,
+        gradient_accumulation_steps=t.gradient_accumulation_steps,
+        weight_decay=t.weight_decay,
+        max_grad_norm=t.max_grad_norm,
+        label_smoothing_factor=t.label_smoothing_factor,
+        lr_scheduler_type=t.lr_scheduler_type,
+        warmup_steps=t.warmup_steps,
+        seed=t.seed,
+        use_cpu=device.device().type == "cpu",
+        bf16=prepared.precision == "bf16",
+        eval_strategy="steps" if validation is not None else "no",
+        eval_steps=every,
+        save_strategy="steps",
+        save_steps=every,
+        save_total_limit=2,
+        load_best_model_at_end=keep_best,
+        metric_for_best_model=task.main_metric if keep_best else None,
+        greater_is_better=True if keep_best else None,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        report_to=[],
+        disable_tqdm=True,
+        dataloader_pin_memory=device.device().type == "cuda",
+    )
+    callbacks = []
+    if t.early_stopping_patience and keep_best:
+        callbacks.append(EarlyStoppingCallback(t.early_stopping_patience))
+    return AttuneTrainer(
+        model=prepared.model,
+        args=arguments,
+        train_dataset=prepared.datasets["train"],
+        # Shortest first, so that evaluation pads little; its order does not matter.
+        eval_dataset=validation.sort("length") if validation is not None else None,
+        data_collator=DataCollatorWithPadding(prepared.tokenizer),
+        processing_class=prepared.tokenizer,
+        compute_metrics=lambda result: task.metrics(result.predictions, result.label_ids),
+        callbacks=callbacks,
+        report=report,
+        group_by_length=t.group_by_length,
+    )

@@ -1,0 +1,198 @@
+"""transformers' Trainer with what Attune needs otherwise: its sampler, its checkpoints, its clock, its events.
+
+Imported by the worker only, since it imports transformers' Trainer at the top.
+"""
+
+import math
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch  # noqa: TID253
+from transformers import Trainer, TrainerCallback  # noqa: TID253
+from transformers.trainer_utils import rotate_checkpoints  # noqa: TID253
+
+from studio.core import events as ev
+from studio.core.reasons import Failure
+from studio.engine import checkpoints
+from studio.engine.failures import disk_full
+from studio.engine.reporter import Reporter
+
+_SAVE_SECONDS = 300.0  # the longest that a crash can cost
+
+
+class LengthGroupedSampler(torch.utils.data.Sampler):
+    """Rows in batches of like length, in an order that is a pure function of seed and epoch.
+
+    transformers' own draws from the global random state, so that a resumed epoch would see another order.
+    """
+
+    def __init__(self, lengths: list[int], batch_size: int, seed: int, grouped: bool = True):
+        self.lengths, self.batch_size, self.seed, self.grouped = lengths, batch_size, seed, grouped
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
+        order = torch.randperm(len(self.lengths), generator=generator).tolist()
+        if not self.grouped:
+            return iter(order)
+        # Sorting within pools of 50 batches keeps most of the randomness and nearly all of the gain.
+        pool = self.batch_size * 50
+        batches = []
+        for start in range(0, len(order), pool):
+            rows = sorted(order[start : start + pool], key=self.lengths.__getitem__, reverse=True)
+            batches += [rows[i : i + self.batch_size] for i in range(0, len(rows), self.batch_size)]
+        # The one smaller batch goes last: the loader cuts the rows into batches by counting.
+        batches.sort(key=len, reverse=True)
+        n_full = sum(len(batch) == self.batch_size for batch in batches)
+        mixed = [batches[i] for i in torch.randperm(n_full, generator=generator).tolist()] + batches[n_full:]
+        return iter([row for batch in mixed for row in batch])
+
+
+class Clock:
+    """Seconds of optimisation: runs from `go` to `pause`."""
+
+    def __init__(self, seconds: float = 0.0):
+        self._before, self._since = seconds, None
+
+    def go(self) -> None:
+        self._since = self._since or time.perf_counter()
+
+    def pause(self) -> None:
+        self._before, self._since = self.seconds, None
+
+    @property
+    def seconds(self) -> float:
+        return self._before + (time.perf_counter() - self._since if self._since else 0.0)
+
+
+class AttuneTrainer(Trainer):
+    """Trainer that speaks through a Reporter and writes checkpoints aside before they take their name."""
+
+    def __init__(self, *args: Any, report: Reporter, group_by_length: bool, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.report, self.group_by_length = report, group_by_length
+        self.clock = Clock(report.state.train_seconds)
+        self.n_rows_seen = 0
+        self.was_stopped = False
+        self._seconds_before, self._last_saved = self.clock.seconds, time.monotonic()
+        self.add_callback(_Reports(self))
+
+    @property
+    def samples_per_second(self) -> float:
+        """Rows trained per second of optimisation, in this attempt."""
+        return self.n_rows_seen / max(self.clock.seconds - self._seconds_before, 1e-9)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        # Trainer hands over the rows without this column, which the model does not take.
+        lengths = list(self.train_dataset["length"])
+        return LengthGroupedSampler(lengths, self.args.train_batch_size, self.args.seed, self.group_by_length)
+
+    def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        self.n_rows_seen += len(inputs["labels"])
+        return super().training_step(model, inputs, *args, **kwargs)
+
+    def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
+        self.clock.pause()
+        super()._maybe_log_save_evaluate(*args, **kwargs)
+        self.clock.go()
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        self.report.say(ev.Phase(name="evaluating"))
+        metrics = super().evaluate(*args, **kwargs)
+        self.report.say(ev.Phase(name="training"))
+        return metrics
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Write a checkpoint aside, then log, sync and rename it; rotate the old ones."""
+        root = Path(self.args.output_dir)
+        partial, name = root / checkpoints.PARTIAL, f"checkpoint-{self.state.global_step}"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        self._require_room(root)
+        try:
+            self.args.output_dir = str(partial)
+            super()._save_checkpoint(model, trial)
+        finally:
+            self.args.output_dir = str(root)
+        best = root / f"checkpoint-{self.state.best_global_step}"
+        if self.state.best_global_step and (best.exists() or best.name == name):
+            self.state.best_model_checkpoint = str(best)
+        # Trainer noted the place aside as the best one; the file must name the place that stays.
+        self.state.save_to_json(str(partial / name / "trainer_state.json"))
+        self.report.sync()
+        checkpoints.put_in_place(partial / name, root / name)
+        partial.rmdir()
+        self.report.say(ev.Checkpoint(step=self.state.global_step, path=f"checkpoints/{name}"))
+        self._last_saved = time.monotonic()
+        rotate_checkpoints(str(root), self.args.save_total_limit, self.state.best_model_checkpoint)
+
+    def _require_room(self, root: Path) -> None:
+        """Raise Failure "disk-full" unless the weights and the optimiser's two moments have room."""
+        weights = sum(p.numel() * p.element_size() for p in self.model.parameters() if p.requires_grad)
+        needed = 3 * weights + (16 << 20)
+        if shutil.disk_usage(root).free < needed:
+            problem = disk_full(self.report.run, needed)
+            raise Failure(problem.reason, problem.field, **problem.facts)
+
+    def is_save_due(self) -> bool:
+        return time.monotonic() - self._last_saved > _SAVE_SECONDS
+
+
+class _Reports(TrainerCallback):
+    """Turns Trainer's callbacks into events, and commands into Trainer's control."""
+
+    def __init__(self, trainer: AttuneTrainer):
+        self.trainer, self.report = trainer, trainer.report
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.trainer.clock.pause()
+        self.report.wait_while_paused()
+        self.trainer.clock.go()
+        if self.report.stop.is_set():
+            self.trainer.was_stopped = state.global_step < state.max_steps
+            control.should_save = control.should_training_stop = True
+        elif self.trainer.is_save_due():
+            control.should_save = True
+
+    def on_prediction_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        # A stop in the middle of an evaluation is obeyed at the next step, as soon as this one is over.
+        self.report.wait_while_paused()
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
+        logs = logs or {}
+        if "loss" in logs:
+            values = {name: float(logs[name]) for name in ("loss", "learning_rate", "grad_norm") if name in logs}
+            self._say_metrics(state, "train", values | {"samples_per_second": self.trainer.samples_per_second})
+            if not math.isfinite(values["loss"]):
+                facts = {"loss": values["loss"], "step": state.global_step, "learning_rate": args.learning_rate}
+                raise Failure("loss-not-finite", "training.learning_rate", **facts)
+        elif "eval_loss" in logs:
+            skipped = ("runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
+            values = {
+                name.removeprefix("eval_"): float(value)
+                for name, value in logs.items()
+                if name.startswith("eval_") and name.removeprefix("eval_") not in skipped
+            }
+            self._say_metrics(state, "validation", values)
+
+    def _say_metrics(self, state: Any, split: str, values: dict[str, float]) -> None:
+        self.report.say(
+            ev.Metrics(
+                split=split,
+                step=state.global_step,
+                epoch=float(state.epoch or 0),
+                values=values,
+                total_steps=state.max_steps,
+                train_seconds=self.trainer.clock.seconds,
+                n_rows=self.trainer.n_rows_seen,
+            )
+        )

@@ -1,0 +1,95 @@
+"""The other process: takes up one run, does what its spec asks and says how it ended."""
+
+import ctypes
+import faulthandler
+import importlib
+import locale
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+
+from studio import __version__
+from studio.core import events as ev
+from studio.core.locks import Lock
+from studio.core.rundir import RunDir
+
+
+def main(directory: str) -> int:
+    """Execute the run in `directory`; 0 when it finished or was stopped, 1 when it failed, 3 when it has a worker."""
+    run = RunDir(Path(directory).absolute())
+    lock = Lock(run.lock_file)
+    if not lock.acquire({}):
+        return 3
+    _settle_process()
+    from studio.engine.reporter import Reporter, StopRequested
+
+    report = Reporter(run)
+    report.say(
+        ev.Started(
+            attempt=report.state.attempt + 1,
+            from_step=_resume_step(run) if report.state.attempt else 0,
+            pid=os.getpid(),
+            version=__version__,
+        )
+    )
+    signal.signal(signal.SIGTERM, lambda *_: report.stop.set())
+    try:
+        spec = run.spec()
+        report.phase("loading")
+        end = importlib.import_module(f"studio.engine.{spec.kind}").run(run, spec, report)
+    except StopRequested:
+        end = ev.Stopped()
+    except BaseException as error:
+        traceback.print_exc()
+        from studio.engine.failures import problem_of
+
+        problem = problem_of(error, run)
+        end = ev.Failed(reason=problem.reason, facts=problem.facts, field=problem.field)
+    try:
+        report.say(end)
+        report.close()
+    except OSError:
+        traceback.print_exc()
+        return 1
+    return 1 if isinstance(end, ev.Failed) else 0
+
+
+def _resume_step(run: RunDir) -> int:
+    from studio.engine.checkpoints import last_checkpoint
+
+    found = last_checkpoint(run)
+    return found[0] if found else 0
+
+
+def _settle_process() -> None:
+    """Give way to the window, keep the decimal point, keep freed memory, and leave a trace of native crashes."""
+    faulthandler.enable()
+    locale.setlocale(locale.LC_NUMERIC, "C")
+    # Libraries write more than is worth keeping; transformers reads this when it is imported.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    if sys.platform == "win32":
+        import psutil
+
+        psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
+        return
+    os.nice(5)
+    if sys.platform == "linux":
+        _keep_freed_memory()
+
+
+def _keep_freed_memory() -> None:
+    """Tell glibc not to give freed memory back: a training step frees and takes the same blocks again and again."""
+    trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # names and numbers of malloc.h
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(trim_threshold, 1 << 30)
+        libc.mallopt(mmap_threshold, 1 << 30)
+        libc.mallopt(top_pad, 64 << 20)
+    except (OSError, AttributeError):
+        pass  # another C library, which has its own ways
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
