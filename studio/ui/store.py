@@ -47,6 +47,7 @@ class Store(QObject):
         self._former_data: tuple[Any, ...] | None = None  # comes back when the file that is being read is none
         self._threads: dict[str, TrainerThread] = {}
         self._seen_alive: set[str] = set()
+        self._names: dict[str, str] = {}
 
     # --- the window begins and ends ----------------------------------------------------------------------------
 
@@ -56,7 +57,7 @@ class Store(QObject):
             title = tr("Some settings could not be read; their defaults are used.")
             self.notice.emit(Notice(title, str(self._damaged_settings), "warning"))
         for run in reversed(list_runs(self.workspace)):
-            if run.is_alive() and not run.id.startswith("spare"):
+            if run.is_alive():
                 self.attach(run.id)
                 if self.runs[run.id].kind == "train":
                     self.select_run(run.id)
@@ -65,7 +66,10 @@ class Store(QObject):
         self.choose_model(self.draft.model)
 
     def close(self) -> None:
-        """Stop following all runs; their workers go on."""
+        """Stop following all runs; their workers go on, but for inspections, which only answer to this window."""
+        for run_id, state in self.runs.items():
+            if state.kind == "inspect" and state.is_active:
+                self.stop(run_id)
         threads, self._threads = list(self._threads.values()), {}
         for thread in threads:
             thread.leave()
@@ -331,6 +335,8 @@ class Store(QObject):
         except OSError as error:
             self.fail(error)
             return
+        self._names.pop(run_id, None)
+        self.run_changed.emit(run_id)
         self.runs_changed.emit()
 
     def delete(self, run_id: str) -> None:
@@ -340,7 +346,7 @@ class Store(QObject):
             self.fail(Failure("run-busy", run=readable_id(run_id)))
             return
         self._leave(run_id)
-        name = run.name() or readable_id(run_id)
+        name = self.run_name(run_id)
         try:
             binned = move_to_bin(self.workspace, run)
         except OSError as error:
@@ -356,6 +362,12 @@ class Store(QObject):
             self.runs_changed.emit()
 
         self.notice.emit(Notice(tr("The run {name} was moved to the bin.", name=name), undo=undo))
+
+    def run_name(self, run_id: str) -> str:
+        """Return the name a person gave to a run, else its id as people say it."""
+        if run_id not in self._names:
+            self._names[run_id] = self.run_dir(run_id).name() or readable_id(run_id)
+        return self._names[run_id]
 
     def run_dir(self, run_id: str) -> RunDir:
         """Return where a run of this workspace lies."""
