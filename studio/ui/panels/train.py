@@ -1,0 +1,172 @@
+"""The Train page: settings, Start, and the run with its live curves."""
+
+from typing import Any
+
+from PySide6.QtCore import QTimer
+from PySide6.QtWidgets import QHBoxLayout, QPushButton, QStackedWidget, QWidget
+
+from studio.core.spec import TrainSpec
+from studio.core.state import RunState
+from studio.ui.actions import action_button
+from studio.ui.i18n import tr
+from studio.ui.panels.run_about import RunFacts, read_facts
+from studio.ui.panels.run_outcome import Remedy
+from studio.ui.panels.run_view import RunView
+from studio.ui.panels.train_settings import SettingsColumn
+from studio.ui.store import Store
+from studio.ui.theme import GROUP, MARGIN, follow_theme, icon
+from studio.ui.threads import background
+from studio.ui.widgets.cards import EmptyState
+
+DRAW_MS = 100
+
+
+class TrainPanel(QWidget):
+    """Draws the draft's training settings and the store's current training run."""
+
+    def __init__(self, store: Store, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.store = store
+        self._run, self._facts, self._was_active, self._is_preparing = "", None, False, False
+        self.start = action_button("run.start", main=True)
+        follow_theme(self.start, lambda theme: self._draw_start())  # after the button's own
+        self.column = SettingsColumn(store, self.start)
+        self.column.reuse_asked.connect(self._reuse)
+        self.column.form.changed.connect(lambda field: self._prepare())
+        self.stack = QStackedWidget()
+        self._ways = [action_button("data.open"), action_button("data.sample")]
+        self.empty = EmptyState(
+            "train",
+            tr("Here you watch the model learn: loss, accuracy and speed, drawn live at every step."),
+            self._ways,
+            tr("The settings on the left are good to begin with: press Start. A run can be stopped at any time and "
+               "goes on from where it was."),
+        )  # fmt: skip
+        self.view: RunView | None = None
+        self.stack.addWidget(self.empty)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(MARGIN, GROUP, MARGIN, GROUP)
+        layout.setSpacing(GROUP)
+        layout.addWidget(self.column)
+        layout.addWidget(self.stack, 1)
+        self._timer = QTimer(self, singleShot=True, interval=DRAW_MS)
+        self._timer.timeout.connect(self.redraw)
+        store.run_changed.connect(self._note_change)
+        store.current_run_changed.connect(self.show_run)
+        store.runs_changed.connect(self._read_facts)
+        store.draft_changed.connect(lambda part: self._show_ways())
+        self._show_ways()
+        self.show_run(store.current_run)
+
+    def main_action(self) -> QPushButton | None:
+        """Return the accented button of the page as it stands."""
+        if self.start.isVisible() and self.start.property("main"):
+            return self.start
+        return self.view.next_button() if self.view is not None else None
+
+    def show_run(self, run_id: str) -> None:
+        """Show a training run of the store; a run of another kind leaves the page as it is."""
+        state = self.store.runs.get(run_id)
+        if state is not None and state.kind != "train":
+            return
+        self._run, self._facts, self._was_active = (run_id if state else ""), None, False
+        self._is_preparing = False
+        if state is not None and self.view is None:
+            self.view = RunView(self.store)
+            self.view.remedy_chosen.connect(self._follow_remedy)
+            self.stack.addWidget(self.view)
+        self._read_facts()
+        self.redraw()
+
+    def redraw(self) -> None:
+        """Draw the run as it is now."""
+        self._timer.stop()
+        state = self.store.runs.get(self._run)
+        is_active = state is not None and state.is_active
+        self.start.setVisible(not is_active)
+        self.column.show_about(state is not None)
+        if state is None or self.view is None:
+            self.stack.setCurrentWidget(self.empty)
+            self._accent(None)
+            return
+        if is_active and not self._was_active:
+            self.column.tabs.setCurrentIndex(1)
+        self._was_active = is_active
+        self.view.show_run(state, self._facts)
+        self.column.about.show_run(state, self._facts)
+        self.stack.setCurrentWidget(self.view)
+        self._accent(state)
+
+    def showEvent(self, event: object) -> None:
+        self.redraw()
+
+    def _note_change(self, run_id: str) -> None:
+        if run_id == self._run and self.isVisible() and not self._timer.isActive():
+            self._timer.start()
+
+    def _show_ways(self) -> None:
+        for button in self._ways:
+            button.setVisible(self.store.draft.source is None)
+
+    def _accent(self, state: RunState | None) -> None:
+        """Give the accent to what comes next after a run, and to Start again once the next one is prepared."""
+        start = state is None or state.is_active or self._is_preparing
+        if bool(self.start.property("main")) != start:
+            self.start.setProperty("main", start)
+            self.start.style().unpolish(self.start)
+            self.start.style().polish(self.start)
+            self._draw_start()
+        if self.view is not None:
+            self.view.outcome.set_accent(not start)
+
+    def _draw_start(self) -> None:
+        self.start.setIcon(icon("play", "on_accent" if self.start.property("main") else "text"))
+
+    def _prepare(self) -> None:
+        self._is_preparing = True
+        self._accent(self.store.runs.get(self._run))
+
+    def _read_facts(self) -> None:
+        run_id = self._run
+        if not run_id:
+            return
+
+        def show(facts: RunFacts) -> None:
+            if run_id == self._run and facts != self._facts:
+                self._facts = facts
+                self.redraw()
+
+        background(lambda: read_facts(self.store.run_dir(run_id)), show, self.store.fail, self, key="facts")
+
+    def _follow_remedy(self, remedy: Remedy) -> None:
+        if remedy.kind == "resume":
+            self.store.resume(self._run)
+        elif remedy.kind == "again" and self._facts is not None:
+            self.store.select_run(self.store.start_run(self._facts.spec) or self._run)
+        elif remedy.kind == "page":
+            self.store.show_page(remedy.target)
+        elif remedy.kind == "settings":
+            self._reuse(remedy.changes)
+        elif remedy.kind == "action":
+            self.window().actions_by_id[remedy.target].trigger()
+
+    def _reuse(self, changes: dict[str, Any] | None = None) -> None:
+        """Make the shown run's settings those of the next run, with changes."""
+        if self._facts is None:
+            return
+        spec: TrainSpec = self._facts.spec
+        if not _is_same_work(self.store, spec):
+            self.store.take_spec(spec)
+        training = spec.training.model_dump(exclude_defaults=True) | (changes or {})
+        defaults = {n: type(spec.training).model_fields[n].default for n in self.store.draft.training}
+        self.store.set_training(**(defaults | training))
+        self.column.show_form(next(iter(changes or {}), ""))
+        self._prepare()
+
+
+def _is_same_work(store: Store, spec: TrainSpec) -> bool:
+    """Return whether the draft has the data, the model and the method of `spec`."""
+    draft = store.draft
+    return (draft.source, draft.model, draft.method) == (
+        spec.data.train, spec.model, spec.method.model_dump(mode="json")
+    )  # fmt: skip

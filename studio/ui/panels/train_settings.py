@@ -1,0 +1,162 @@
+"""The settings of the next run, beside the facts of the run that is shown."""
+
+import math
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QScrollArea, QTabWidget, QVBoxLayout, QWidget
+
+from studio.core.registry import PluginConfig, parse_config, plugin
+from studio.core.spec import TrainingSpec
+from studio.ui import editors, words
+from studio.ui.draft import field_messages
+from studio.ui.forms import Form
+from studio.ui.i18n import tr
+from studio.ui.notices import message_of
+from studio.ui.panels.run_about import RunAbout, method_name, model_name
+from studio.ui.store import Store
+from studio.ui.theme import GRID
+from studio.ui.widgets.cards import Card, Finding
+from studio.ui.widgets.labels import Small
+
+WIDTH = 336
+
+
+class SettingsColumn(Card):
+    """Two tabs: the form of the next run with what it will train, and what the shown run is."""
+
+    reuse_asked = Signal()
+
+    def __init__(self, store: Store, start: QPushButton, parent: QWidget | None = None) -> None:
+        super().__init__(parent=parent)
+        self._store = store
+        self.setFixedWidth(WIDTH)
+        self.form = Form(TrainingSpec)
+        self.form.setObjectName("train.form")
+        self.form.changed.connect(self._take)
+        self.about = RunAbout()
+        self.about.reuse_asked.connect(self.reuse_asked)
+        self.tabs = QTabWidget()
+        self.tabs.addTab(_scrolled(self._settings()), tr("Settings"))
+        self.tabs.addTab(_scrolled(self.about), tr("This run"))
+        self.tabs.setTabVisible(1, False)
+        self.add(self.tabs, 1)
+        self.obstacle = Finding()
+        self.obstacle.acted.connect(self._go_to_obstacle)
+        self.add(self.obstacle)
+        self.start = start
+        self.add(start)
+        store.draft_changed.connect(self._show_draft)
+        store.busy_changed.connect(lambda: self._show_draft("busy"))
+        self._show_draft("training")
+
+    def show_form(self, field: str = "") -> None:
+        """Bring the form to the front, with the focus in a field."""
+        self.tabs.setCurrentIndex(0)
+        if field:
+            self.form.focus(field)
+
+    def show_about(self, has_run: bool) -> None:
+        """Offer the facts of a run as a tab, or not."""
+        self.tabs.setTabVisible(1, has_run)
+
+    def _settings(self) -> QWidget:
+        content = QWidget()
+        content.setObjectName("scrolled")
+        self._links = {page: _link(store_page=page, column=self) for page in ("data", "model", "method")}
+        chosen = QHBoxLayout()
+        chosen.setSpacing(2)
+        for at, link in enumerate(self._links.values()):
+            if at:
+                arrow = QLabel("▸")
+                arrow.setProperty("tone", "muted")
+                chosen.addWidget(arrow)
+            chosen.addWidget(link)
+        chosen.addStretch(1)
+        self._steps = Small()
+        layout = QVBoxLayout(content)
+        layout.setContentsMargins(0, GRID, GRID, GRID)
+        layout.setSpacing(GRID)
+        layout.addLayout(chosen)
+        layout.addWidget(self.form)
+        layout.addWidget(self._steps)
+        layout.addStretch(1)
+        return content
+
+    def _take(self, field: str) -> None:
+        # The form says which values differ; a field that is back at its default leaves the draft as well.
+        values, draft = self.form.values(), self._store.draft
+        for name in [n for n in draft.training if n not in values]:
+            values[name] = TrainingSpec.model_fields[name].default
+        self._store.set_training(**values)
+
+    def _show_draft(self, part: str) -> None:
+        store, draft = self._store, self._store.draft
+        if part == "training":
+            self.form.set_values(draft.training)
+        data = words.file_name(draft.source.path) if draft.source else tr("Choose data")
+        texts = {"data": data, "model": model_name(draft.model) if draft.model else tr("Choose a model")}
+        texts["method"] = method_name(draft.method.get("kind", ""))
+        for page, link in self._links.items():
+            link.setToolTip(texts[page])
+            width = 128 if page == "data" else 84
+            link.setText(link.fontMetrics().elidedText(texts[page], Qt.TextElideMode.ElideMiddle, width))
+        self._show_automatic()
+        self._steps.setText(self._steps_text())
+        problems = [] if store.busy else store.problems()
+        wrong = field_messages(problems, "training")
+        self.form.set_errors({name: message_of(problem) for name, problem in wrong.items()})
+        others = [p for p in problems if not p.field.startswith("training.")]
+        self.obstacle.setVisible(bool(others))
+        if others:
+            self._page = page_of(others[0].field)
+            self.obstacle.show_finding("warning", message_of(others[0]), tr(words.PAGES[self._page]))
+
+    def _go_to_obstacle(self) -> None:
+        self._store.show_page(self._page)
+
+    def _show_automatic(self) -> None:
+        try:
+            config: PluginConfig = parse_config("methods", self._store.draft.method)
+        except ValueError:
+            return  # the Model page says what is wrong with it
+        rate = plugin("methods", config).learning_rate(config)
+        self.form.show_automatic("learning_rate", editors.say(rate))
+
+    def _steps_text(self) -> str:
+        """Say how many steps the next run takes, where the rows are known."""
+        draft = self._store.draft
+        if draft.table is None or self.form.errors():
+            return ""
+        shares = sum(p for p in (draft.validation, draft.test) if isinstance(p, int | float))
+        t = TrainingSpec.model_validate(self.form.values())
+        n_rows = round(draft.table.table.num_rows * (1 - shares))
+        batch = t.per_device_train_batch_size * t.gradient_accumulation_steps
+        per_epoch = max(1, math.ceil(n_rows / batch))
+        return tr("About {rows} rows to learn from: {steps} steps an epoch, {all} in all.", rows=words.count(n_rows),
+                  steps=words.count(per_epoch),
+                  all=words.count(math.ceil(per_epoch * t.num_train_epochs)))  # fmt: skip
+
+
+def page_of(field: str) -> str:
+    """Return the page that holds a field of the spec."""
+    return {"model": "model", "method": "model", "training": "train"}.get(field.split(".")[0], "data")
+
+
+def _link(store_page: str, column: SettingsColumn) -> QPushButton:
+    button = QPushButton()
+    button.setProperty("link", True)
+    button.setObjectName(f"train.{store_page}")
+    button.setAccessibleDescription(tr("Opens the page where it is chosen"))
+    button.setCursor(Qt.CursorShape.PointingHandCursor)
+    page = "model" if store_page == "method" else store_page
+    button.clicked.connect(lambda: column._store.show_page(page))
+    return button
+
+
+def _scrolled(content: QWidget) -> QScrollArea:
+    area = QScrollArea()
+    area.setWidgetResizable(True)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    content.setObjectName("scrolled")
+    area.setWidget(content)
+    return area
