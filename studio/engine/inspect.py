@@ -1,6 +1,7 @@
 """Looks into a model: loaded once, then asked for text after text, before and after its fine-tuning."""
 
 import contextlib
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,28 +19,32 @@ from studio.engine.data import workspace_of
 from studio.engine.reporter import Reporter
 
 STATES = {"tuned": ("after",), "base": ("before",), "both": ("before", "after")}
+KEPT_ANSWERS = 2  # maps of a long text take 150 MB; the window shows the newest, and may still hold the one before
 
 
 def run(run_dir: RunDir, spec: InspectSpec, report: Reporter) -> ev.Event:
     """Answer the spec's text and then every explain command, until nobody asked for `idle_seconds`."""
     report.phase("model")
     subject = _load(run_dir, spec)
+    # A model folder was not fine-tuned here: there is nothing to compare it with.
+    states = STATES[spec.state] if spec.run else ("after",)
     result: dict[str, Any] = {}
     if spec.text:
         out = Path(spec.out) if spec.out else run_dir.path / "maps" / "first"
-        answers = subject.explain(spec.text, STATES[spec.state], out, with_attention=True)
+        answers = subject.explain(spec.text, states, out, with_attention=True)
         report.say(_event("first", spec.text, answers))
         result = {state: {k: answer[k] for k in ("directory", "checks")} for state, answer in answers.items()}
-        if spec.state != "both":
-            result = next(iter(result.values()))
+        if len(states) == 1:
+            result = result[states[0]]
     if spec.idle_seconds:
         report.phase("ready")
-        _answer(run_dir, spec, subject, report)
+        _answer(run_dir, spec, subject, states, report)
     return ev.Finished(result=result)
 
 
-def _answer(run_dir: RunDir, spec: InspectSpec, subject: "Subject", report: Reporter) -> None:
+def _answer(run_dir: RunDir, spec: InspectSpec, subject: "Subject", states: tuple[str, ...], report: Reporter) -> None:
     last = time.monotonic()
+    written: list[Path] = []
     while time.monotonic() - last < spec.idle_seconds and not report.stop.is_set():
         report.wake.wait(0.5)
         report.wake.clear()
@@ -47,8 +52,11 @@ def _answer(run_dir: RunDir, spec: InspectSpec, subject: "Subject", report: Repo
             asked = report.explain.popleft()
             out = run_dir.path / "maps" / asked.id
             try:
-                answers = subject.explain(asked.text, STATES[spec.state], out, asked.attention)
+                answers = subject.explain(asked.text, states, out, asked.attention)
                 report.say(_event(asked.id, asked.text, answers))
+                written += [out] if asked.attention else []
+                while len(written) > KEPT_ANSWERS:
+                    shutil.rmtree(written.pop(0), ignore_errors=True)
             except Failure as failure:
                 problem = failure.problem
                 report.say(
@@ -108,6 +116,8 @@ class Subject:
         import torch
 
         if not with_attention:
+            if not self.labels:
+                return {"probabilities": {}}
             with torch.inference_mode():
                 logits = model(**encoded).logits[0].float()
             return {"probabilities": self._named(logits.softmax(-1).tolist())}
@@ -130,7 +140,9 @@ def _load(run_dir: RunDir, spec: InspectSpec) -> Subject:
     base = None
     if not hasattr(tuned, "disable_adapter") and spec.state != "tuned":
         base = models.load_base(trained.spec(), labels, tokenizer).eval()
-    return Subject(tuned, base, tokenizer, getattr(tuned.config, "max_position_embeddings", 512), labels)
+    # An adapter lies in a folder without a config; its base has one.
+    folder = trained.model_dir if (trained.model_dir / "config.json").is_file() else trained.spec().model
+    return Subject(tuned, base, tokenizer, describe_model(str(folder)).max_positions or 512, labels)
 
 
 def _load_folder(spec: InspectSpec) -> Subject:
@@ -146,5 +158,7 @@ def _load_folder(spec: InspectSpec) -> Subject:
     model = auto.from_pretrained(
         info.path, use_safetensors=True, dtype="float32", local_files_only=True, trust_remote_code=False
     ).eval()
+    if model.config.is_encoder_decoder and not has_head:
+        raise Failure("model-unsupported", "model", model_type=info.model_type)
     labels = [model.config.id2label[i] for i in sorted(model.config.id2label)] if has_head else []
     return Subject(model, model, models.load_tokenizer(Path(info.path)), info.max_positions or 512, labels)
