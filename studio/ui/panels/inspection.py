@@ -1,0 +1,103 @@
+"""One live inspection of a trained run: ask it texts, get probabilities before and after."""
+
+from PySide6.QtCore import QObject, Signal
+
+from studio.core.commands import Explain
+from studio.core.events import Explained
+from studio.core.reasons import Problem
+from studio.core.state import RunState
+from studio.ui.store import Store
+
+IDLE_SECONDS = 600
+
+
+class Inspection(QObject):
+    """Keeps one worker with both states of a model in memory while texts come in.
+
+    Only the newest text counts: one is on its way, one waits. answered: the worker's word to a text. changed: the
+    worker is in another phase (`is_loading`, `problem`).
+    """
+
+    answered = Signal(object)
+    changed = Signal()
+
+    def __init__(self, store: Store, parent: QObject | None = None):
+        super().__init__(parent)
+        self._store = store
+        self._trained = self._run = ""
+        self._sent: Explain | None = None
+        self._waiting = ""
+        self._has_answered = False
+        self.problem: Problem | None = None
+        store.run_changed.connect(self._follow)
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether a worker was started that can't answer yet."""
+        state = self.state()
+        return bool(self._run) and not self._has_answered and (state is None or state.phase != "ready")
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an answer is on its way."""
+        return self._sent is not None
+
+    def state(self) -> RunState | None:
+        """Return the state of the inspection's own run, None while there is none."""
+        return self._store.runs.get(self._run)
+
+    def show_run(self, run_id: str) -> None:
+        """Be about another trained run; the worker of the former one is sent away."""
+        if run_id == self._trained:
+            return
+        if self._run:
+            self._store.stop(self._run)
+        self._trained, self._run, self._sent, self._waiting, self.problem = run_id, "", None, "", None
+        self.changed.emit()
+
+    def warm_up(self) -> None:
+        """Load the models, so that the first answer comes sooner."""
+        if self._trained and not self._run:
+            self.problem, self._has_answered = None, False
+            self._run = self._store.inspect(run_id=self._trained, idle_seconds=IDLE_SECONDS)
+            self.changed.emit()
+
+    def ask(self, text: str) -> None:
+        """Ask for the probabilities of a text; `answered` brings them."""
+        self.warm_up()
+        if not self._run:
+            return
+        if self._sent is not None:
+            self._waiting = text
+            return
+        self._sent = Explain(text=text, attention=False)
+        self._store.send(self._run, self._sent)
+        self.changed.emit()
+
+    def _follow(self, run_id: str) -> None:
+        if run_id != self._run:
+            return
+        state = self._store.runs[run_id]
+        answer = state.explained.get(self._sent.id) if self._sent else None
+        if answer is not None:
+            self._take(answer)
+        elif not state.is_active:
+            self._end(state)
+        else:
+            self.changed.emit()
+
+    def _take(self, answer: Explained) -> None:
+        self._sent, self._has_answered = None, True
+        waiting, self._waiting = self._waiting, ""
+        self.answered.emit(answer)
+        if waiting:
+            self.ask(waiting)
+        self.changed.emit()
+
+    def _end(self, state: RunState) -> None:
+        """A worker that was idle too long ends by itself, and the text that crossed its end is asked again."""
+        lost = (self._waiting or (self._sent.text if self._sent else "")) if self._has_answered else ""
+        self._run, self._sent, self._waiting, self.problem = "", None, "", state.problem
+        self.changed.emit()
+        if lost and state.problem is None:
+            self.ask(lost)
