@@ -11,6 +11,7 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QApplication
 
 from studio import __version__
+from studio.core.paths import workspace_dir
 from studio.core.rundir import readable_id
 from studio.ui import crash, theme
 from studio.ui.i18n import set_language, tr
@@ -126,3 +127,14 @@ class _Interrupts:
         self._notifier.setEnabled(False)
         self._read.close()
         self._write.close()
+
+
+def show_alone(page: str) -> None:
+    """Show the window with one page open, on the run whose directory stands on the command line, and exit."""
+    directory = Path(sys.argv[1]).absolute() if len(sys.argv) > 1 else None
+    window = make_window(directory.parent.parent if directory else workspace_dir())
+    if directory is not None:
+        window.store.select_run(directory.name)
+    window.show_page(page)
+    window.show()
+    sys.exit(window.app.exec())
