@@ -1,0 +1,68 @@
+"""A layout that breaks its line of widgets where it is full."""
+
+from PySide6.QtCore import QPoint, QRect, QSize, Qt
+from PySide6.QtWidgets import QLayout, QLayoutItem, QWidget
+
+from studio.ui.theme import GRID
+
+
+class FlowLayout(QLayout):
+    """Widgets side by side at their own size, in as many lines as needed; read right to left where people do."""
+
+    def __init__(self, parent: QWidget | None = None, spacing: int = GRID) -> None:
+        super().__init__(parent)
+        self._items: list[QLayoutItem] = []
+        self.setSpacing(spacing)
+        self.setContentsMargins(0, 0, 0, 0)
+
+    def addItem(self, item: QLayoutItem) -> None:
+        self._items.append(item)
+
+    def count(self) -> int:
+        return len(self._items)
+
+    def itemAt(self, index: int) -> QLayoutItem | None:
+        return self._items[index] if 0 <= index < len(self._items) else None
+
+    def takeAt(self, index: int) -> QLayoutItem | None:
+        return self._items.pop(index) if 0 <= index < len(self._items) else None
+
+    def expandingDirections(self) -> Qt.Orientation:
+        return Qt.Orientation(0)
+
+    def hasHeightForWidth(self) -> bool:
+        return True
+
+    def heightForWidth(self, width: int) -> int:
+        return self._arrange(QRect(0, 0, width, 0), place=False)
+
+    def sizeHint(self) -> QSize:
+        width = sum(item.sizeHint().width() + self.spacing() for item in self._items if not item.isEmpty())
+        return QSize(width, self.minimumSize().height())
+
+    def minimumSize(self) -> QSize:
+        result = QSize()
+        for item in self._items:
+            result = result.expandedTo(item.minimumSize())
+        return result
+
+    def setGeometry(self, rect: QRect) -> None:
+        super().setGeometry(rect)
+        self._arrange(rect, place=True)
+
+    def _arrange(self, rect: QRect, place: bool) -> int:
+        """Place the items in `rect` and return the height that they take."""
+        rect = rect.marginsRemoved(self.contentsMargins())
+        x, y, line = rect.left(), rect.top(), 0
+        mirrored = self.parentWidget() is not None and self.parentWidget().isRightToLeft()
+        for item in self._items:
+            if item.isEmpty():
+                continue
+            hint = item.sizeHint().boundedTo(QSize(max(rect.width(), 1), 10_000))
+            if x > rect.left() and x + hint.width() > rect.right() + 1:
+                x, y, line = rect.left(), y + line + self.spacing(), 0
+            if place:
+                left = rect.left() + rect.right() - x - hint.width() + 1 if mirrored else x
+                item.setGeometry(QRect(QPoint(left, y), hint))
+            x, line = x + hint.width() + self.spacing(), max(line, hint.height())
+        return y + line - rect.top() + self.contentsMargins().top() + self.contentsMargins().bottom()

@@ -1,0 +1,104 @@
+"""The legend of a plot: a swatch, the name and the value of each curve; a click hides or shows the curve."""
+
+from PySide6.QtCore import QPointF, QSize, Qt, Signal
+from PySide6.QtGui import QFontMetrics, QPainter, QPen
+from PySide6.QtWidgets import QAbstractButton, QSizePolicy, QWidget
+
+from studio.ui.i18n import tr
+from studio.ui.theme import current, number_font
+from studio.ui.widgets.flow import FlowLayout
+
+HEIGHT, SWATCH = 20, 14
+
+
+class LegendEntry(QAbstractButton):
+    """One curve of a legend; checked while the curve is shown."""
+
+    def __init__(self, key: str, name: str, colour: int, markers: bool) -> None:
+        super().__init__()
+        self.key, self._colour, self._markers, self._value = key, colour, markers, ""
+        self.setCheckable(True)
+        self.setChecked(True)
+        self.setText(name)
+        self.setAccessibleName(name)
+        self.setToolTip(tr("{name}\nClick to hide or show", name=name))
+        self.setCursor(Qt.CursorShape.PointingHandCursor)
+        self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+
+    def set_value(self, text: str) -> None:
+        """Show the value at the crosshair, or the latest."""
+        if text != self._value:
+            self._value = text
+            self.setAccessibleDescription(text)
+            self.update()
+
+    def sizeHint(self) -> QSize:
+        metrics = QFontMetrics(number_font(current().small))
+        # Room for the longest value, so that the line does not dance while the values change.
+        return QSize(SWATCH + 6 + metrics.horizontalAdvance(self.text() + "  −0.0000") + 6, HEIGHT)
+
+    def paintEvent(self, event: object) -> None:
+        theme, painter = current(), QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        colour = theme.colour(theme.series[self._colour % len(theme.series)] if self.isChecked() else "muted")
+        middle = self.height() / 2
+        painter.setPen(QPen(colour, 2, Qt.PenStyle.SolidLine if self.isChecked() else Qt.PenStyle.DotLine))
+        painter.drawLine(QPointF(1, middle), QPointF(SWATCH - 1, middle))
+        if self._markers:
+            painter.setBrush(colour)
+            painter.drawEllipse(QPointF(SWATCH / 2, middle), 2.5, 2.5)
+        painter.setFont(number_font(theme.small))
+        rect = self.rect().adjusted(SWATCH + 6, 0, 0, 0)
+        painter.setPen(theme.colour("text" if self.isChecked() else "muted"))
+        used = painter.boundingRect(rect, Qt.AlignmentFlag.AlignVCenter, self.text())
+        painter.drawText(rect, Qt.AlignmentFlag.AlignVCenter, self.text())
+        if self.isChecked():
+            painter.setPen(theme.colour("muted"))
+            painter.drawText(rect.adjusted(used.width() + 6, 0, 0, 0), Qt.AlignmentFlag.AlignVCenter, self._value)
+        if self.hasFocus():
+            painter.setPen(QPen(theme.colour("accent"), 1))
+            painter.setBrush(Qt.BrushStyle.NoBrush)
+            painter.drawRoundedRect(self.rect().adjusted(0, 0, -1, -1), 4, 4)
+
+
+class Legend(QWidget):
+    """The entries of a plot's curves, in as many lines as needed."""
+
+    toggled = Signal(str, bool)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._layout = FlowLayout(self, spacing=10)
+        self._layout.setContentsMargins(0, 2, 0, 0)
+        self._entries: dict[str, LegendEntry] = {}
+        policy = QSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
+        policy.setHeightForWidth(True)
+        self.setSizePolicy(policy)
+
+    def add(self, key: str, name: str, colour: int, markers: bool) -> None:
+        """Add a curve, or rename it."""
+        self.remove(key)
+        entry = LegendEntry(key, name, colour, markers)
+        entry.toggled.connect(self._toggle)
+        self._entries[key] = entry
+        self._layout.addWidget(entry)
+        entry.show()
+
+    def remove(self, key: str) -> None:
+        """Forget a curve."""
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._layout.removeWidget(entry)
+            entry.hide()
+            entry.deleteLater()
+
+    def set_value(self, key: str, text: str) -> None:
+        """Show a value beside a curve's name."""
+        self._entries[key].set_value(text)
+
+    def entry(self, key: str) -> LegendEntry:
+        """Return the button of a curve; KeyError where there is none."""
+        return self._entries[key]
+
+    def _toggle(self, shown: bool) -> None:
+        self.toggled.emit(self.sender().key, shown)

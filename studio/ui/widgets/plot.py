@@ -1,0 +1,407 @@
+"""Curve plots on pyqtgraph: live, zoomable, linked, and honest about every value.
+
+Importing this module imports pyqtgraph (a second): pages import it when they first open.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyqtgraph as pg
+from PySide6.QtCore import QElapsedTimer, QEvent, QObject, QPointF, Qt, QTimer, Signal
+from PySide6.QtGui import QColor, QKeyEvent, QPainter, QPen
+from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
+
+from studio.ui import words
+from studio.ui.i18n import tr
+from studio.ui.theme import GRID, Theme, current, follow_theme
+from studio.ui.widgets import plot_export
+from studio.ui.widgets.curves import Curve, Drawn, on_axis
+from studio.ui.widgets.labels import Small, Strong
+from studio.ui.widgets.legend import Legend
+from studio.ui.widgets.plot_menu import PlotMenuButton
+from studio.ui.widgets.plot_view import Axis, Box
+
+MOST_POINTS = 4000
+REDRAW_MS = 100
+# A wide line is antialiased only while it travels less than this many pixels: 4,000 points of noise would take 70 ms.
+LONGEST_SMOOTH_STROKE = 20_000
+
+
+@dataclass
+class _Items:
+    """What stands in the view for one curve."""
+
+    line: pg.PlotCurveItem
+    mean: pg.PlotCurveItem
+    marks: pg.ScatterPlotItem
+    missing: pg.ScatterPlotItem
+
+
+class CurvePlot(QWidget):
+    """Named curves over steps, with a legend that reads the values, a crosshair and a corner menu.
+
+    y_range: the range of values shown as long as nobody zooms, or None to fit it to what is in sight.
+    """
+
+    smoothing_changed = Signal(float)
+    log_changed = Signal(bool)
+    cursor_moved = Signal(object)  # x, or None when the pointer leaves
+    view_moved = Signal(object)  # (low, high), or None for all there is
+
+    def __init__(
+        self, title: str = "", y_label: str = "", x_label: str = "step", y_range: tuple[float, float] | None = None,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.title, self.x_label, self.y_label = title, x_label, y_label
+        self.is_log, self.smoothing = False, 0.9
+        self._y_range, self._auto_y, self._x_view, self._cursor = y_range, True, None, None
+        self._curves: dict[str, Curve] = {}
+        self._items: dict[str, _Items] = {}
+        self._linked: list[CurvePlot] = [self]
+        self.setAccessibleName(title)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self.setMinimumSize(200, 96)
+        self._build()
+        self._since = QElapsedTimer()
+        self._timer = QTimer(self, singleShot=True)
+        self._timer.timeout.connect(self.redraw)
+        follow_theme(self, self._show_theme)
+
+    # What the plot shows
+
+    def set_curve(
+        self, key: str, x: np.ndarray, y: np.ndarray, name: str = "", style: str = "line", colour: int | None = None
+    ) -> None:
+        """Show a curve, or more points of one; call it as often as points come, it is drawn ten times a second.
+
+        x, y: float arrays [n], x ascending, kept without copying. style: line, smoothed (raw and faint below its
+        moving average) or points. colour: an index into the theme's series, else the next one.
+        """
+        curve = self._curves.get(key)
+        if curve is None or (name and name != curve.name) or style != curve.style:
+            self.remove_curve(key)
+            place = len(self._curves) if colour is None else colour
+            curve = self._curves[key] = Curve(name or key, style, place)
+            self._items[key] = self._new_items()
+            self._colour(key, current())
+            self._legend.add(key, curve.name, place, style == "points")
+        curve.set_points(x, y)
+        self._schedule()
+
+    def remove_curve(self, key: str) -> None:
+        """Forget a curve."""
+        if self._curves.pop(key, None) is not None:
+            items = self._items.pop(key)
+            for item in (items.line, items.mean, items.marks, items.missing):
+                self.view.removeItem(item)
+            self._legend.remove(key)
+            self._schedule()
+
+    def clear_curves(self) -> None:
+        """Forget all curves."""
+        for key in list(self._curves):
+            self.remove_curve(key)
+
+    def curves(self) -> dict[str, Curve]:
+        """Return the curves by key."""
+        return dict(self._curves)
+
+    def set_log(self, on: bool) -> None:
+        """Show values on a logarithmic axis; those that are not positive are marked on the step axis."""
+        if on != self.is_log:
+            self.is_log, self._auto_y = on, True
+            self._left.set_log(on)
+            self._note.setText(tr("log") if on else self.y_label)
+            self._schedule()
+            self.log_changed.emit(on)
+
+    def set_smoothing(self, weight: float) -> None:
+        """Smooth the curves of style `smoothed` with this weight of the past, 0 to 0.99."""
+        weight = min(0.99, max(0.0, weight))
+        if weight != self.smoothing:
+            self.smoothing = weight
+            self._schedule()
+            self.smoothing_changed.emit(weight)
+
+    def reset_view(self) -> None:
+        """Show all steps and fit the values."""
+        self._auto_y = True
+        self.show_steps(None)
+
+    def show_steps(self, span: tuple[float, float] | None) -> None:
+        """Show the steps from low to high here and in all linked plots; None shows all."""
+        for plot in self._linked:
+            plot._x_view = span
+            plot._auto_y = plot._auto_y or span is None
+            plot._schedule()
+        self.view_moved.emit(span)
+
+    def show_cursor(self, x: float | None) -> None:
+        """Put the crosshair at a step here and in all linked plots, and read the values there."""
+        for plot in self._linked:
+            plot._cursor = x
+            plot._read_out()
+        self.cursor_moved.emit(x)
+
+    def link(self, plots: list["CurvePlot"]) -> None:
+        """Share the steps in sight and the crosshair with other plots."""
+        group = list(dict.fromkeys([self, *plots]))
+        for plot in group:
+            plot._linked = group
+
+    def show_step_axis(self, on: bool) -> None:
+        """Show or hide the numbers of the step axis; in a stack only the last plot has them."""
+        self._bottom.setStyle(showValues=on)
+        self._bottom.setHeight(22 if on else 4)
+
+    def export_csv(self, path: str) -> None:
+        """Write every point of the shown curves; see `curves.write_csv`."""
+        plot_export.write_csv_of(self, path)
+
+    def export_png(self, path: str, scale: float = 2.0) -> None:
+        """Write the plot as it is seen, `scale` pixels for a logical one."""
+        plot_export.write_png(self, path, scale)
+
+    def export_svg(self, path: str) -> None:
+        """Write the plot as lines and text."""
+        plot_export.write_svg(self, path)
+
+    # How it is drawn
+
+    def redraw(self) -> None:
+        """Draw now what is known; usually the timer calls it."""
+        self._timer.stop()
+        self._since.restart()
+        low, high = self._steps()
+        most = min(MOST_POINTS, max(500, 5 * self.view.screenGeometry().width()))
+        seen: list[np.ndarray] = []
+        drawn: dict[str, Drawn] = {}
+        for key, curve in self._curves.items():
+            if curve.is_shown and len(curve.x):
+                drawn[key] = curve.drawn(low, high, most, self.is_log)
+                seen.append(drawn[key].y[(drawn[key].x >= low) & (drawn[key].x <= high)])
+        if self._auto_y:
+            bottom, top = self._values(seen)
+        else:
+            bottom, top = self.view.viewRange()[1]
+        self.view.setRange(xRange=(low, high), yRange=(bottom, top), padding=0, disableAutoRange=False)
+        for key, items in self._items.items():
+            self._draw(self._curves[key], items, drawn.get(key), low, high, bottom, top, most)
+        self._read_out()
+
+    def _draw(
+        self, curve: Curve, items: _Items, raw: Drawn | None, low: float, high: float, bottom: float, top: float,
+        most: int,
+    ) -> None:
+        if raw is None:
+            for item in (items.line, items.mean, items.marks, items.missing):
+                item.clear()
+            return
+        smoothed = curve.style == "smoothed" and self.smoothing > 0
+        self._draw_line(items.line, raw, wide=curve.style != "smoothed" or not smoothed, scale=(bottom, top))
+        if smoothed:
+            mean = curve.drawn(low, high, most, self.is_log, self.smoothing)
+            self._draw_line(items.mean, mean, wide=True, scale=(bottom, top))
+        else:
+            items.mean.clear()
+        marked = np.flatnonzero(~np.isnan(raw.y)) if curve.style == "points" else raw.lone
+        items.marks.setData(raw.x[marked], raw.y[marked])
+        items.missing.setData(raw.missing, np.full(len(raw.missing), bottom + 0.03 * (top - bottom)))
+
+    def _draw_line(self, item: pg.PlotCurveItem, points: Drawn, wide: bool, scale: tuple[float, float]) -> None:
+        pixels = self.view.screenGeometry().height() / max(scale[1] - scale[0], 1e-300)
+        travel = np.nansum(np.abs(np.diff(points.y))) * pixels if len(points.y) > 1 else 0.0
+        pen = QPen(item.opts["pen"])
+        pen.setWidthF(2.0 if wide and len(points.x) < 5 * MOST_POINTS else 1.0)
+        item.setData(
+            points.x, points.y, connect="finite", skipFiniteCheck=False, pen=pen,
+            antialias=not wide or bool(travel < LONGEST_SMOOTH_STROKE),
+        )
+        # One long wide path is stroked as a whole, a hundred times slower than segment by segment.
+        item.setSegmentedLineMode("on" if wide else "off")
+
+    def _steps(self) -> tuple[float, float]:
+        """Return the steps in sight: those chosen, else all of all linked plots."""
+        if self._x_view is not None:
+            return self._x_view
+        ends = [
+            (c.x[0], c.x[-1]) for plot in self._linked for c in plot._curves.values() if c.is_shown and len(c.x)
+        ]
+        if not ends:
+            return 0.0, 1.0
+        low, high = min(e[0] for e in ends), max(e[1] for e in ends)
+        return (low, high) if high > low else (low - 1, high + 1)
+
+    def _values(self, seen: list[np.ndarray]) -> tuple[float, float]:
+        """Return the range of the value axis that shows `seen`, in its coordinates."""
+        finite = [y[np.isfinite(y)] for y in seen]
+        finite = [y for y in finite if len(y)]
+        if not finite:
+            return (-1.0, 0.0) if self.is_log else (self._y_range or (0.0, 1.0))
+        low, high = min(float(y.min()) for y in finite), max(float(y.max()) for y in finite)
+        if self._y_range and not self.is_log:
+            low, high = min(low, self._y_range[0]), max(high, self._y_range[1])
+        margin = (high - low) * 0.06 or abs(high) * 0.1 or 1.0
+        return low - margin, high + margin
+
+    def _read_out(self) -> None:
+        """Move the crosshair and write the values beside the names."""
+        xs, ys, brushes = [], [], []
+        theme = current()
+        for key, curve in self._curves.items():
+            at = (float(curve.x[-1]) if len(curve.x) else 0.0) if self._cursor is None else self._cursor
+            point = curve.value_at(at)
+            self._legend.set_value(key, words.number(point[1]) if point else "")
+            if point and self._cursor is not None and curve.is_shown:
+                y = float(on_axis(np.array([point[1]]), self.is_log)[0])
+                if np.isfinite(y):
+                    xs.append(point[0])
+                    ys.append(y)
+                    brushes.append(QColor(theme.series[curve.colour % len(theme.series)]))
+        self._crosshair.setVisible(self._cursor is not None)
+        self._at.setText("" if self._cursor is None else f"{self.x_label} {round(self._cursor):,}")
+        if self._cursor is not None:
+            self._crosshair.setValue(self._cursor)
+        self._dots.setData(xs, ys, brush=brushes or None)
+
+    def _schedule(self) -> None:
+        """Redraw soon: at once after a quiet time, never more than ten times a second, not while hidden."""
+        if not self._timer.isActive() and self.isVisible():
+            elapsed = self._since.elapsed() if self._since.isValid() else REDRAW_MS
+            self._timer.start(max(0, int(REDRAW_MS - elapsed)))
+
+    # What it is made of
+
+    def _build(self) -> None:
+        self._left, self._bottom, self.view = Axis("left"), Axis("bottom"), Box()
+        self.canvas = pg.PlotWidget(
+            viewBox=self.view, axisItems={"left": self._left, "bottom": self._bottom}, enableMenu=False
+        )
+        self.canvas.hideButtons()
+        self.canvas.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.canvas.setMinimumSize(0, 0)
+        self.canvas.getPlotItem().setContentsMargins(0, 4, 8, 0)
+        for axis in (self._left, self._bottom):
+            axis.setZValue(-1000)  # the grid lies below the curves
+        self._crosshair = pg.InfiniteLine(angle=90, movable=False)
+        self._crosshair.setVisible(False)
+        self._dots = pg.ScatterPlotItem(size=7, pen=None, useCache=False)
+        self._dots.setZValue(30)
+        for item in (self._crosshair, self._dots):
+            self.view.addItem(item, ignoreBounds=True)
+        self.view.moved.connect(self._follow_hand)
+        self.view.reset_asked.connect(self.reset_view)
+        self.canvas.scene().sigMouseMoved.connect(self._follow_pointer)
+        self.canvas.viewport().installEventFilter(self)
+        self._legend, self._heading = Legend(), Strong(self.title)
+        self._legend.toggled.connect(self._show_curve)
+        self._note, self._at = Small(self.y_label), Small()
+        for label in (self._note, self._at):
+            label.setWordWrap(False)
+        self.corner = PlotMenuButton(self)
+        head = QHBoxLayout()
+        head.setSpacing(GRID)
+        for widget in (self._heading, self._note, self._legend, self._at, self.corner):
+            widget.setMinimumHeight(24)
+            head.addWidget(widget, int(widget is self._legend), Qt.AlignmentFlag.AlignTop)
+        self._heading.setVisible(bool(self.title))
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 4, 4, 4)
+        layout.setSpacing(2)
+        layout.addLayout(head)
+        layout.addWidget(self.canvas, 1)
+
+    def _new_items(self) -> _Items:
+        items = _Items(
+            pg.PlotCurveItem(), pg.PlotCurveItem(), pg.ScatterPlotItem(size=7, pen=None, useCache=False),
+            pg.ScatterPlotItem(size=9, symbol="t", pen=None, useCache=False),
+        )
+        for item, depth in ((items.line, 0), (items.mean, 10), (items.marks, 15), (items.missing, 20)):
+            item.setZValue(depth)
+            self.view.addItem(item, ignoreBounds=True)
+        return items
+
+    def _colour(self, key: str, theme: Theme) -> None:
+        curve, items = self._curves[key], self._items[key]
+        colour = theme.series[curve.colour % len(theme.series)]
+        faint = theme.mix(colour, 0.4) if curve.style == "smoothed" and self.smoothing > 0 else colour
+        items.line.setPen(pg.mkPen(faint, width=1))
+        items.mean.setPen(pg.mkPen(colour, width=2))
+        items.marks.setBrush(pg.mkBrush(colour))
+        items.missing.setBrush(pg.mkBrush(theme.bad))
+
+    def _show_theme(self, theme: Theme) -> None:
+        self.canvas.setBackground(theme.surface)
+        for axis in (self._left, self._bottom):
+            axis.show_theme(theme)
+        self._crosshair.setPen(pg.mkPen(theme.muted, width=1))
+        for key in self._curves:
+            self._colour(key, theme)
+        self._schedule()
+
+    def _show_curve(self, key: str, shown: bool) -> None:
+        self._curves[key].is_shown = shown
+        self._schedule()
+
+    def _follow_hand(self, x: bool, y: bool) -> None:
+        if y:
+            self._auto_y = False
+        if x:
+            self.show_steps(tuple(self.view.viewRange()[0]))
+
+    def _follow_pointer(self, at: QPointF) -> None:
+        inside = self.view.sceneBoundingRect().contains(at)
+        self.show_cursor(self.view.mapSceneToView(at).x() if inside else None)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.Leave and self._cursor is not None:
+            self.show_cursor(None)
+        return False
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        low, high = self._steps()
+        if event.key() in (Qt.Key.Key_Left, Qt.Key.Key_Right):
+            way = 1 if event.key() == Qt.Key.Key_Right else -1
+            at = (low + high) / 2 if self._cursor is None else self._cursor + way * max(1.0, (high - low) / 100)
+            self.show_cursor(min(high, max(low, round(at))))
+        elif event.key() in (Qt.Key.Key_Plus, Qt.Key.Key_Equal, Qt.Key.Key_Minus):
+            middle = (low + high) / 2 if self._cursor is None else self._cursor
+            factor = 1.25 if event.key() == Qt.Key.Key_Minus else 0.8
+            self.show_steps((middle - (middle - low) * factor, middle + (high - middle) * factor))
+        elif event.key() in (Qt.Key.Key_Home, Qt.Key.Key_0):
+            self.reset_view()
+        elif event.key() == Qt.Key.Key_Escape and self._cursor is not None:
+            self.show_cursor(None)
+        else:
+            super().keyPressEvent(event)
+
+    def showEvent(self, event: object) -> None:
+        self._schedule()
+
+    def resizeEvent(self, event: object) -> None:
+        self._schedule()
+
+    def paintEvent(self, event: object) -> None:
+        if self.hasFocus():
+            painter = QPainter(self)
+            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+            painter.setPen(QPen(current().colour("accent"), 1))
+            painter.drawRoundedRect(self.rect().adjusted(0, 0, -1, -1), 6, 6)
+
+
+class PlotStack(QWidget):
+    """Plots above each other that share their steps and one crosshair."""
+
+    def __init__(
+        self, plots: list[CurvePlot], stretches: list[int] | None = None, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(GRID)
+        for plot, stretch in zip(plots, stretches or [1] * len(plots), strict=True):
+            layout.addWidget(plot, stretch)
+            plot.show_step_axis(plot is plots[-1])
+        plots[0].link(plots[1:])

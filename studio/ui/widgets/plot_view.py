@@ -1,0 +1,81 @@
+"""What of pyqtgraph a curve plot is made of: axes with readable ticks, and a view that zooms along the steps."""
+
+import numpy as np
+import pyqtgraph as pg
+from PySide6.QtCore import Qt, Signal
+
+from studio.ui.theme import Theme, number_font
+from studio.ui.widgets.curves import log_ticks, nice_ticks, tick_texts
+
+LEFT_WIDTH = 56  # of every left axis, so that plots above each other share their edges
+
+
+class Axis(pg.AxisItem):
+    """An axis without ticks of its own: hairlines of the grid and words in even figures."""
+
+    def __init__(self, orientation: str) -> None:
+        super().__init__(orientation)
+        self.is_log = False
+        self.setStyle(tickLength=0, tickAlpha=255, autoExpandTextSpace=False, hideOverlappingLabels=True)
+        self.setGrid(255)
+        if orientation == "left":
+            self.setWidth(LEFT_WIDTH)
+
+    def show_theme(self, theme: Theme) -> None:
+        """Take the colours and the font of a theme."""
+        self.setPen(pg.mkPen(theme.hairline, width=1))
+        self.setTextPen(pg.mkPen(theme.muted))
+        self.setStyle(tickFont=number_font(theme.small))
+        if self.orientation == "bottom" and self.style["showValues"]:
+            self.setHeight(22)
+
+    def set_log(self, on: bool) -> None:
+        """Show powers of ten; the view's range is then log10 of the values."""
+        self.is_log = on
+        self.picture = None
+        self.update()
+
+    def tickValues(self, low: float, high: float, size: float) -> list[tuple[float, list[float]]]:
+        most = max(2, int(size / (26 if self.orientation == "left" else 90)))
+        if self.is_log and -300 < low < high < 300:
+            return [(1.0, [float(np.log10(t)) for t in log_ticks(10.0**low, 10.0**high, most)])]
+        spacing, ticks = nice_ticks(low, high, most)
+        if self.orientation == "bottom":
+            ticks = [t for t in ticks if t == int(t)]  # there is no half step
+        return [(spacing, ticks)]
+
+    def tickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:
+        return tick_texts([float(f"{10.0**v:.6g}") for v in values] if self.is_log else list(values))
+
+
+class Box(pg.ViewBox):
+    """A view in which the wheel zooms the steps (with Ctrl both axes), and a double click shows all again."""
+
+    moved = Signal(bool, bool)  # by hand: x, y
+    reset_asked = Signal()
+
+    def __init__(self) -> None:
+        super().__init__(enableMenu=False)
+        self.setDefaultPadding(0.0)
+        self.disableAutoRange()
+
+    def wheelEvent(self, event: object, axis: int | None = None) -> None:
+        if axis is None and not event.modifiers() & Qt.KeyboardModifier.ControlModifier:
+            axis = 0
+        super().wheelEvent(event, axis)
+        self.moved.emit(axis in (0, None), axis in (1, None))
+
+    def mouseDragEvent(self, event: object, axis: int | None = None) -> None:
+        if event.button() == Qt.MouseButton.LeftButton and axis is None:
+            axis = None if event.modifiers() & Qt.KeyboardModifier.ControlModifier else 0
+        super().mouseDragEvent(event, axis)
+        self.moved.emit(axis in (0, None), axis in (1, None))
+
+    def mouseDoubleClickEvent(self, event: object) -> None:
+        event.accept()
+        self.reset_asked.emit()
+
+    def mouseClickEvent(self, event: object) -> None:
+        if event.double():
+            event.accept()
+            self.reset_asked.emit()
