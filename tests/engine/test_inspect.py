@@ -1,0 +1,187 @@
+"""What the inspect engine answers, asked for real: in a worker, of a model folder and of a LoRA run."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+from studio import supervisor
+from studio.attention import maps
+from studio.core.commands import Explain, Stop, send
+from studio.core.rundir import create_run
+from studio.core.spec import InspectSpec, parse_spec
+from studio.core.state import new_state
+from studio.engine import models as engine_models
+from studio.engine import train
+from studio.engine.reporter import Reporter
+
+TOPICS = {"animals": "cat dog horse goose otter", "food": "bread soup rice plum cheese"}
+WORDS = [f"word{i}" for i in range(20)] + " ".join(TOPICS.values()).split()
+TEXT = "the cat word3 eats cheese word7 word7 plum"
+LONG = " ".join(["word1"] * 70)
+N_LAYERS, N_HEADS = 2, 4
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory):
+    """A classifier with heads far from uniform, in a folder like any other."""
+    vocabulary = {word: i for i, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    folder = tmp_path_factory.mktemp("a model")
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]",
+        model_max_length=64, model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+    ).save_pretrained(folder)  # fmt: skip
+    torch.manual_seed(1)
+    config = transformers.BertConfig(
+        vocab_size=len(vocabulary), hidden_size=32, num_hidden_layers=N_LAYERS, num_attention_heads=N_HEADS,
+        intermediate_size=48, max_position_embeddings=64, pad_token_id=0,
+        id2label={0: "calm", 1: "angry", 2: "sad"}, label2id={"calm": 0, "angry": 1, "sad": 2},
+    )  # fmt: skip
+    model = transformers.BertForSequenceClassification(config)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim == 2 and "embed" not in name:
+                parameter.mul_(8)
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    return tmp_path_factory.mktemp("workspace")
+
+
+@pytest.fixture(scope="module")
+def trained(workspace, model_folder):
+    """The folder of a LoRA run, trained here for a few steps."""
+    chance = random.Random(5)
+    rows = ["text,label"]
+    for i in range(40):
+        label = list(TOPICS)[i % 2]
+        rows.append(" ".join(chance.choices(WORDS[:20] + TOPICS[label].split() * 3, k=8)) + f",{label}")
+    (workspace / "rows.csv").write_text("\n".join(rows))
+    spec = parse_spec(
+        {
+            "data": {"train": str(workspace / "rows.csv")}, "columns": {"text": "text", "label": "label"},
+            "model": str(model_folder), "method": {"kind": "lora"},
+            "training": {"num_train_epochs": 1, "learning_rate": 0.02, "per_device_train_batch_size": 8},
+        }
+    )  # fmt: skip
+    run = create_run(workspace, spec)
+    report = Reporter(run)
+    report.say(train.run(run, run.spec(), report))
+    report.close()
+    return run
+
+
+def ask(workspace, spec, texts):
+    """Return a started inspection's state after it answered `texts` and was told to stop, and the answers in order."""
+    run = supervisor.start_new(workspace, spec)
+    asked = [Explain(text=text) for text in texts]
+    for command in asked:
+        send(run.path, command)
+    state = new_state(run)
+    for batch in supervisor.follow(run, poll_seconds=0.02):
+        for event in batch:
+            state.apply(event)
+        if len(state.explained) == len(texts) and state.is_active:
+            send(run.path, Stop())
+    return state, [state.explained.get(command.id) for command in asked]
+
+
+@pytest.fixture(scope="module")
+def of_folder(workspace, model_folder):
+    spec = InspectSpec(model=str(model_folder), idle_seconds=60)
+    return ask(workspace, spec, [TEXT, LONG, "", TEXT + " dog", TEXT])
+
+
+@pytest.fixture(scope="module")
+def of_run(workspace, trained):
+    return ask(workspace, InspectSpec(run=str(trained.path), idle_seconds=60), [TEXT])
+
+
+def own_maps(model, tokenizer):
+    """Return what a model says of its own attention to TEXT, [layer, head, query, key]."""
+    model.set_attn_implementation("eager")
+    with torch.inference_mode():
+        return torch.cat(model.eval()(**tokenizer(TEXT, return_tensors="pt"), output_attentions=True).attentions).numpy()
+
+
+def test_a_model_folder_is_explained_in_its_one_state(of_folder, model_folder):
+    state, answers = of_folder
+    assert state.state == "finished", state.problem
+    answer = answers[-1]
+    assert list(answer.directories) == list(answer.probabilities) == ["after"]
+    saved = maps.load(answer.directories["after"])
+    tokenizer = transformers.AutoTokenizer.from_pretrained(model_folder)
+    model = transformers.BertForSequenceClassification.from_pretrained(model_folder)
+    np.testing.assert_allclose(saved.maps["attention"], own_maps(model, tokenizer), atol=1e-5)
+    with torch.inference_mode():
+        expected = model(**tokenizer(TEXT, return_tensors="pt")).logits[0].softmax(-1)
+    assert list(answer.probabilities["after"]) == ["calm", "angry", "sad"]
+    np.testing.assert_allclose(list(answer.probabilities["after"].values()), expected, atol=1e-5)
+
+
+def test_files_are_as_the_contract_says(of_folder):
+    folder = of_folder[1][-1].directories["after"]
+    n_tokens = len(TEXT.split()) + 2
+    with np.load(f"{folder}/attention.npz") as arrays:
+        assert arrays.files == ["attention"]
+        assert arrays["attention"].dtype == np.float32
+        assert arrays["attention"].shape == (N_LAYERS, N_HEADS, n_tokens, n_tokens)
+    facts = json.loads(open(f"{folder}/tokens.json", encoding="utf-8").read())
+    assert facts["tokens"] == ["[CLS]", "[UNK]", *TEXT.replace("eats", "[UNK]").split()[1:], "[SEP]"]
+    assert facts["special"] == [True, True, False, False, True, *[False] * 4, True]
+    checks = json.loads(open(f"{folder}/checks.json", encoding="utf-8").read())
+    assert {"row_sum_error", "causal_leak", "logit_difference", "n_layers", "n_heads", "verified"} <= set(checks)
+    assert checks["verified"] and (checks["n_layers"], checks["n_heads"]) == (N_LAYERS, N_HEADS)
+
+
+def test_a_refused_text_is_told_and_the_worker_goes_on(of_folder):
+    _, long, empty, *others = of_folder[1]
+    assert (long.reason, long.facts) == ("text-too-long", {"n_tokens": 72, "most": 64})
+    assert empty.reason == "text-empty" and not empty.directories
+    assert all(answer.reason is None for answer in others)
+
+
+def test_only_the_newest_maps_are_kept(of_folder, workspace):
+    first, _, _, *newest = of_folder[1]
+    kept = {path.name for path in (workspace / "runs" / of_folder[0].id / "maps").iterdir()}
+    assert kept == {answer.id for answer in newest} and first.id not in kept
+
+
+def test_before_is_the_base_and_after_is_the_trained(of_run, trained, model_folder):
+    state, (answer,) = of_run
+    assert state.state == "finished", state.problem
+    before, after = (maps.load(answer.directories[name]) for name in ("before", "after"))
+    assert before.checks["verified"] and after.checks["verified"]
+    assert before.tokens == after.tokens
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(model_folder)
+    base = transformers.AutoModel.from_pretrained(model_folder)
+    np.testing.assert_allclose(before.maps["attention"], own_maps(base, tokenizer), atol=1e-5)
+    tuned, _ = engine_models.merged(trained)
+    np.testing.assert_allclose(after.maps["attention"], own_maps(tuned, tokenizer), atol=1e-5)
+    change = maps.js_divergence(before.maps["attention"], after.maps["attention"])
+    assert change.shape == (N_LAYERS, N_HEADS) and change.max() > 1e-4
+
+    labels = sorted(TOPICS)
+    for name in ("before", "after"):
+        assert sorted(answer.probabilities[name]) == labels
+        assert sum(answer.probabilities[name].values()) == pytest.approx(1, abs=1e-5)
+    with torch.inference_mode():
+        expected = tuned(**tokenizer(TEXT, return_tensors="pt")).logits[0].softmax(-1)
+    np.testing.assert_allclose(list(answer.probabilities["after"].values()), expected, atol=1e-5)
+
+
+def test_what_can_not_be_inspected_says_why(workspace, trained, tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    state, _ = ask(workspace, InspectSpec(model=str(tmp_path), idle_seconds=60), [])
+    assert (state.state, state.problem.reason) == ("failed", "model-no-safetensors")
