@@ -1,0 +1,56 @@
+"""The model card: what lies in an exported folder, where it comes from, how good it is and how to use it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a trained model comes from, in words for its card."""
+
+    name: str
+    base_model: str
+    data_file: str
+    n_rows: int
+    task: str
+    method: str
+    example: str
+
+
+def model_card(origin: Origin, exporter: Any, labels: list[str], verdict: dict[str, Any]) -> str:
+    """Return the card as Markdown with the header that model hubs read."""
+    tag = origin.task.lower().replace(" ", "-")
+    usage = exporter.usage.replace("FOLDER", "path/to/this/folder").replace("TEXT", repr(origin.example))
+    lines = [
+        f"---\npipeline_tag: {tag}\ntags:\n- {tag}\n- {exporter.id}\n---\n",
+        f"# {origin.name}\n",
+        f"{origin.task}, fine-tuned with Attune.\n",
+        "| | |\n|---|---|",
+        f"| Base model | {_cell(origin.base_model)} |",
+        f"| Data | {_cell(origin.data_file)}, {origin.n_rows:,} rows |",
+        f"| Method | {_cell(origin.method)} |",
+        f"| Labels | {_cell(', '.join(labels))} |",
+        f"| Format | {exporter.label}, {verdict['size_bytes'] / 1e6:.1f} MB |\n",
+        "## Measured\n",
+        f"The files here were loaded afresh and compared with the trained model on {verdict['n_rows']:,} rows.\n",
+        "| | these files | trained model |\n|---|---|---|",
+        f"| {verdict['metric_name']} | {verdict['metric']:.4f} | {verdict['reference_metric']:.4f} |",
+        _milliseconds("32 texts", verdict, ""),
+        _milliseconds("1 text", verdict, "_single") + "\n",
+        f"Same label on {verdict['prediction_agreement']:.1%} of the rows; "
+        f"largest difference of a logit {verdict['max_logit_difference']:.2g}.\n",
+        "## Use\n",
+        f"```python\n{usage}```\n",
+        "## Terms\n",
+        "The base model and the data each come under terms of their own; look there before you pass this model on.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _milliseconds(what: str, verdict: dict[str, Any], end: str) -> str:
+    ours, theirs = verdict[f"latency_ms{end}"], verdict[f"reference_latency_ms{end}"]
+    return f"| time for {what}, {verdict['n_threads']} threads | {ours:.1f} ms | {theirs:.1f} ms |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,58 @@
+"""Turns a transformers model into an ONNX graph by `transformers.exporters`, and writes graphs to disk."""
+
+import contextlib
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+_ONE_FILE_BYTES = 1_500_000_000  # protobuf ends at 2 GB, the graph itself included
+
+USAGE = """\
+import onnxruntime, transformers
+
+folder = "FOLDER"
+tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+session = onnxruntime.InferenceSession(f"{folder}/model.onnx")
+inputs = tokenizer([TEXT], padding=True, truncation=True, return_tensors="np")
+(logits,) = session.run(["logits"], {i.name: inputs[i.name] for i in session.get_inputs()})
+print(transformers.AutoConfig.from_pretrained(folder).id2label[int(logits[0].argmax())])
+"""
+
+
+def trace(model: Any, tokenizer: Any, example: Callable | None) -> tuple[Any, dict[str, Any]]:
+    """Return the model as an `onnx_ir.Model` with free batch size and length, and the batch it was traced with.
+
+    example: gets texts, returns the batch as torch tensors; without it the tokenizer alone makes it.
+    """
+    from transformers.exporters import OnnxConfig, OnnxExporter
+
+    # Two rows of different length: a size of 1, or a mask of ones, could be traced as a constant.
+    texts = ["One short text.", "And another one, which is a little longer than the first."]
+    inputs = dict(example(texts) if example else tokenizer(texts, padding=True, return_tensors="pt"))
+    with quiet():
+        return OnnxExporter().export(model, inputs, OnnxConfig(dynamic=True)).program, inputs
+
+
+def save(program: Any, directory: Path) -> None:
+    """Write an `onnx_ir.Model` as `model.onnx`; the weights of a very large one go to `model.onnx.data`."""
+    import onnx_ir
+
+    values = [v.const_value for graph in program.graphs() for v in graph.initializers.values()]
+    large = sum(value.nbytes for value in values if value is not None) > _ONE_FILE_BYTES
+    onnx_ir.save(program, directory / "model.onnx", external_data="model.onnx.data" if large else None)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep off what the ONNX libraries print on every export: progress on stdout, notes on untested versions."""
+    with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        former = logging.root.manager.disable
+        logging.disable(max(former, logging.WARNING))
+        try:
+            yield
+        finally:
+            logging.disable(former)
