@@ -1,7 +1,7 @@
 """What the inspect engine answers, asked for real: in a worker, of a model folder and of a LoRA run."""
 
-import json
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from studio import supervisor
 from studio.attention import maps
 from studio.core.commands import Explain, Stop, send
+from studio.core.files import read_json
 from studio.core.rundir import create_run
 from studio.core.spec import InspectSpec, parse_spec
 from studio.core.state import new_state
@@ -24,6 +25,26 @@ WORDS = [f"word{i}" for i in range(20)] + " ".join(TOPICS.values()).split()
 TEXT = "the cat word3 eats cheese word7 word7 plum"
 LONG = " ".join(["word1"] * 70)
 N_LAYERS, N_HEADS = 2, 4
+
+
+def start(workspace, spec, texts):
+    """Start an inspection and ask it for `texts`."""
+    run = supervisor.start_new(workspace, spec)
+    asked = [Explain(text=text) for text in texts]
+    for command in asked:
+        send(run.path, command)
+    return run, asked
+
+
+def answers(run, asked):
+    """Return an inspection's state after it answered all and was told to stop, and its answers in order."""
+    state = new_state(run)
+    for batch in supervisor.follow(run, poll_seconds=0.02):
+        for event in batch:
+            state.apply(event)
+        if len(state.explained) == len(asked) and state.is_active:
+            send(run.path, Stop())
+    return state, [state.explained.get(command.id) for command in asked]
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +80,19 @@ def workspace(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def trained(workspace, model_folder):
+def started(workspace, model_folder, tmp_path_factory):
+    """Two inspections that load while the test trains: of the model folder, and of one without weights."""
+    bare = tmp_path_factory.mktemp("bare")
+    (bare / "config.json").write_text('{"model_type": "bert"}')
+    texts = [TEXT, LONG, "", TEXT + " dog", TEXT]
+    return (
+        start(workspace, InspectSpec(model=str(model_folder), idle_seconds=120), texts),
+        start(workspace, InspectSpec(model=str(bare), idle_seconds=120), []),
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(workspace, model_folder, started):
     """The folder of a LoRA run, trained here for a few steps."""
     chance = random.Random(5)
     rows = ["text,label"]
@@ -81,43 +114,28 @@ def trained(workspace, model_folder):
     return run
 
 
-def ask(workspace, spec, texts):
-    """Return a started inspection's state after it answered `texts` and was told to stop, and the answers in order."""
-    run = supervisor.start_new(workspace, spec)
-    asked = [Explain(text=text) for text in texts]
-    for command in asked:
-        send(run.path, command)
-    state = new_state(run)
-    for batch in supervisor.follow(run, poll_seconds=0.02):
-        for event in batch:
-            state.apply(event)
-        if len(state.explained) == len(texts) and state.is_active:
-            send(run.path, Stop())
-    return state, [state.explained.get(command.id) for command in asked]
-
-
-@pytest.fixture(scope="module")
-def of_folder(workspace, model_folder):
-    spec = InspectSpec(model=str(model_folder), idle_seconds=60)
-    return ask(workspace, spec, [TEXT, LONG, "", TEXT + " dog", TEXT])
-
-
 @pytest.fixture(scope="module")
 def of_run(workspace, trained):
-    return ask(workspace, InspectSpec(run=str(trained.path), idle_seconds=60), [TEXT])
+    return answers(*start(workspace, InspectSpec(run=str(trained.path), idle_seconds=120), [TEXT]))
+
+
+@pytest.fixture(scope="module")
+def of_folder(started, of_run):
+    return answers(*started[0])
 
 
 def own_maps(model, tokenizer):
     """Return what a model says of its own attention to TEXT, [layer, head, query, key]."""
     model.set_attn_implementation("eager")
     with torch.inference_mode():
-        return torch.cat(model.eval()(**tokenizer(TEXT, return_tensors="pt"), output_attentions=True).attentions).numpy()
+        out = model.eval()(**tokenizer(TEXT, return_tensors="pt"), output_attentions=True)
+    return torch.cat(out.attentions).numpy()
 
 
 def test_a_model_folder_is_explained_in_its_one_state(of_folder, model_folder):
-    state, answers = of_folder
+    state, told = of_folder
     assert state.state == "finished", state.problem
-    answer = answers[-1]
+    answer = told[-1]
     assert list(answer.directories) == list(answer.probabilities) == ["after"]
     saved = maps.load(answer.directories["after"])
     tokenizer = transformers.AutoTokenizer.from_pretrained(model_folder)
@@ -136,10 +154,10 @@ def test_files_are_as_the_contract_says(of_folder):
         assert arrays.files == ["attention"]
         assert arrays["attention"].dtype == np.float32
         assert arrays["attention"].shape == (N_LAYERS, N_HEADS, n_tokens, n_tokens)
-    facts = json.loads(open(f"{folder}/tokens.json", encoding="utf-8").read())
+    facts = read_json(Path(folder) / "tokens.json")
     assert facts["tokens"] == ["[CLS]", "[UNK]", *TEXT.replace("eats", "[UNK]").split()[1:], "[SEP]"]
     assert facts["special"] == [True, True, False, False, True, *[False] * 4, True]
-    checks = json.loads(open(f"{folder}/checks.json", encoding="utf-8").read())
+    checks = read_json(Path(folder) / "checks.json")
     assert {"row_sum_error", "causal_leak", "logit_difference", "n_layers", "n_heads", "verified"} <= set(checks)
     assert checks["verified"] and (checks["n_layers"], checks["n_heads"]) == (N_LAYERS, N_HEADS)
 
@@ -181,7 +199,6 @@ def test_before_is_the_base_and_after_is_the_trained(of_run, trained, model_fold
     np.testing.assert_allclose(list(answer.probabilities["after"].values()), expected, atol=1e-5)
 
 
-def test_what_can_not_be_inspected_says_why(workspace, trained, tmp_path):
-    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
-    state, _ = ask(workspace, InspectSpec(model=str(tmp_path), idle_seconds=60), [])
+def test_what_can_not_be_inspected_says_why(started):
+    state, _ = answers(*started[1])
     assert (state.state, state.problem.reason) == ("failed", "model-no-safetensors")
