@@ -339,29 +339,34 @@ class Store(QObject):
         self.run_changed.emit(run_id)
         self.runs_changed.emit()
 
-    def delete(self, run_id: str) -> None:
-        """Move a run to the workspace's bin; the notice brings it back."""
-        run = self.run_dir(run_id)
-        if run.is_alive():
-            self.fail(Failure("run-busy", run=readable_id(run_id)))
-            return
-        self._leave(run_id)
-        name = self.run_name(run_id)
-        try:
-            binned = move_to_bin(self.workspace, run)
-        except OSError as error:
-            self.fail(error)
-            return
-        self.runs.pop(run_id, None)
-        if self.current_run == run_id:
-            self.select_run("")
+    def delete(self, *run_ids: str) -> None:
+        """Move runs to the workspace's bin; the notice brings them back. One that is at work stays."""
+        names, binned = [], []
+        for run_id in run_ids:
+            run, name = self.run_dir(run_id), self.run_name(run_id)
+            try:
+                if run.is_alive():
+                    raise Failure("run-busy", run=name)
+                self._leave(run_id)
+                binned.append(move_to_bin(self.workspace, run))
+            except (Failure, OSError) as error:
+                self.fail(error)
+                continue
+            names.append(name)
+            self.runs.pop(run_id, None)
+            if self.current_run == run_id:
+                self.select_run("")
         self.runs_changed.emit()
 
         def undo() -> None:
-            restore(self.workspace, binned)
+            for path in binned:
+                restore(self.workspace, path)
             self.runs_changed.emit()
 
-        self.notice.emit(Notice(tr("The run {name} was moved to the bin.", name=name), undo=undo))
+        if len(names) == 1:
+            self.notice.emit(Notice(tr("The run {name} was moved to the bin.", name=names[0]), undo=undo))
+        elif names:
+            self.notice.emit(Notice(tr("{n} runs were moved to the bin.", n=len(names)), ", ".join(names), undo=undo))
 
     def run_name(self, run_id: str) -> str:
         """Return the name a person gave to a run, else its id as people say it."""
