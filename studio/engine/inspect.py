@@ -30,6 +30,7 @@ def run(run_dir: RunDir, spec: InspectSpec, report: Reporter) -> ev.Event:
     states = STATES[spec.state] if spec.run else ("after",)
     result: dict[str, Any] = {}
     if spec.text:
+        report.phase("explaining")
         out = Path(spec.out) if spec.out else run_dir.path / "maps" / "first"
         answers = subject.explain(spec.text, states, out, with_attention=True)
         report.say(_event("first", spec.text, answers))
@@ -37,7 +38,7 @@ def run(run_dir: RunDir, spec: InspectSpec, report: Reporter) -> ev.Event:
         if len(states) == 1:
             result = result[states[0]]
     if spec.idle_seconds:
-        report.phase("ready")
+        report.phase("idle")
         _answer(run_dir, spec, subject, states, report)
     return ev.Finished(result=result)
 
@@ -50,6 +51,7 @@ def _answer(run_dir: RunDir, spec: InspectSpec, subject: "Subject", states: tupl
         report.wake.clear()
         while report.explain:
             asked = report.explain.popleft()
+            report.say(ev.Phase(name="explaining"))
             out = run_dir.path / "maps" / asked.id
             try:
                 answers = subject.explain(asked.text, states, out, asked.attention)
@@ -64,6 +66,7 @@ def _answer(run_dir: RunDir, spec: InspectSpec, subject: "Subject", states: tupl
                         id=asked.id, text=asked.text, probabilities={}, reason=problem.reason, facts=problem.facts
                     )
                 )
+            report.say(ev.Phase(name="idle"))
             last = time.monotonic()
 
 

@@ -1,4 +1,4 @@
-"""One live inspection of a trained run: ask it texts, get probabilities before and after."""
+"""One live inspection of a trained run or a model: ask it texts, get what it says before and after."""
 
 from PySide6.QtCore import QObject, Signal
 
@@ -15,16 +15,17 @@ class Inspection(QObject):
     """Keeps one worker with both states of a model in memory while texts come in.
 
     Only the newest text counts: one is on its way, one waits. answered: the worker's word to a text. changed: the
-    worker is in another phase (`is_loading`, `problem`).
+    worker is in another phase (`is_loading`, `problem`). With `attention` the answers bring attention maps too.
     """
 
     answered = Signal(object)
     changed = Signal()
 
-    def __init__(self, store: Store, parent: QObject | None = None):
+    def __init__(self, store: Store, parent: QObject | None = None, attention: bool = False):
         super().__init__(parent)
         self._store = store
-        self._trained = self._run = ""
+        self._attention = attention
+        self._trained = self._model = self._run = ""
         self._sent: Explain | None = None
         self._waiting = ""
         self._has_answered = False
@@ -35,7 +36,8 @@ class Inspection(QObject):
     def is_loading(self) -> bool:
         """Whether a worker was started that can't answer yet."""
         state = self.state()
-        return bool(self._run) and not self._has_answered and (state is None or state.phase != "ready")
+        is_loaded = state is not None and state.phase in ("idle", "explaining")
+        return bool(self._run) and not self._has_answered and not is_loaded
 
     @property
     def is_busy(self) -> bool:
@@ -48,29 +50,37 @@ class Inspection(QObject):
 
     def show_run(self, run_id: str) -> None:
         """Be about another trained run; the worker of the former one is sent away."""
-        if run_id == self._trained:
+        self._show(run_id, "")
+
+    def show_model(self, model: str) -> None:
+        """Be about a model that was not trained here: `starter`, or a folder."""
+        self._show("", model)
+
+    def _show(self, run_id: str, model: str) -> None:
+        if (run_id, model) == (self._trained, self._model):
             return
         if self._run:
             self._store.stop(self._run)
-        self._trained, self._run, self._sent, self._waiting, self.problem = run_id, "", None, "", None
+        self._trained, self._model, self._run = run_id, model, ""
+        self._sent, self._waiting, self.problem = None, "", None
         self.changed.emit()
 
     def warm_up(self) -> None:
         """Load the models, so that the first answer comes sooner."""
-        if self._trained and not self._run:
+        if (self._trained or self._model) and not self._run:
             self.problem, self._has_answered = None, False
-            self._run = self._store.inspect(run_id=self._trained, idle_seconds=IDLE_SECONDS)
+            self._run = self._store.inspect(self._trained, self._model, idle_seconds=IDLE_SECONDS)
             self.changed.emit()
 
     def ask(self, text: str) -> None:
-        """Ask for the probabilities of a text; `answered` brings them."""
+        """Ask for what the model says of a text; `answered` brings it."""
         self.warm_up()
         if not self._run:
             return
         if self._sent is not None:
             self._waiting = text
             return
-        self._sent = Explain(text=text, attention=False)
+        self._sent = Explain(text=text, attention=self._attention)
         self._store.send(self._run, self._sent)
         self.changed.emit()
 
