@@ -99,16 +99,15 @@ REASONS: dict[str, Reason] = {
         "go.data",
     ),
     "empty-texts": Reason("Every text is empty.", "Choose another column as text.", "go.data"),
-    "some-empty-texts": Reason("{n_rows} rows have no text.", "They are left out of training."),
-    "some-empty-labels": Reason("{n_rows} rows have no label.", "They are left out of training."),
+    "some-empty-texts": Reason("Rows without a text: {n_rows}.", "They are left out of training."),
+    "some-empty-labels": Reason("Rows without a label: {n_rows}.", "They are left out of training."),
     "rare-class": Reason(
-        "{n_labels} labels have fewer than {needed} rows: {labels}.",
+        "Labels with fewer than {needed} rows: {labels}.",
         "They can't be in every part of the split; add rows or expect poor results for them.",
     ),
     "duplicates": Reason(
-        "{n_rows} texts stand in the data more than once.",
-        "Copies of a training text in the test part make the result look better than it is; Attune keeps copies "
-        "together in one part.",
+        "Copies of another row's text: {n_rows}.",
+        "Attune keeps copies together in one part of the split, so that the test stays honest.",
     ),
     "too-few-rows": Reason("Only {n_rows} rows can be used.", "At least {needed} are needed.", "data.open"),
     "split-empty": Reason(
@@ -118,7 +117,7 @@ REASONS: dict[str, Reason] = {
         "{split} has labels that the training part lacks: {labels}.", "Rename them or add training rows."
     ),
     "ragged-rows": Reason(
-        "{n_rows} rows have another number of fields than most.",
+        "Rows with another number of fields than most: {n_rows}.",
         "They are left out; the first is row {row}: {text}",
     ),
     # models

@@ -1,7 +1,9 @@
 """Freeze: the lower part of the model stays as it is, the upper part and the head train."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from studio.core.anatomy import ModelInfo, Tensor, classify
 from studio.core.reasons import Problem
@@ -13,10 +15,9 @@ class Config(PluginConfig):
     """How much of the model stays as it is; the embeddings are frozen too unless no layer is."""
 
     kind: Literal["freeze"] = "freeze"
-    layers: int | Literal["all"] = setting(
-        3, "Frozen layers", "The first layers that stay as they are; all leaves only the head to train.", "layers",
-        ge=0, le=1000,
-    )  # fmt: skip
+    layers: Annotated[int, Field(ge=0, le=1000)] | Literal["all"] = setting(
+        3, "Frozen layers", "The first layers that stay as they are; all leaves only the head to train."
+    )
 
 
 class Freeze:

@@ -1,0 +1,112 @@
+"""What the rows are: findings, how many of each label, how long the texts are."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+
+from studio.core.blocks import Block
+from studio.core.reasons import Problem
+from studio.ui.draft import HARMLESS
+from studio.ui.i18n import tr
+from studio.ui.notices import words_of
+from studio.ui.theme import GRID, GROUP
+from studio.ui.widgets.blocks import draw
+from studio.ui.widgets.cards import Card, Finding
+
+HEIGHT, LEAST_HEIGHT = 176, 112
+
+
+class AboutRow(QWidget):
+    """A card of findings, and one for each block of a task's overview.
+
+    show_asked: a finding whose rows are to be shown. selected: {column: value}, from a click into a block.
+    """
+
+    show_asked = Signal(object)
+    selected = Signal(dict)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setMinimumHeight(LEAST_HEIGHT)
+        self.setMaximumHeight(HEIGHT)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(GROUP)
+        self.findings = _ScrolledCard(tr("Findings"))
+        self.findings.setObjectName("data.findings")
+        layout.addWidget(self.findings, 1)
+        self._layout = layout
+        self._cards: list[Card] = []
+
+    def sizeHint(self) -> QSize:
+        return QSize(super().sizeHint().width(), HEIGHT)
+
+    def show_findings(self, problems: Sequence[Problem], is_whole: bool = True) -> None:
+        """Show what was found, the worst first; that nothing was is worth a line too.
+
+        is_whole: False when the rows could not be looked at, for want of a column.
+        """
+        self.findings.clear()
+        for problem in sorted(problems, key=lambda p: p.reason in HARMLESS):
+            said, harmless = words_of(problem), problem.reason in HARMLESS
+            # Rows that the reader left out are in no table; only the others can be shown.
+            can_show = harmless and problem.reason != "ragged-rows"
+            finding = Finding("warning" if harmless else "bad", f"{said.title} {said.hint}".strip(),
+                              tr("Show") if can_show else "")  # fmt: skip
+            finding.setObjectName(f"finding.{problem.reason}")
+            finding.acted.connect(lambda problem=problem: self.show_asked.emit(problem))
+            self.findings.add_row(finding)
+        if not is_whole:
+            self.findings.add_row(Finding("info", tr("First choose the columns, by their names above the rows.")))
+        elif not problems:
+            self.findings.add_row(Finding("good", tr("Nothing stands against training on these rows.")))
+        self.findings.end()
+
+    def show_blocks(self, blocks: Sequence[Block]) -> None:
+        """Draw a task's overview of the rows."""
+        for card in self._cards:
+            self._layout.removeWidget(card)
+            card.deleteLater()
+        self._cards = []
+        for block in blocks:
+            card = _ScrolledCard(tr(block.title))
+            drawn: Any = draw(block)
+            if hasattr(drawn, "selected"):
+                drawn.selected.connect(self.selected)
+            card.add_row(drawn, 1)
+            self._layout.addWidget(card, 1)
+            self._cards.append(card)
+            card.show()
+
+
+class _ScrolledCard(Card):
+    """A card whose rows scroll below its title."""
+
+    def __init__(self, title: str) -> None:
+        super().__init__(title)
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        inside = QWidget()
+        inside.setObjectName("scrolled")
+        area.setWidget(inside)
+        self._rows = QVBoxLayout(inside)
+        self._rows.setContentsMargins(0, 0, 0, 0)
+        self._rows.setSpacing(GRID)
+        self.add(area, 1)
+
+    def add_row(self, widget: QWidget, stretch: int = 0) -> None:
+        self._rows.addWidget(widget, stretch)
+
+    def end(self) -> None:
+        """Push the rows to the top."""
+        self._rows.addStretch(1)
+
+    def clear(self) -> None:
+        while self._rows.count():
+            item = self._rows.takeAt(0)
+            if item.widget() is not None:
+                item.widget().hide()
+                item.widget().deleteLater()

@@ -1,0 +1,84 @@
+"""All rows of the data, with the roles of the columns in the header, and a search above."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QHBoxLayout, QWidget
+
+from studio.ui import words
+from studio.ui.i18n import tr
+from studio.ui.theme import GRID
+from studio.ui.widgets.buttons import SearchField, flat_button
+from studio.ui.widgets.cards import Card, ErrorLine
+from studio.ui.widgets.labels import Small
+from studio.ui.widgets.table import DataTable
+
+IGNORE = "ignore"
+LEAST_HEIGHT = 144
+
+
+class RowsCard(Card):
+    """Shows an Arrow table; `role_chosen` carries a column and a role's id, "" for none."""
+
+    role_chosen = Signal(str, str)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent=parent)
+        self.search = SearchField(tr("Search in all columns"))
+        self.search.setObjectName("data.search")
+        self.search.setFixedWidth(280)
+        self.table = DataTable()
+        self.table.setObjectName("data.table")
+        self.filter_button = flat_button("", "data.filter", "close")
+        self.filter_button.setToolTip(tr("Show all rows again"))
+        self.filter_button.hide()
+        self.counted = Small()
+        self.counted.setWordWrap(False)
+        self.error = ErrorLine()
+        line = QHBoxLayout()
+        line.setSpacing(GRID)
+        line.addWidget(self.search)
+        line.addWidget(self.filter_button)
+        line.addStretch(1)
+        line.addWidget(self.counted)
+        self.body.addLayout(line)
+        self.add(self.error)
+        self.add(self.table, 1)
+        self.setMinimumHeight(LEAST_HEIGHT)
+        self.search.searched.connect(self.table.set_filter)
+        self.filter_button.clicked.connect(self.clear_filter)
+        self.table.rows_counted.connect(self._count)
+        self.table.role_chosen.connect(self._take_role)
+
+    def show_table(self, table: Any) -> None:
+        """Show another pyarrow.Table, unfiltered."""
+        self.search.clear()
+        self.clear_filter()
+        self.table.set_table(table)
+
+    def show_roles(self, roles: Sequence[Any], columns: dict[str, str]) -> None:
+        """Show which column has which role; the others are ignored."""
+        choices = [(role.id, tr(role.label)) for role in roles] + [(IGNORE, tr("Ignore"))]
+        self.table.set_roles(choices, {column: role for role, column in columns.items()})
+
+    def filter_to(self, rows: Sequence[int], name: str) -> None:
+        """Show some rows only, by their place; `name` says which."""
+        self.search.clear()
+        self.table.filter_rows(rows)
+        self.filter_button.setText(name)
+        self.filter_button.show()
+
+    def clear_filter(self) -> None:
+        """Show all rows."""
+        self.filter_button.hide()
+        self.table.clear_filter()
+
+    def _take_role(self, column: str, role: str) -> None:
+        self.role_chosen.emit(column, "" if role == IGNORE else role)
+
+    def _count(self, shown: int, total: int) -> None:
+        if shown == total:
+            self.counted.setText(tr("{n} rows", n=words.count(total)))
+        else:
+            self.counted.setText(tr("{shown} of {n} rows", shown=words.count(shown), n=words.count(total)))

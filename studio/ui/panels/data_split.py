@@ -1,0 +1,127 @@
+"""How the rows are shared out: training, validation and test, by share or by a file of its own."""
+
+from collections.abc import Callable
+from typing import Any
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QMenu, QPushButton, QWidget
+
+from studio.core.reasons import Failure, Problem
+from studio.core.registry import PluginConfig
+from studio.core.spec import DataSpec
+from studio.ui import words
+from studio.ui.editors import editor_for
+from studio.ui.i18n import tr
+from studio.ui.notices import message_of
+from studio.ui.theme import GRID, GROUP
+from studio.ui.widgets.cards import Card, ErrorLine
+from studio.ui.widgets.labels import Strong
+from studio.ui.widgets.split import SplitBar
+
+SHARES = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)
+
+
+class SplitCard(Card):
+    """Shows the split of the draft; `chosen` carries what of it is changed: validation, test or seed."""
+
+    chosen = Signal(dict)
+
+    def __init__(self, ask_file: Callable[[QWidget], str] | None = None, parent: QWidget | None = None) -> None:
+        super().__init__(parent=parent)
+        self._ask_file = ask_file or _ask_file
+        self.bar = SplitBar()
+        self.bar.setObjectName("data.split")
+        self.bar.changed.connect(lambda validation, test: self._drag(validation, test))
+        self._parts: dict[str, Any] = {"validation": 0.1, "test": 0.1}
+        self.buttons = {name: _PartButton(self, name) for name in self._parts}
+        self.seed = editor_for(int)
+        self.seed.setObjectName("data.seed")
+        self.seed.setFixedWidth(72)
+        field = DataSpec.model_fields["seed"]
+        self.seed.setAccessibleName(tr(field.title))
+        self.seed.setToolTip(f"{tr(field.title)}: {tr(field.description)}")
+        self.seed.edited.connect(self._take_seed)
+        seed_label = QLabel(tr("Seed"))
+        seed_label.setBuddy(self.seed)
+        self.error = ErrorLine()
+        line = QHBoxLayout()
+        line.setSpacing(GROUP)
+        line.addWidget(Strong(tr("Split")))
+        line.addWidget(self.bar, 1)
+        choices = QHBoxLayout()
+        choices.setSpacing(GRID)
+        for button in self.buttons.values():
+            choices.addWidget(button)
+        choices.addSpacing(GRID)
+        choices.addWidget(seed_label)
+        choices.addWidget(self.seed)
+        line.addLayout(choices)
+        self.body.addLayout(line)
+        self.add(self.error)
+
+    def show_split(self, n_rows: int, validation: Any, test: Any, seed: int) -> None:
+        """Show the parts (shares or sources) of `n_rows` rows that can be used."""
+        self._parts = {"validation": validation, "test": test}
+        shares = [part if isinstance(part, int | float) else 0.0 for part in (validation, test)]
+        self.bar.set_split(n_rows, *shares)
+        for button in self.buttons.values():
+            button.show_part()
+        self.seed.set_value(seed)
+
+    def show_problems(self, problems: list[Problem]) -> None:
+        """Say what is wrong with the split."""
+        self.error.show_text(message_of(problems[0]) if problems else "")
+
+    def _drag(self, validation: float, test: float) -> None:
+        dragged = {"validation": validation, "test": test}
+        self.chosen.emit({n: share for n, share in dragged.items() if isinstance(self._parts[n], int | float)})
+
+    def _take_seed(self) -> None:
+        value = self.seed.value()
+        if isinstance(value, int) and 0 <= value < 2**31:
+            self.error.clear()
+            self.chosen.emit({"seed": value})
+        else:
+            self.error.show_text(tr("The seed is a whole number from 0 to 2,147,483,647."))
+
+    def _choose_file(self, name: str) -> None:
+        from studio.sources.tables import source_for
+
+        path = self._ask_file(self)
+        if not path:
+            return
+        try:
+            self.chosen.emit({name: source_for(path)})
+        except Failure as error:
+            self.error.show_text(message_of(error.problem))
+
+
+class _PartButton(QPushButton):
+    """One part of the split, with a menu of shares and a file instead."""
+
+    def __init__(self, card: SplitCard, name: str) -> None:
+        super().__init__()
+        self._card, self._name, self._title = card, name, tr(DataSpec.model_fields[name].title)
+        self.setObjectName(f"data.{name}")
+        self.setToolTip(tr(DataSpec.model_fields[name].description))
+        menu = QMenu(self)
+        for share in SHARES:
+            text = words.percent(share) if share else tr("None")
+            menu.addAction(text, lambda share=share: card.chosen.emit({name: share}))
+        menu.addSeparator()
+        menu.addAction(tr("A file of its own…"), lambda: card._choose_file(name))
+        self.setMenu(menu)
+
+    def show_part(self) -> None:
+        part = self._card._parts[self._name]
+        if isinstance(part, PluginConfig):
+            said = words.file_name(part.path)
+            self.setToolTip(part.path)
+        else:
+            said = words.percent(part, 0 if round(part * 100, 6).is_integer() else 1) if part else tr("none")
+        shown = self.fontMetrics().elidedText(said, Qt.TextElideMode.ElideMiddle, 120)
+        self.setText(f"{self._title}: {shown}")
+
+
+def _ask_file(parent: QWidget) -> str:
+    return QFileDialog.getOpenFileName(parent, tr("A file for this part of the split"))[0]
