@@ -280,6 +280,8 @@ class CurvePlot(QWidget):
             viewBox=self.view, axisItems={"left": self._left, "bottom": self._bottom}, enableMenu=False
         )
         self.canvas.hideButtons()
+        # pyqtgraph makes its menu without a parent even when it is switched off; it would outlive the plot.
+        self.canvas.getPlotItem().ctrlMenu.setParent(self.canvas, Qt.WindowType.Popup)
         self.canvas.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.canvas.setMinimumSize(0, 0)
         self.canvas.getPlotItem().setContentsMargins(0, 4, 8, 0)
