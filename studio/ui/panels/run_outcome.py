@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QPushButton, QVBoxLayout,
 
 from studio.core.state import RunState
 from studio.ui import words
+from studio.ui.actions import BY_ID
 from studio.ui.i18n import tr
 from studio.ui.notices import words_of
 from studio.ui.theme import GRID
@@ -123,7 +124,7 @@ def _mend(state: RunState, fix: str | None, training: Any) -> list[Remedy]:
         return [_again()]
     if fix == "go.train":
         return [Remedy("settings", tr("Change the settings"))]
-    return [Remedy("action", tr("Mend it"), target=fix), _again()]
+    return [Remedy("action", tr(BY_ID[fix].title).rstrip("…"), BY_ID[fix].icon, target=fix), _again()]
 
 
 def _resume(step: int) -> Remedy:
@@ -196,7 +197,9 @@ class RunOutcome(Card):
             button.hide()
             button.deleteLater()
         for at, remedy in enumerate(self._remedies):
-            self._buttons.addWidget(self._button(remedy, is_main=at == 0 and self._has_accent))
+            button = self._button(remedy, is_main=at == 0 and self._has_accent)
+            self._buttons.addWidget(button)
+            button.show()
 
     def resizeEvent(self, event: object) -> None:
         wide = self.width() >= SIDE_BY_SIDE

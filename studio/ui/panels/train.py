@@ -170,3 +170,9 @@ def _is_same_work(store: Store, spec: TrainSpec) -> bool:
     return (draft.source, draft.model, draft.method) == (
         spec.data.train, spec.model, spec.method.model_dump(mode="json")
     )  # fmt: skip
+
+
+if __name__ == "__main__":
+    from studio.ui.app import show_alone
+
+    show_alone("train")

@@ -132,7 +132,7 @@ class SettingsColumn(Card):
         n_rows = round(draft.table.table.num_rows * (1 - shares))
         batch = t.per_device_train_batch_size * t.gradient_accumulation_steps
         per_epoch = max(1, math.ceil(n_rows / batch))
-        return tr("About {rows} rows to learn from: {steps} steps an epoch, {all} in all.", rows=words.count(n_rows),
+        return tr("Steps: {steps} an epoch, {all} in all, on about {rows} rows.", rows=words.count(n_rows),
                   steps=words.count(per_epoch),
                   all=words.count(math.ceil(per_epoch * t.num_train_epochs)))  # fmt: skip
 
