@@ -121,3 +121,9 @@ def _has_layers(kind: str) -> bool:
 
 def _millions(n: int) -> str:
     return words.count(n) if n >= 1e6 else f"{n / 1e6:.2g}{words.THIN}M"
+
+
+if __name__ == "__main__":
+    from studio.ui.app import show_alone
+
+    show_alone("model")
