@@ -1,0 +1,159 @@
+"""A run is a directory: its log survives torn lines and NaN, and its state is a fold of it."""
+
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from studio.core import events as ev
+from studio.core.commands import Explain, Stop, receive, send
+from studio.core.locks import Lock, is_held
+from studio.core.rundir import EventReader, EventWriter, create_run, find_run, list_runs, move_to_bin, restore
+from studio.core.series import Series, decimate, smooth
+from studio.core.settings import load_settings
+from studio.core.spec import parse_spec
+from studio.core.state import RunState, describe_exit, new_state, settle, summarise
+
+SPEC = parse_spec({"data": {"train": "/a.csv"}, "columns": {"text": "text", "label": "label"}})
+
+
+def metrics(step: int, **values: float) -> ev.Metrics:
+    return ev.Metrics(split="train", step=step, epoch=step / 10, values=values, total_steps=100, train_seconds=step)
+
+
+def test_not_a_number_comes_back_from_the_log(tmp_path: Path) -> None:
+    writer = EventWriter(tmp_path / "events.jsonl")
+    writer.write([metrics(1, loss=math.nan, grad_norm=math.inf), metrics(2, loss=0.0)])
+    first, second = EventReader(tmp_path / "events.jsonl").read()
+    assert math.isnan(first.values["loss"]) and first.values["grad_norm"] == math.inf
+    assert second.values["loss"] == 0.0
+
+
+def test_torn_line_is_skipped_alone_and_an_open_one_waits(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    EventWriter(path).write([metrics(1, loss=1.0)])
+    with open(path, "ab") as file:
+        file.write(b'{"type":"metrics","split":"tr')
+    reader = EventReader(path)
+    assert [e.step for e in reader.read()] == [1] and reader.read() == []
+    EventWriter(path).write([metrics(2, loss=2.0), ev.Finished()])
+    assert [e.type for e in reader.read()] == ["metrics", "finished"]
+
+
+def test_unknown_events_are_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_text('{"type":"hologram","time":1}\n{"type":"phase","time":1,"name":"data"}\n')
+    assert [e.type for e in EventReader(path).read()] == ["phase"]
+
+
+def test_resume_hides_what_came_after_its_checkpoint() -> None:
+    state = RunState()
+    for event in [
+        ev.Started(pid=1, version="0"),
+        *[metrics(step, loss=float(step)) for step in range(1, 8)],
+        ev.Started(pid=2, version="0", attempt=2, from_step=4),
+        metrics(5, loss=50.0),
+    ]:
+        state.apply(event)
+    series = state.series["train", "loss"]
+    assert series.x.tolist() == [1, 2, 3, 4, 5] and series.y[-1] == 50.0
+    assert state.state == "running" and state.attempt == 2
+
+
+def test_run_without_a_last_word_says_how_its_process_ended(workspace: Path) -> None:
+    run = create_run(workspace, SPEC)
+    state = new_state(run)
+    settle(state, run)
+    assert state.state == "waiting", "no worker has taken it up"
+    state.apply(ev.Started(pid=1, version="0"))
+    settle(state, run)
+    assert (state.state, state.problem.reason) == ("ended", "worker-vanished")
+    assert describe_exit({"code": -9}, "").facts["signal"] == "SIGKILL"
+    assert describe_exit({"code": -11}, "x").reason == "worker-crashed"
+    assert describe_exit({"code": 0xC0000005}, "x").facts["signal"] == "0xC0000005"
+    assert describe_exit({"code": 3}, "last words").facts == {"code": 3, "log": "last words"}
+    assert summarise(state)["state"] == "ended"
+
+
+def test_lock_is_free_when_its_process_dies(tmp_path: Path) -> None:
+    path = tmp_path / "worker.lock"
+    code = f"""
+import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from pathlib import Path
+from studio.core.locks import Lock
+lock = Lock(Path({str(path)!r}))
+assert lock.acquire({{}})
+print("held", flush=True); sys.stdin.read()
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout.readline().strip() == b"held"
+    assert is_held(path) and not Lock(path).acquire({}, timeout_seconds=0.1)
+    process.kill()
+    process.wait()
+    process.stdin.close()
+    process.stdout.close()
+    assert not is_held(path)
+    lock = Lock(path)
+    assert lock.acquire({"x": 1}) and is_held(path)
+    lock.release()
+    assert not is_held(path) and not is_held(tmp_path / "absent")
+
+
+def test_commands_arrive_in_order_and_once(tmp_path: Path) -> None:
+    send(tmp_path, Explain(text="one"))
+    send(tmp_path, Stop())
+    (tmp_path / "commands" / "00000000000000000001-bad.json").write_text("{}")
+    assert [c.type for c in receive(tmp_path)] == ["explain", "stop"]
+    assert receive(tmp_path) == []
+
+
+def test_runs_are_found_binned_and_restored(workspace: Path) -> None:
+    run = create_run(workspace, SPEC)
+    run.rename("My run")
+    assert find_run(workspace, run.id[-4:]).id == run.id == find_run(workspace, "last").id
+    binned = move_to_bin(workspace, run)
+    assert list_runs(workspace) == []
+    assert restore(workspace, binned).name() == "My run"
+
+
+def test_decimation_keeps_every_spike_and_gap() -> None:
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=1_000_000)
+    y[123_457], y[765_432], y[500_001] = 1e6, -1e6, np.nan
+    x, kept = decimate(np.arange(len(y), dtype=float), y, 4000)
+    assert len(x) <= 4000 and np.nanmax(kept) == 1e6 and np.nanmin(kept) == -1e6
+    assert 500_001 in x[np.isnan(kept)] and (np.diff(x) > 0).all()
+    assert (x[0], x[-1]) == (0, len(y) - 1)
+
+
+def test_series_grows_and_smoothing_passes_over_gaps() -> None:
+    series = Series()
+    for i in range(1000):
+        series.append(i, float(i))
+    assert series.y.sum() == 999 * 1000 / 2
+    assert smooth(np.array([1.0, np.nan, 1.0]), 0.9).tolist() == pytest.approx([1.0, 1.0, 1.0])
+
+
+def test_damaged_settings_fall_back_field_by_field(workspace: Path) -> None:
+    (workspace / "settings.json").write_text('{"theme": "neon", "recent_data": ["/a.csv"]}')
+    settings, backup = load_settings(workspace)
+    assert settings.theme == "system" and settings.recent_data == ["/a.csv"] and backup.exists()
+    (workspace / "settings.json").write_text("not json at all")
+    assert load_settings(workspace)[0].theme == "system"
+
+
+@pytest.mark.skipif(os.name != "posix" or not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_lines_wait_while_the_disk_is_full(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    writer, full = EventWriter(path), open("/dev/full", "wb", buffering=0)  # noqa: SIM115
+    on_disk, writer._file = writer._file, full
+    with pytest.raises(OSError):
+        writer.write([metrics(1, loss=1.0)])
+    writer._file = on_disk
+    writer.write([metrics(2, loss=2.0)])
+    full.close()
+    assert [e.step for e in EventReader(path).read()] == [1, 2]

@@ -1,0 +1,209 @@
+"""A training in the real worker process: it learns, stops, resumes exactly, and says why it failed."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from studio import supervisor
+from studio.core import events as ev
+from studio.core.reasons import Failure
+from studio.core.registry import family
+from studio.core.rundir import RunDir, create_run, read_events
+from studio.core.spec import parse_spec
+from studio.core.state import RunState, new_state, read_summary, settle
+
+
+def follow(run: RunDir) -> RunState:
+    state = new_state(run)
+    for batch in supervisor.follow(run):
+        for event in batch:
+            state.apply(event)
+    settle(state, run)
+    return state
+
+
+def execute(workspace: Path, spec: dict) -> tuple[RunDir, RunState]:
+    run = supervisor.start_new(workspace, parse_spec(spec))
+    return run, follow(run)
+
+
+@pytest.mark.parametrize("method", ["full", {"kind": "freeze", "layers": 1}, {"kind": "lora", "r": 4}], ids=str)
+def test_every_method_learns_and_trains_what_the_window_said(workspace: Path, tiny_spec: dict, method: object) -> None:
+    from studio.core.anatomy import classifier_head, describe_model
+    from studio.core.registry import plugin
+
+    tiny_spec["training"] |= {"num_train_epochs": 20, "evaluations_per_epoch": 1}
+    if isinstance(method, dict) and method["kind"] == "lora":
+        tiny_spec["training"]["learning_rate"] = 6e-3  # random weights need more of a push than trained ones
+    run, state = execute(workspace, tiny_spec | {"method": method})
+    assert state.state == "finished", state.problem
+    assert state.result["metrics"]["test"]["accuracy"] > 0.6, "chance is a third"
+    assert state.result["metrics"]["validation"].keys() == {"loss", "accuracy", "f1_macro"}
+    loss = state.series["train", "loss"].y
+    assert len(loss) == state.result["steps"] == state.total_steps and loss[-1] < loss[0] / 2
+    info, config = describe_model(tiny_spec["model"]), run.spec().method
+    pieces = plugin("methods", config).n_trainable([*info.tensors, *classifier_head(info, 3)], config)
+    assert state.model.n_trainable == sum(n for _, n in pieces)
+    assert state.model.n_parameters == sum(tensor.n_parameters for tensor, _ in pieces)
+    assert read_summary(run).state == "finished" and not run.is_alive()
+    assert json.loads(run.resolved_file.read_text())["picked"]["precision"]["why"] == "as you asked"
+
+
+def test_all_methods_are_covered_above() -> None:
+    assert set(family("methods")) == {"full", "freeze", "lora"}
+
+
+def wait_for_step(run: RunDir, step: int) -> None:
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        if any(isinstance(e, ev.Metrics) and e.step >= step for e in read_events(run)):
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"step {step} never came; {run.log_tail()}")
+
+
+def losses(run: RunDir) -> dict[int, float]:
+    state = new_state(run)
+    for event in read_events(run):
+        state.apply(event)
+    series = state.series["train", "loss"]
+    return dict(zip(series.x.astype(int).tolist(), series.y.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_run_goes_on_exactly_where_it_ended(workspace: Path, tiny_spec: dict, end: str) -> None:
+    tiny_spec["training"] |= {"num_train_epochs": 20, "evaluations_per_epoch": 1}
+    straight, state = execute(workspace, tiny_spec)
+    assert state.state == "finished"
+    run = supervisor.start_new(workspace, parse_spec(tiny_spec))
+    wait_for_step(run, 25)  # in the third of the epochs of nine steps
+    supervisor.stop(run) if end == "stop" else supervisor.kill(run)
+    state = follow(run)
+    assert state.state == ("stopped" if end == "stop" else "ended")
+    if end == "kill":
+        assert state.problem.facts["signal"] == "SIGKILL" or state.problem.reason == "worker-exited"
+    n_before = len(losses(run))
+    assert 25 <= n_before < 180
+    supervisor.start(run)
+    assert follow(run).state == "finished"
+    before, after = losses(straight), losses(run)
+    assert before.keys() == after.keys()
+    assert max(abs(before[step] - after[step]) for step in before) <= 1e-6
+
+
+def test_killed_window_leaves_a_worker_that_ends_well(workspace: Path, tiny_spec: dict) -> None:
+    import subprocess
+
+    tiny_spec["training"] |= {"num_train_epochs": 12}
+    run = create_run(workspace, parse_spec(tiny_spec))
+    code = f"from pathlib import Path; from studio.core.rundir import RunDir; from studio import supervisor\n\
+run = RunDir(Path({str(run.path)!r})); supervisor.start(run)\nfor _ in supervisor.follow(run): pass"
+    parent = subprocess.Popen([*supervisor.command()[:2], "-c", code], env=supervisor.environment())
+    wait_for_step(run, 1)
+    parent.kill()
+    parent.wait()
+    assert run.is_alive()
+    state = follow(run)
+    assert state.state == "finished" and len(state.series["train", "loss"]) == state.total_steps
+
+
+@pytest.mark.parametrize(
+    ("reason", "field"),
+    [
+        ("column-missing", "columns.text"),
+        ("model-no-safetensors", "model"),
+        ("model-corrupt", "model"),
+        ("model-custom-code", "model"),
+        ("model-unsupported", "model"),
+        ("one-class", "columns.label"),
+        ("data-missing", "data.train"),
+        ("loss-not-finite", "training.learning_rate"),
+    ],
+)
+def test_what_can_not_work_is_said_at_its_field(
+    workspace: Path, tmp_path: Path, tiny_spec: dict, reason: str, field: str
+) -> None:
+    folder = Path(shutil.copytree(tiny_spec["model"], tmp_path / "model"))
+    spec = tiny_spec | {"model": str(folder)}
+    config = json.loads((folder / "config.json").read_text())
+    weights = folder / "model.safetensors"
+    if reason == "column-missing":
+        spec["columns"] = {"text": "body", "label": "label"}
+    elif reason == "model-no-safetensors":
+        weights.rename(folder / "pytorch_model.bin")
+    elif reason == "model-corrupt":
+        weights.write_bytes(weights.read_bytes()[:-100])
+    elif reason == "model-custom-code":
+        (folder / "config.json").write_text(json.dumps(config | {"auto_map": {"AutoModel": "modeling_evil.Evil"}}))
+    elif reason == "model-unsupported":
+        (folder / "config.json").write_text(json.dumps(config | {"model_type": "vit"}))
+    elif reason == "one-class":
+        (tmp_path / "one.csv").write_text("text,label\n" + "".join(f"text {i},same\n" for i in range(30)))
+        spec["data"] = {"train": str(tmp_path / "one.csv")}
+    elif reason == "data-missing":
+        spec["data"] = {"train": str(tmp_path / "nowhere.csv")}
+    elif reason == "loss-not-finite":
+        from safetensors.numpy import load_file, save_file
+
+        tensors = {name: value.copy() for name, value in load_file(weights).items()}
+        next(iter(tensors.values()))[...] = np.nan
+        save_file(tensors, weights, metadata={"format": "pt"})
+    run, state = execute(workspace, spec)
+    assert state.state == "failed"
+    assert (state.problem.reason, state.problem.field) == (reason, field)
+    assert read_summary(run).state == "failed"
+    if reason == "loss-not-finite":
+        assert np.isnan(state.series["train", "loss"].y).any(), "the curve shows it too"
+
+
+def test_two_workers_never_share_a_run(workspace: Path, tiny_spec: dict) -> None:
+    from studio.worker import main
+
+    tiny_spec["training"] |= {"num_train_epochs": 30}
+    run = supervisor.start_new(workspace, parse_spec(tiny_spec))
+    assert run.is_alive() and main(str(run.path)) == 3
+    supervisor.kill(run)
+    assert follow(run).state == "ended"
+
+
+def test_split_is_stratified_repeatable_and_keeps_copies_together(tiny_csv: Path) -> None:
+    from collections import Counter
+
+    from studio.core.spec import DataSpec
+    from studio.engine.data import Rows, split_rows
+
+    labels = ["a"] * 60 + ["b"] * 30 + ["rare"]
+    texts = [f"text {i}" for i in range(len(labels))]
+    texts[1] = texts[2] = texts[0]
+    rows = Rows(texts, labels, list(range(len(labels))))
+    spec = DataSpec(train=str(tiny_csv), validation=0.2, test=0.2)
+    parts = split_rows(rows, spec)
+    assert parts == split_rows(rows, spec)
+    assert parts != split_rows(rows, spec.model_copy(update={"seed": 7}))
+    assert sorted(i for part in parts.values() for i in part.indices) == rows.indices
+    assert len({name for name, part in parts.items() for text in part.texts if text == texts[0]}) == 1
+    assert "rare" in parts["train"].labels
+    counts = Counter(parts["test"].labels)
+    assert counts["a"] == pytest.approx(2 * counts["b"], abs=2)
+    with pytest.raises(Failure) as caught:
+        split_rows(rows, spec.model_copy(update={"test": 0.001}))
+    assert caught.value.problem.field == "data.test"
+
+
+def test_order_of_rows_depends_on_seed_and_epoch_alone() -> None:
+    from studio.engine.trainer import LengthGroupedSampler
+
+    lengths = np.random.default_rng(0).integers(3, 60, 1001).tolist()
+    sampler = LengthGroupedSampler(lengths, 16, seed=1)
+    first = list(sampler)
+    np.random.default_rng().random(3)
+    assert first == list(LengthGroupedSampler(lengths, 16, seed=1))
+    assert sorted(first) == list(range(1001))
+    sampler.set_epoch(1)
+    assert first != list(sampler)
+    spreads = [np.ptp([lengths[i] for i in first[s : s + 16]]) for s in range(0, 992, 16)]
+    assert np.mean(spreads) < 5, "batches hold texts of like length"

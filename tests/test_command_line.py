@@ -1,0 +1,109 @@
+"""The command line in processes of its own: its JSON, its exit statuses, its errors."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from studio.supervisor import environment
+
+
+def attune(*arguments: str, workspace: Path) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-P", "-m", "studio", *arguments, "--workspace", str(workspace)]
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", env=environment(), timeout=240)
+
+
+def last_json(done: subprocess.CompletedProcess) -> dict:
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_the_whole_way_by_command(workspace: Path, tmp_path: Path, tiny_spec: dict, tiny_csv: Path) -> None:
+    import numpy as np
+
+    (tmp_path / "spec.json").write_text(json.dumps(tiny_spec | {"method": "lora"}))
+    trained = last_json(attune("train", str(tmp_path / "spec.json"), "--json", workspace=workspace))
+    assert trained["state"] == "finished" and trained["steps"] == 27
+    assert trained["train_seconds"] > 0 and trained["samples_per_second"] > 0
+    run = trained["run"]
+
+    evaluated = last_json(attune("evaluate", run, "--json", workspace=workspace))
+    assert evaluated["metrics"] == pytest.approx(trained["metrics"]["test"], abs=1e-6)
+
+    predicted = attune("predict", "last", "--data", str(tiny_csv), "--out", str(tmp_path / "out.jsonl"), "--json",
+                       workspace=workspace)  # fmt: skip
+    assert last_json(predicted)["n_rows"] == 120
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(rows) == 120 and all(row["predicted"] in ("fruit", "metal", "water") for row in rows)
+
+    folder = tmp_path / "maps"
+    inspected = last_json(
+        attune("inspect", run, "--text", "the river runs cold", "--out", str(folder), "--json", workspace=workspace)
+    )
+    assert inspected["checks"]["verified"] is True
+    assert inspected["checks"].keys() >= {"row_sum_error", "causal_leak", "logit_difference", "n_layers", "n_heads"}
+    maps = np.load(folder / "attention.npz")["attention"]
+    assert maps.shape == (2, 4, 6, 6) and maps.dtype == np.float32
+
+    exported = last_json(
+        attune(
+            "export", run, "--format", "safetensors", "--out", str(tmp_path / "model"), "--json", workspace=workspace
+        )
+    )
+    wanted = "directory format verified size_bytes metric reference_metric max_logit_difference latency_ms"
+    assert exported.keys() >= set(wanted.split()) | {"reference_latency_ms"} and exported["verified"] is True
+
+    listed = last_json(attune("runs", "--json", workspace=workspace))["runs"]
+    assert [r["state"] for r in listed] == ["finished"] * 5
+    assert {r["run"] for r in listed if r["metric"]} == {Path(run).name}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["train", "nowhere.json"], "spec-missing"),
+        (["evaluate", "no-such-run"], "run-missing"),
+        (["export", "no-such-run", "--format", "onnx", "--out", "x"], "run-missing"),
+    ],
+)
+def test_error_is_one_paragraph_and_one_object(workspace: Path, arguments: list[str], reason: str) -> None:
+    done = attune(*arguments, "--json", workspace=workspace)
+    assert done.returncode == 1
+    error = json.loads(done.stdout.splitlines()[-1])["error"]
+    assert error["reason"] == reason and error["title"] and error["hint"]
+    assert "Traceback" not in done.stderr and done.stderr.startswith("attune: ")
+    assert "Traceback" in attune(*arguments, "--debug", workspace=workspace).stderr
+
+
+def test_window_without_a_display_says_so(workspace: Path) -> None:
+    env = {k: v for k, v in environment().items() if k not in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")}
+    if sys.platform in ("win32", "darwin"):
+        pytest.skip("these always have a display")
+    done = subprocess.run([sys.executable, "-m", "studio"], capture_output=True, text=True, env=env)
+    assert done.returncode == 1 and "no display" in done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
+def test_interrupt_saves_and_resume_goes_on(workspace: Path, tmp_path: Path, tiny_spec: dict) -> None:
+    tiny_spec["training"] |= {"num_train_epochs": 60, "evaluations_per_epoch": 1}
+    (tmp_path / "spec.json").write_text(json.dumps(tiny_spec))
+    command = [sys.executable, "-P", "-m", "studio", "train", str(tmp_path / "spec.json"), "--json"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8", env=environment()
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not list(workspace.glob("runs/*/checkpoints/checkpoint-*")):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    stopped = json.loads(out.splitlines()[-1])
+    assert stopped["state"] == "stopped" and 0 < stopped["steps"] < 540
+    resumed = last_json(attune("resume", "last", "--json", workspace=workspace))
+    assert resumed["state"] == "finished" and resumed["steps"] == 540
+    assert attune("resume", "last", workspace=workspace).returncode == 1, "a finished run has nowhere to go on to"
