@@ -227,10 +227,9 @@ def read_spec(path: Path) -> Any:
     return parse_spec(value, path.absolute().parent)
 
 
-def dump_spec(spec: Model, exclude_defaults: bool = False) -> dict[str, Any]:
+def dump_spec(spec: Model) -> dict[str, Any]:
     """Return a spec as a JSON object; `parse_spec(dump_spec(spec)) == spec`."""
-    value = spec.model_dump(mode="json", exclude_defaults=exclude_defaults)
-    return {"version": VERSION, "kind": spec.kind} | value
+    return spec.model_dump(mode="json")
 
 
 def error_fields(error: ValidationError) -> dict[str, str]:

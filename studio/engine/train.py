@@ -51,12 +51,13 @@ def run(run_dir: RunDir, spec: TrainSpec, report: Reporter) -> ev.Event:
     }
     if trainer.was_stopped:
         return ev.Stopped(step=trainer.state.global_step, result=result)
-    trainer.model.eval()
+    # Without the wrapper that computes in bf16, so that a later evaluation finds the very same numbers.
+    model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False).eval()
     for name in ("validation", "test"):
         rows = prepared.parts[name]
         if len(rows):
             measured = evaluate.measure(
-                run_dir, spec, trainer.model, prepared.tokenizer, rows, prepared.labels, name, report,
+                run_dir, spec, model, prepared.tokenizer, rows, prepared.labels, name, report,
                 dataset=prepared.datasets[name],
             )  # fmt: skip
             result["metrics"][name] = measured

@@ -111,6 +111,18 @@ class AttuneTrainer(Trainer):
         self.report.say(ev.Phase(name="training"))
         return metrics
 
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        """Trainer's choice, but of two evaluations with the same metric the one with the lower loss is the better."""
+        losses = {entry["step"]: entry["eval_loss"] for entry in self.state.log_history if "eval_loss" in entry}
+        best_step, best_metric = self.state.best_global_step, self.state.best_metric
+        is_best = super()._determine_best_metric(metrics, trial)
+        name = f"eval_{self.args.metric_for_best_model}"
+        if not is_best and best_step in losses and metrics.get(name) == best_metric:
+            is_best = metrics["eval_loss"] < losses[best_step]
+            if is_best:
+                self.state.best_global_step = self.state.global_step
+        return is_best
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Write a checkpoint aside, then log, sync and rename it; rotate the old ones."""
         root = Path(self.args.output_dir)
