@@ -94,5 +94,3 @@ def share_done(state: RunState) -> float | None:
 def title_of(state: RunState) -> str:
     """Return what a run is: `Training train 7f3a`."""
     return f"{words.word(words.KINDS, state.kind).capitalize()} {readable_id(state.id)}"
-
-

@@ -74,5 +74,5 @@ class StatusLine(QFrame):
 
     def _working(self) -> RunState | None:
         """Return the run to show: a training before others; an inspection that waits for questions is at rest."""
-        active = [s for s in self._store.runs.values() if s.is_active and (s.kind, s.phase) != ("inspect", "idle")]
+        active = [s for s in self._store.runs.values() if s.is_active and (s.kind, s.phase) != ("inspect", "ready")]
         return next((s for s in active if s.kind == "train"), active[0] if active else None)

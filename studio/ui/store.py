@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, QTimer, Signal
 
 from studio.core import commands
 from studio.core.files import write_json
@@ -18,6 +18,8 @@ from studio.ui.draft import Draft
 from studio.ui.i18n import tr
 from studio.ui.notices import Notice
 from studio.ui.threads import TrainerThread, background
+
+STOP_SECONDS = 10  # how long a run may take to obey before force is offered
 
 
 class Store(QObject):
@@ -298,8 +300,16 @@ class Store(QObject):
             self.fail(error)
 
     def stop(self, run_id: str) -> None:
-        """Ask a run to save and end."""
+        """Ask a run to save and end; one that does not obey is offered to be forced."""
         self.send(run_id, commands.Stop())
+        QTimer.singleShot(1000 * STOP_SECONDS, self, lambda: self._offer_force(run_id))
+
+    def _offer_force(self, run_id: str) -> None:
+        state = self.runs.get(run_id)
+        if state is not None and state.is_active and run_id in self._threads:
+            title = tr("{name} has not stopped yet.", name=self.run_name(run_id))
+            hint = tr("It stops at its next step. Force it to end at once; what it logged is kept.")
+            self.notice.emit(Notice(title, hint, "warning", "run.kill", run_id))
 
     def kill(self, run_id: str) -> None:
         """End a run's worker at once."""

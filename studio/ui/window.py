@@ -132,7 +132,7 @@ class MainWindow(QMainWindow):
 
     def choose_export_folder(self) -> None:
         self.show_page("export")
-        self.do_main()
+        self.pages["export"].choose_folder()
 
     def open_run_folder(self) -> None:
         QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.store.run_dir(self.store.current_run).path)))

@@ -8,25 +8,52 @@ from studio.ui.i18n import tr
 THIN = "\N{NO-BREAK SPACE}"
 
 PAGES = {
-    "data": "Data", "model": "Model", "train": "Train", "inspect": "Inspect", "evaluate": "Evaluate",
-    "export": "Export", "runs": "Runs",
+    "data": "Data",
+    "model": "Model",
+    "train": "Train",
+    "inspect": "Inspect",
+    "evaluate": "Evaluate",
+    "export": "Export",
+    "runs": "Runs",
 }
 STATES = {
-    "waiting": "waiting", "running": "running", "paused": "paused", "finished": "finished", "stopped": "stopped",
-    "failed": "failed", "ended": "ended",
+    "waiting": "waiting",
+    "running": "running",
+    "paused": "paused",
+    "finished": "finished",
+    "stopped": "stopped",
+    "failed": "failed",
+    "ended": "ended",
 }
 KINDS = {
-    "train": "training", "evaluate": "evaluation", "predict": "prediction", "inspect": "inspection",
-    "export": "export", "profile": "profile",
+    "train": "training",
+    "evaluate": "evaluation",
+    "predict": "prediction",
+    "inspect": "inspection",
+    "export": "export",
+    "profile": "profile",
 }
 PHASES = {
-    "loading": "starting", "data": "reading the data", "model": "loading the model", "training": "training",
-    "evaluating": "evaluating", "saving": "saving", "exporting": "exporting", "verifying": "verifying",
-    "optimising": "optimising", "explaining": "looking inside", "idle": "ready",
+    "loading": "starting",
+    "data": "reading the data",
+    "model": "loading the model",
+    "training": "training",
+    "evaluating": "evaluating",
+    "saving": "saving",
+    "exporting": "exporting",
+    "verifying": "verifying",
+    "optimising": "optimising",
+    "explaining": "looking inside",
+    "ready": "ready",
 }
 METRICS = {
-    "loss": "Loss", "accuracy": "Accuracy", "f1_macro": "F1 (macro)", "learning_rate": "Learning rate",
-    "grad_norm": "Gradient norm", "samples_per_second": "Rows/s", "precision_macro": "Precision (macro)",
+    "loss": "Loss",
+    "accuracy": "Accuracy",
+    "f1_macro": "F1 (macro)",
+    "learning_rate": "Learning rate",
+    "grad_norm": "Gradient norm",
+    "samples_per_second": "Rows/s",
+    "precision_macro": "Precision (macro)",
     "recall_macro": "Recall (macro)",
 }
 
