@@ -1,7 +1,6 @@
-"""Size, metric and time of the formats exported so far, beside the trained model's."""
+"""Size, metric and speed of the formats exported so far, beside the trained model's."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
@@ -17,27 +16,31 @@ from studio.ui.widgets.labels import Small
 
 
 def comparison_blocks(exports: Sequence[Export]) -> list[Bars]:
-    """Return bars of size, metric and time by format, the trained model first."""
-    reference = tr("Trained model")
+    """Return bars of size, metric and speed by format, the trained model first.
+
+    Speed is told as a multiple of PyTorch's in the same minute: times of different exports were taken at different
+    moments, and the computer may have been busy in one of them.
+    """
     formats = family("exporters")
     results = {tr(formats[e.format].label): e.result for e in exports}
-    metric = next((r["metric_name"] for r in results.values() if r.get("metric_name")), "")
-    rows = (
-        (tr("Size"), "MB", "size_bytes", "reference_size_bytes", 1e-6),
-        (words.word(words.METRICS, metric) if metric else tr("Metric"), "", "metric", "reference_metric", 1.0),
-        (tr("Time for 32 texts"), "ms", "latency_ms", "reference_latency_ms", 1.0),
-    )
-    blocks = []
-    for title, unit, key, reference_key, scale in rows:
-        first = next((r[reference_key] for r in results.values() if r.get(reference_key) is not None), None)
-        values: dict[str, Any] = {} if first is None else {reference: first * scale}
-        values |= {name: r[key] * scale for name, r in results.items() if r.get(key) is not None}
-        blocks.append(Bars(title=title, values=values, unit=unit))
-    return [block for block in blocks if block.values]
+    first = next(iter(results.values()), {})
+    trained = tr("Trained model")
+    metric = words.word(words.METRICS, first.get("metric_name", "")) or tr("Metric")
+    sizes = {trained: first.get("reference_size_bytes")} | {n: r.get("size_bytes") for n, r in results.items()}
+    metrics = {trained: first.get("reference_metric")} | {n: r.get("metric") for n, r in results.items()}
+    speeds = {trained: 1.0} | {
+        name: r["reference_latency_ms"] / r["latency_ms"] for name, r in results.items() if r.get("latency_ms")
+    }
+    blocks = [
+        Bars(title=tr("Size"), unit="MB", values={n: v / 1e6 for n, v in sizes.items() if v is not None}),
+        Bars(title=metric, values={n: v for n, v in metrics.items() if v is not None}),
+        Bars(title=tr("Speed"), unit="×", values=speeds),
+    ]
+    return blocks if results else []
 
 
 class Comparison(Card):
-    """Three small bar charts; hidden while nothing was measured."""
+    """Three small bar charts of the verified formats; hidden while there is none."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(tr("Formats compared"), parent)
@@ -54,12 +57,13 @@ class Comparison(Card):
             widget = self._charts.takeAt(0).widget()
             if widget is not None:
                 widget.deleteLater()
-        for block in comparison_blocks(exports):
+        verified = [export for export in exports if export.is_verified]
+        for block in comparison_blocks(verified):
             column = QWidget()
             layout = QVBoxLayout(column)
             layout.setContentsMargins(0, 0, 0, 0)
             layout.addWidget(draw(block))
             layout.addStretch(1)
             self._charts.addWidget(column, 1)
-        self._note.setText(tr("Measured on this computer, each format by its own runtime."))
-        self.setVisible(bool(exports))
+        self._note.setText(tr("Measured on this computer with 32 texts at a time, each format by its own runtime."))
+        self.setVisible(bool(verified))

@@ -52,6 +52,7 @@ class ExportPanel(QWidget):
         self.chooser.chosen.connect(self._show_run)
         store.run_changed.connect(self._follow)
         self.cards.choose(next(iter(self.cards.cards)))
+        self._show_button()
 
     # --- making ------------------------------------------------------------------------------------------------
 
@@ -184,7 +185,7 @@ class ExportPanel(QWidget):
             return  # the form says at the field what is wrong
         job = self._store.export(self._run, config, Path(self.folder.text().strip()).expanduser())
         if job:
-            self.job.show_run(job)
+            self.job.show_run(job, format_name(format_id))
             self.read()
 
     # --- following ---------------------------------------------------------------------------------------------
@@ -223,7 +224,7 @@ class ExportPanel(QWidget):
         active = next((e for e in found if e.state.is_active), None)
         if active is not None and self.job.run() != active.run_id:
             self._store.attach(active.run_id)
-            self.job.show_run(active.run_id)
+            self.job.show_run(active.run_id, format_name(active.format))
         for format_id, card in self.cards.cards.items():
             own = [e for e in found if e.format == format_id]
             card.show_export(own[0] if own else None, next((e for e in own if e.is_measured), None))
@@ -245,7 +246,13 @@ class ExportPanel(QWidget):
     def _show_button(self) -> None:
         state = self._store.runs.get(self.job.run())
         busy = state is not None and state.is_active
-        self.button.setEnabled(bool(self._run) and not busy and not self.folder_error.text())
+        self.button.setEnabled(bool(self._run and self.folder.text()) and not busy and not self.folder_error.text())
 
     def _open_folder(self, folder: str) -> None:
         QDesktopServices.openUrl(QUrl.fromLocalFile(folder))
+
+
+def format_name(format_id: str) -> str:
+    """Return what a format is called; one whose plug-in is gone is called by its id."""
+    plugin = family("exporters").get(format_id)
+    return tr(plugin.label) if plugin else format_id

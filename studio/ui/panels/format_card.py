@@ -3,7 +3,7 @@
 from typing import Any
 
 from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPen
+from PySide6.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPen
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QWidget
 
 from studio.ui import words
@@ -13,6 +13,8 @@ from studio.ui.theme import GRID, current, number_font
 from studio.ui.widgets.cards import Card
 from studio.ui.widgets.chips import Chip
 from studio.ui.widgets.labels import Small, set_tone
+
+ABOUT = 1.15  # two measurements of one model on a busy computer differ by as much
 
 
 def size_gain(result: dict[str, Any]) -> str:
@@ -38,7 +40,9 @@ def speed_gain(result: dict[str, Any]) -> str:
     if not latency or not reference:
         return ""
     times = reference / latency
-    if times >= 1:
+    if 1 / ABOUT <= times <= ABOUT:
+        return tr("about as fast as PyTorch")
+    if times > 1:
         return tr("{n} × as fast as PyTorch", n=words.number(times, 2))
     return tr("{n} × as slow as PyTorch", n=words.number(1 / times, 2))
 
@@ -127,15 +131,21 @@ class FormatCard(Card):
     def minimumSizeHint(self) -> QSize:
         return QSize(220, super().minimumSizeHint().height())
 
+    def enterEvent(self, event: object) -> None:
+        self.update()
+
+    def leaveEvent(self, event: object) -> None:
+        self.update()
+
     def paintEvent(self, event: object) -> None:
         super().paintEvent(event)
-        if not self._selected and not self.hasFocus():
-            return
         theme, painter = current(), QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        colour = theme.colour("accent") if self._selected else theme.colour("muted")
-        painter.setPen(QPen(colour, 2 if self._selected else 1))
-        painter.drawRoundedRect(self.rect().toRectF().adjusted(1, 1, -1, -1), theme.radius, theme.radius)
+        ground = theme.mix("accent", 0.10) if self._selected else theme.mix("text", 0.04) if self.underMouse() else None
+        marked = self._selected or self.hasFocus()
+        painter.setPen(QPen(theme.colour("accent"), 1.5) if marked else Qt.PenStyle.NoPen)
+        painter.setBrush(QColor(ground) if ground else Qt.BrushStyle.NoBrush)
+        painter.drawRoundedRect(self.rect().toRectF().adjusted(0.75, 0.75, -0.75, -0.75), theme.radius, theme.radius)
 
 
 def chip_of(export: Export | None) -> tuple[str, str, str]:

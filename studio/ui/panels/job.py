@@ -24,7 +24,7 @@ class JobStrip(QWidget):
     def __init__(self, store: Store, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._store = store
-        self._run = ""
+        self._run = self._what = ""
         self._stopped_at = 0.0
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -60,9 +60,9 @@ class JobStrip(QWidget):
         store.run_changed.connect(lambda run_id: self._show() if run_id == self._run else None)
         self.hide()
 
-    def show_run(self, run_id: str) -> None:
-        """Follow a run, or none with ""."""
-        self._run, self._stopped_at = run_id, 0.0
+    def show_run(self, run_id: str, what: str = "") -> None:
+        """Follow a run, or none with ""; `what` names its subject before its phase."""
+        self._run, self._what, self._stopped_at = run_id, what, 0.0
         self.stop.setEnabled(True)
         self.stop.setText(tr("Stop"))
         self._show()
@@ -92,7 +92,7 @@ class JobStrip(QWidget):
 
     def _show_progress(self, state: RunState) -> None:
         phase = words.word(words.PHASES, state.phase) if state.phase else tr("starting")
-        self.phase.setText(phase[:1].upper() + phase[1:])
+        self.phase.setText(f"{self._what}: {phase}" if self._what else phase[:1].upper() + phase[1:])
         done, total = state.progress
         self.bar.setRange(0, 1000 if total else 0)
         if total:

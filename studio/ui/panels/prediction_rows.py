@@ -3,109 +3,137 @@
 from collections.abc import Mapping
 from typing import Any
 
-from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QWidget
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
 from studio.ui import words
 from studio.ui.i18n import tr
-from studio.ui.widgets.buttons import SearchField, flat_button
+from studio.ui.theme import GRID
+from studio.ui.widgets.buttons import SearchField, flat_button, quiet_button
 from studio.ui.widgets.cards import Card
-from studio.ui.widgets.labels import Small
+from studio.ui.widgets.labels import Body, Small
 from studio.ui.widgets.table import DataTable
 
-# The columns of a predictions file that are shown, and what they are called here; one column a label is too many.
+# The columns of a predictions file that are shown, and their titles; one column a label would be too many.
 COLUMNS = {
     "text": "Text", "label": "Label", "predicted": "Predicted", "probability": "Probability", "loss": "Loss",
     "row": "Row",
 }  # fmt: skip
+MOST_CHARACTERS = 400
 
 
 def shown_columns(predictions: Any) -> Any:
-    """Return the columns of a predictions table (pyarrow.Table) that a person reads, in reading order."""
-    names = [name for name in COLUMNS if name in predictions.column_names]
-    return predictions.select(names)
-
-
-def matching_rows(table: Any, equals: Mapping[str, str], text: str) -> list[int]:
-    """Return the places of the rows whose columns equal `equals` and whose text, label or prediction holds `text`."""
-    import pyarrow as pa
+    """Return the columns of predictions (pyarrow.Table) that a person reads, by their titles, rows counted from 1."""
     import pyarrow.compute as pc
 
-    keep = pa.array([True] * table.num_rows)
-    for column, value in equals.items():
-        keep = pc.and_(keep, pc.equal(table[column].combine_chunks(), pa.scalar(value)))
-    if text.strip():
-        found = pa.array([False] * table.num_rows)
-        for column in ("text", "label", "predicted"):
-            if column in table.column_names:
-                hit = pc.match_substring(table[column].combine_chunks(), text.strip(), ignore_case=True)
-                found = pc.or_(found, hit)
-        keep = pc.and_(keep, found)
-    return pc.indices_nonzero(keep).to_pylist()
+    names = [name for name in COLUMNS if name in predictions.column_names]
+    table = predictions.select(names)
+    if "row" in names:
+        table = table.set_column(names.index("row"), "row", pc.add(table["row"], 1))
+    return table.rename_columns([tr(COLUMNS[name]) for name in names])
+
+
+def mistakes(predictions: Any) -> list[int]:
+    """Return the places of the rows whose prediction is not their label."""
+    import pyarrow.compute as pc
+
+    wrong = pc.not_equal(predictions["label"], predictions["predicted"])
+    return pc.indices_nonzero(wrong).to_pylist()
 
 
 class PredictionRows(Card):
-    """text_chosen: text and label of a row that was clicked."""
+    """text_chosen: text and label of a row that the person wants to try."""
 
     text_chosen = Signal(str, str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(tr("Rows, highest loss first"), parent)
-        self._table: Any = None
-        self._equals: dict[str, str] = {}
+        self._predictions: Any = None
+        self._chosen: tuple[str, str] = ("", "")
         self.count = Small()
         self.count.setWordWrap(False)
         self.add_to_header(self.count)
+        tools = QHBoxLayout()
+        tools.setSpacing(GRID)
+        self.search = SearchField(tr("Search in all columns"))
+        self.only_mistakes = QPushButton(tr("Mistakes only"))
+        self.only_mistakes.setObjectName("evaluate.mistakes")
+        self.only_mistakes.setCheckable(True)
+        self.only_mistakes.setProperty("toggle", True)
         self.filter = flat_button("", "evaluate.clear", "close")
         self.filter.setToolTip(tr("Show all rows again"))
-        self.filter.clicked.connect(lambda: self.filter_by({}))
-        self.add(self.filter)
-        self.search = SearchField(tr("Search in texts and labels"))
-        self.search.searched.connect(lambda _: self._apply())
-        self.add(self.search)
+        tools.addWidget(self.search, 1)
+        tools.addWidget(self.filter)
+        tools.addWidget(self.only_mistakes)
+        self.body.addLayout(tools)
         self.table = DataTable()
-        self.table.row_activated.connect(self._choose)
         self.add(self.table, 1)
-        self.add(Small(tr("Click a cell of the matrix to see its rows; click a row to try its text.")))
-        self._show_filter()
+        self.add(self._make_detail())
+        self.search.searched.connect(self.table.set_filter)
+        self.only_mistakes.toggled.connect(lambda _: self._choose_rows())
+        self.filter.clicked.connect(lambda: self.filter_by({}))
+        self.table.rows_counted.connect(self._show_count)
+        self.table.selection_changed.connect(self._show_row)
+        self.table.row_activated.connect(self._try)
+        self._show_row([])
+        self._show_filter({})
+
+    def _make_detail(self) -> QWidget:
+        detail = QWidget()
+        row = QHBoxLayout(detail)
+        row.setContentsMargins(0, 4, 0, 0)
+        row.setSpacing(GRID * 2)
+        self.text = Body()
+        self.text.setTextFormat(Qt.TextFormat.PlainText)
+        self.text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.try_button = quiet_button(tr("Try this text"), "evaluate.row", "arrow-right")
+        self.try_button.clicked.connect(lambda: self.text_chosen.emit(*self._chosen))
+        row.addWidget(self.text, 1)
+        row.addWidget(self.try_button)
+        return detail
 
     def show_predictions(self, predictions: Any) -> None:
-        """Show predictions (pyarrow.Table with text, label, predicted, probability, loss), or None."""
-        self._equals = {}
-        self._table = shown_columns(predictions) if predictions is not None else None
-        self.setVisible(self._table is not None)
-        if self._table is not None:
-            self.table.set_table(self._table)
-        self._apply()
+        """Show predictions (pyarrow.Table with text, label, predicted, probability, loss), or nothing with None."""
+        self._predictions = predictions
+        self.setVisible(predictions is not None)
+        self._show_filter({})
+        self._show_row([])
+        if predictions is not None:
+            self.table.set_table(shown_columns(predictions))
+            self.table.set_filter(self.search.text())
+            self._choose_rows()
 
     def filter_by(self, equals: Mapping[str, str]) -> None:
-        """Show only the rows whose columns have these values; {} shows all."""
-        self._equals = dict(equals)
-        self._apply()
+        """Show only the rows whose columns (`label`, `predicted` …) have these values; {} shows all."""
+        self._show_filter(equals)
+        self.table.filter_equals({tr(COLUMNS.get(name, name)): value for name, value in equals.items()})
 
-    def shown(self) -> list[int]:
-        """Return the places of the rows that match the filter and the search."""
-        return matching_rows(self._table, self._equals, self.search.text()) if self._table is not None else []
+    def _choose_rows(self) -> None:
+        if self._predictions is not None:
+            every = list(range(self._predictions.num_rows))
+            self.table.filter_rows(mistakes(self._predictions) if self.only_mistakes.isChecked() else every)
 
-    def _apply(self) -> None:
-        self._show_filter()
-        if self._table is None:
-            return
-        rows, n_all = self.shown(), self._table.num_rows
-        if len(rows) < n_all:
-            self.table.filter_rows(rows)
-        else:
-            self.table.clear_filter()
-        shown, total = words.count(len(rows)), words.count(n_all)
+    def _show_count(self, shown: int, n_all: int) -> None:
+        total = words.count(n_all)
         self.count.setText(
-            tr("{n} of {total} rows", n=shown, total=total) if len(rows) < n_all else tr("{n} rows", n=total)
+            tr("{n} rows", n=total) if shown == n_all else tr("{n} of {total} rows", n=words.count(shown), total=total)
         )
 
-    def _show_filter(self) -> None:
-        said = [tr("{column} is {value}", column=tr(COLUMNS.get(c, c)), value=v) for c, v in self._equals.items()]
-        self.filter.setText("  ·  ".join(said))
+    def _show_filter(self, equals: Mapping[str, str]) -> None:
+        said = [tr("{column} {value}", column=tr(COLUMNS.get(c, c)), value=v) for c, v in equals.items()]
+        self.filter.setText(" · ".join(said))
         self.filter.setVisible(bool(said))
 
-    def _choose(self, row: int) -> None:
-        values = self._table.slice(row, 1).to_pylist()[0]
-        self.text_chosen.emit(values["text"], values.get("label") or "")
+    def _show_row(self, places: list[int]) -> None:
+        self.try_button.setEnabled(len(places) == 1)
+        if len(places) != 1:
+            self.text.setText(tr("Click a cell of the matrix to see its rows, and a row to read it in full."))
+            return
+        values = self._predictions.slice(places[0], 1).to_pylist()[0]
+        self._chosen = (values["text"], values.get("label") or "")
+        text = " ".join(values["text"].split())
+        self.text.setText(text if len(text) <= MOST_CHARACTERS else text[:MOST_CHARACTERS] + "…")
+
+    def _try(self, place: int) -> None:
+        self._show_row([place])
+        self.text_chosen.emit(*self._chosen)

@@ -13,7 +13,7 @@ from studio.ui.widgets.cards import Card
 from studio.ui.widgets.chips import Chip
 from studio.ui.widgets.labels import ElidedLabel, Small
 
-LINE, LEAST_LINE, MOST = 26, 20, 8  # heights of a line in logical pixels, and the most lines
+LINE, LEAST_LINE, MOST = 26, 18, 8  # heights of a line in logical pixels, and the most lines
 
 
 class ProbabilityBars(QWidget):
