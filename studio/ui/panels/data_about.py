@@ -39,6 +39,7 @@ class AboutRow(QWidget):
         layout.addWidget(self.findings, 1)
         self._layout = layout
         self._cards: list[Card] = []
+        self._drawn: dict[str, QWidget] = {}
 
     def sizeHint(self) -> QSize:
         return QSize(super().sizeHint().width(), HEIGHT)
@@ -69,16 +70,25 @@ class AboutRow(QWidget):
         for card in self._cards:
             self._layout.removeWidget(card)
             card.deleteLater()
-        self._cards = []
+        self._cards, self._drawn = [], {}
         for block in blocks:
             card = _ScrolledCard(tr(block.title))
             drawn: Any = draw(block)
             if hasattr(drawn, "selected"):
                 drawn.selected.connect(self.selected)
             card.add_row(drawn, 1)
+            self._drawn[block.title] = drawn
             self._layout.addWidget(card, 1)
             self._cards.append(card)
             card.show()
+
+    def has_blocks(self) -> bool:
+        """Return whether a task's overview is drawn."""
+        return bool(self._drawn)
+
+    def block(self, title: str) -> QWidget:
+        """Return what draws the block of this title; KeyError where there is none."""
+        return self._drawn[title]
 
 
 class _ScrolledCard(Card):

@@ -7,7 +7,7 @@ from PySide6.QtWidgets import QHBoxLayout, QMenu, QStackedWidget, QVBoxLayout, Q
 
 from studio.core.paths import sample_file
 from studio.core.reasons import Problem
-from studio.core.registry import family, plugin
+from studio.core.registry import PluginConfig, family, plugin
 from studio.ui import words
 from studio.ui.actions import action_button
 from studio.ui.draft import HARMLESS
@@ -17,8 +17,8 @@ from studio.ui.panels.data_about import AboutRow
 from studio.ui.panels.data_file import FileBar, RefusedBar
 from studio.ui.panels.data_rows import RowsCard
 from studio.ui.panels.data_skeleton import Skeleton
-from studio.ui.panels.data_split import SplitCard
-from studio.ui.store import Store
+from studio.ui.panels.data_split import SplitCard, read_part
+from studio.ui.store import Store, problem_of
 from studio.ui.theme import GROUP
 from studio.ui.threads import background
 from studio.ui.widgets.buttons import main_button
@@ -36,6 +36,7 @@ class DataDesk(QWidget):
         self._shown: Any = None  # the table that is on screen
         self._dismissed: Problem | None = None
         self._about_key: Any = None
+        self._part_problems: dict[str, Problem] = {}  # of the files that stand for a part of the split
         self.file = FileBar()
         self.file.add_choices(self._fill_choices)
         self.file.source_chosen.connect(store.open_source)
@@ -133,11 +134,38 @@ class DataDesk(QWidget):
         unused = sum(p.facts["n_rows"] for p in draft.findings if p.reason.startswith("some-empty"))
         n_rows = draft.table.table.num_rows - unused
         self.split.show_split(n_rows, draft.validation, draft.test, draft.split_seed)
-        self.split.show_problems([p for p in draft.problems() if p.field in ("data.validation", "data.test")])
+        problems = [p for p in draft.problems() if p.field in ("data.validation", "data.test")]
+        self.split.show_problems(problems or list(self._part_problems.values()))
         self._show_use()
+
+    def _read_parts(self) -> None:
+        """Look into the files that stand for a part of the split."""
+        draft, workspace = self.store.draft, self.store.workspace
+        for part, config in (("validation", draft.validation), ("test", draft.test)):
+            self._part_problems.pop(part, None)
+            if not isinstance(config, PluginConfig) or draft.table is None:
+                continue
+            source, columns = draft.source, dict(draft.columns)
+
+            def show(n_rows: int, part: str = part, config: PluginConfig = config) -> None:
+                if getattr(self.store.draft, part) is config:
+                    self.split.show_rows(part, n_rows)
+
+            def fail(error: Exception, part: str = part, config: PluginConfig = config) -> None:
+                if getattr(self.store.draft, part) is config:
+                    self._part_problems[part] = problem_of(error)
+                    self._show_split()
+
+            background(
+                lambda part=part, config=config, source=source, columns=columns: read_part(
+                    config, source, columns, workspace, part
+                ),
+                show, fail, self, key=f"part {part}",
+            )  # fmt: skip
 
     def _show_use(self) -> None:
         wrong = [p for p in self.store.problems() if p.field.startswith(("columns", "data"))]
+        wrong += self._part_problems.values()
         self.use.setEnabled(not wrong)
         self.use.setToolTip(message_of(wrong[0]) if wrong else "")
 
@@ -205,9 +233,11 @@ class DataDesk(QWidget):
             self._show_roles()
             self._show_use()
         elif part == "findings":
+            self._read_parts()
             self._show_findings()
             self._show_split()
         elif part == "split":
+            self._read_parts()
             self._show_split()
 
     # --- construction --------------------------------------------------------------------------------------------

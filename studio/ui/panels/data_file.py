@@ -50,7 +50,7 @@ class FileBar(Card):
         self.options = QWidget()
         self._flow = FlowLayout(self.options, spacing=MARGIN)
         self.found = Small()
-        self._forms: list[Form] = []
+        self.forms: list[Form] = []
         self._kind = ""
         self._box = QWidget()
         box = QVBoxLayout(self._box)
@@ -85,7 +85,7 @@ class FileBar(Card):
         if source.kind != self._kind:
             self._build_forms(source)
         self._source = source
-        for form in self._forms:
+        for form in self.forms:
             form.set_values(self._asked)
         self.name.setText(words.file_name(source.path))
         self.name.setToolTip(source.path)
@@ -95,13 +95,13 @@ class FileBar(Card):
         self.found.setVisible(bool(self.found.text()))
 
     def _build_forms(self, source: PluginConfig) -> None:
-        for form in self._forms:
+        for form in self.forms:
             self._flow.removeWidget(form)
             form.deleteLater()
         names = [name for name, field in type(source).model_fields.items() if field.title]
         # Two below each other, so that a row of them stays low.
-        self._forms = [Form(type(source), names[i : i + 2]) for i in range(0, len(names), 2)]
-        for form in self._forms:
+        self.forms = [Form(type(source), names[i : i + 2]) for i in range(0, len(names), 2)]
+        for form in self.forms:
             form.changed.connect(lambda _: self._choose())
             self._flow.addWidget(form)
             form.show()
@@ -111,7 +111,7 @@ class FileBar(Card):
             self.options_button.setChecked(False)
 
     def _choose(self) -> None:
-        self._asked = {name: value for form in self._forms for name, value in form.values().items()}
+        self._asked = {name: value for form in self.forms for name, value in form.values().items()}
         self.source_chosen.emit(type(self._source)(path=self._source.path, **self._asked))
 
     def _draw_chevron(self) -> None:

@@ -70,9 +70,10 @@ class RowsCard(Card):
         self.filter_button.show()
 
     def clear_filter(self) -> None:
-        """Show all rows."""
+        """Show all rows again, but for what is searched."""
         self.filter_button.hide()
         self.table.clear_filter()
+        self.table.set_filter(self.search.text())
 
     def _take_role(self, column: str, role: str) -> None:
         self.role_chosen.emit(column, "" if role == IGNORE else role)

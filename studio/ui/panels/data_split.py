@@ -1,6 +1,7 @@
 """How the rows are shared out: training, validation and test, by share or by a file of its own."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
@@ -28,11 +29,12 @@ class SplitCard(Card):
 
     def __init__(self, ask_file: Callable[[QWidget], str] | None = None, parent: QWidget | None = None) -> None:
         super().__init__(parent=parent)
-        self._ask_file = ask_file or _ask_file
+        self.ask_file = ask_file or _ask_file
         self.bar = SplitBar()
         self.bar.setObjectName("data.split")
         self.bar.changed.connect(lambda validation, test: self._drag(validation, test))
         self._parts: dict[str, Any] = {"validation": 0.1, "test": 0.1}
+        self._counted: dict[str, tuple[Any, int]] = {}  # rows of the files, once they are read
         self.buttons = {name: _PartButton(self, name) for name in self._parts}
         self.seed = editor_for(int)
         self.seed.setObjectName("data.seed")
@@ -64,13 +66,19 @@ class SplitCard(Card):
         self._parts = {"validation": validation, "test": test}
         shares = [part if isinstance(part, int | float) else 0.0 for part in (validation, test)]
         self.bar.set_split(n_rows, *shares)
-        for button in self.buttons.values():
-            button.show_part()
+        for name, button in self.buttons.items():
+            config, n = self._counted.get(name, (None, 0))
+            button.show_part(self._parts[name], n if config == self._parts[name] else 0)
         self.seed.set_value(seed)
 
     def show_problems(self, problems: list[Problem]) -> None:
         """Say what is wrong with the split."""
         self.error.show_text(message_of(problems[0]) if problems else "")
+
+    def show_rows(self, part: str, n_rows: int) -> None:
+        """Say how many rows the file of a part has."""
+        self._counted[part] = (self._parts[part], n_rows)
+        self.buttons[part].show_part(self._parts[part], n_rows)
 
     def _drag(self, validation: float, test: float) -> None:
         dragged = {"validation": validation, "test": test}
@@ -84,10 +92,11 @@ class SplitCard(Card):
         else:
             self.error.show_text(tr("The seed is a whole number from 0 to 2,147,483,647."))
 
-    def _choose_file(self, name: str) -> None:
+    def choose_file(self, name: str) -> None:
+        """Let the person choose a file for a part."""
         from studio.sources.tables import source_for
 
-        path = self._ask_file(self)
+        path = self.ask_file(self)
         if not path:
             return
         try:
@@ -101,26 +110,44 @@ class _PartButton(QPushButton):
 
     def __init__(self, card: SplitCard, name: str) -> None:
         super().__init__()
-        self._card, self._name, self._title = card, name, tr(DataSpec.model_fields[name].title)
+        self._name, self._title = name, tr(DataSpec.model_fields[name].title)
         self.setObjectName(f"data.{name}")
-        self.setToolTip(tr(DataSpec.model_fields[name].description))
         menu = QMenu(self)
         for share in SHARES:
             text = words.percent(share) if share else tr("None")
             menu.addAction(text, lambda share=share: card.chosen.emit({name: share}))
         menu.addSeparator()
-        menu.addAction(tr("A file of its own…"), lambda: card._choose_file(name))
+        menu.addAction(tr("A file of its own…"), lambda: card.choose_file(name))
         self.setMenu(menu)
 
-    def show_part(self) -> None:
-        part = self._card._parts[self._name]
+    def show_part(self, part: Any, n_rows: int = 0) -> None:
+        """Show a share, or the file that stands for it with its number of rows once that is known."""
         if isinstance(part, PluginConfig):
-            said = words.file_name(part.path)
-            self.setToolTip(part.path)
+            said = self.fontMetrics().elidedText(words.file_name(part.path), Qt.TextElideMode.ElideMiddle, 120)
+            self.setToolTip(part.path + (f"\n{tr('{n} rows', n=words.count(n_rows))}" if n_rows else ""))
         else:
             said = words.percent(part, 0 if round(part * 100, 6).is_integer() else 1) if part else tr("none")
-        shown = self.fontMetrics().elidedText(said, Qt.TextElideMode.ElideMiddle, 120)
-        self.setText(f"{self._title}: {shown}")
+            self.setToolTip(tr(DataSpec.model_fields[self._name].description))
+        self.setText(f"{self._title}: {said}" + (f" · {words.count(n_rows)}" if n_rows else ""))
+
+
+def read_part(config: PluginConfig, source: PluginConfig, columns: dict[str, str], workspace: Path, part: str) -> int:
+    """Return how many rows a part's own file has; `source` and `columns` are those of the training rows.
+
+    Raises Failure, with the part as its field: the file can't be read, or lacks a column.
+    """
+    from studio.sources.tables import open_table
+
+    if getattr(source, "header", None) is False and hasattr(config, "header"):
+        config = config.model_copy(update={"header": False})  # as the training will read it
+    try:
+        table = open_table(config, workspace).table
+    except Failure as error:
+        raise Failure(error.problem.reason, f"data.{part}", **error.problem.facts) from error
+    missing = [column for column in columns.values() if column not in table.column_names]
+    if missing:
+        raise Failure("column-missing", f"data.{part}", column=missing[0], columns=", ".join(table.column_names))
+    return table.num_rows
 
 
 def _ask_file(parent: QWidget) -> str:
