@@ -69,7 +69,11 @@ class EmptyState(QWidget):
     """What stands where nothing is yet: an icon, one sentence, a way forward."""
 
     def __init__(
-        self, icon: str, sentence: str, buttons: Sequence[QPushButton] = (), hint: str = "",
+        self,
+        icon: str,
+        sentence: str,
+        buttons: Sequence[QPushButton] = (),
+        hint: str = "",
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
@@ -116,7 +120,7 @@ class Finding(QFrame):
         layout.setContentsMargins(0, 2, 0, 2)
         layout.setSpacing(GRID)
         self._picture = Picture("info", 16)
-        layout.addWidget(self._picture, 0, Qt.AlignmentFlag.AlignTop)
+        layout.addWidget(self._picture, 0, Qt.AlignmentFlag.AlignVCenter)
         self._label = Body()
         self._label.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
         layout.addWidget(self._label, 1)

@@ -49,7 +49,11 @@ class CurvePlot(QWidget):
     view_moved = Signal(object)  # (low, high), or None for all there is
 
     def __init__(
-        self, title: str = "", y_label: str = "", x_label: str = "step", y_range: tuple[float, float] | None = None,
+        self,
+        title: str = "",
+        y_label: str = "",
+        x_label: str = "step",
+        y_range: tuple[float, float] | None = None,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
@@ -192,7 +196,14 @@ class CurvePlot(QWidget):
         self._read_out()
 
     def _draw(
-        self, curve: Curve, items: _Items, raw: Drawn | None, low: float, high: float, bottom: float, top: float,
+        self,
+        curve: Curve,
+        items: _Items,
+        raw: Drawn | None,
+        low: float,
+        high: float,
+        bottom: float,
+        top: float,
         most: int,
     ) -> None:
         if raw is None:
@@ -216,7 +227,11 @@ class CurvePlot(QWidget):
         pen = QPen(item.opts["pen"])
         pen.setWidthF(2.0 if wide and len(points.x) < 5 * MOST_POINTS else 1.0)
         item.setData(
-            points.x, points.y, connect="finite", skipFiniteCheck=False, pen=pen,
+            points.x,
+            points.y,
+            connect="finite",
+            skipFiniteCheck=False,
+            pen=pen,
             antialias=not wide or bool(travel < LONGEST_SMOOTH_STROKE),
         )
         # One long wide path is stroked as a whole, a hundred times slower than segment by segment.
@@ -226,9 +241,7 @@ class CurvePlot(QWidget):
         """Return the steps in sight: those chosen, else all of all linked plots."""
         if self._x_view is not None:
             return self._x_view
-        ends = [
-            (c.x[0], c.x[-1]) for plot in self._linked for c in plot._curves.values() if c.is_shown and len(c.x)
-        ]
+        ends = [(c.x[0], c.x[-1]) for plot in self._linked for c in plot._curves.values() if c.is_shown and len(c.x)]
         if not ends:
             return 0.0, 1.0
         low, high = min(e[0] for e in ends), max(e[1] for e in ends)
@@ -317,7 +330,9 @@ class CurvePlot(QWidget):
 
     def _new_items(self) -> _Items:
         items = _Items(
-            pg.PlotCurveItem(), pg.PlotCurveItem(), pg.ScatterPlotItem(size=7, pen=None, useCache=False),
+            pg.PlotCurveItem(),
+            pg.PlotCurveItem(),
+            pg.ScatterPlotItem(size=7, pen=None, useCache=False),
             pg.ScatterPlotItem(size=9, symbol="t", pen=None, useCache=False),
         )
         for item, depth in ((items.line, 0), (items.mean, 10), (items.marks, 15), (items.missing, 20)):

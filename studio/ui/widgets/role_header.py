@@ -11,7 +11,7 @@ from studio.ui.theme import current
 from studio.ui.widgets.chips import HEIGHT as CHIP_HEIGHT
 from studio.ui.widgets.chips import chip_width, paint_chip
 
-PAD = 8
+PAD = 11  # as the cells have it
 
 
 class RoleHeader(QHeaderView):
@@ -44,6 +44,10 @@ class RoleHeader(QHeaderView):
         """Show by which column the rows are sorted, -1 for none."""
         self._sort = (column, descending) if column >= 0 else None
         self.viewport().update()
+
+    def has_roles(self) -> bool:
+        """Return whether there are chips."""
+        return bool(self._choices)
 
     def role_of(self, column: int) -> tuple[str, str]:
         """Return the id and the shown name of a column's role."""
@@ -93,7 +97,7 @@ class RoleHeader(QHeaderView):
         text = metrics.elidedText(self._name(column), Qt.TextElideMode.ElideRight, room) + arrow
         painter.setPen(theme.colour("text" if self._choices else "muted"))
         right = self.model().headerData(column, Qt.Orientation.Horizontal, Qt.ItemDataRole.TextAlignmentRole)
-        side = Qt.AlignmentFlag(right) if right is not None else Qt.AlignmentFlag.AlignLeft
+        side = Qt.AlignmentFlag(right) if right and not self._choices else Qt.AlignmentFlag.AlignLeft
         painter.drawText(name, Qt.AlignmentFlag.AlignVCenter | side, text)
         if self._choices:
             role, shown = self.role_of(column)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from PySide6.QtCore import QAbstractTableModel, QItemSelection, QItemSelectionModel, QModelIndex, Qt, Signal
-from PySide6.QtWidgets import QAbstractItemView, QWidget
+from PySide6.QtWidgets import QAbstractItemView, QVBoxLayout, QWidget
 
 from studio.ui import words
 from studio.ui.widgets.cells import CellRole
@@ -17,21 +17,24 @@ from studio.ui.widgets.table_view import TableView
 class Column:
     """One column: the key in a row, the shown title, the kind of its cells, and how a value is said.
 
-    kind: text, number (right-aligned), state (a run's chip), spark (a list of numbers) or share (0 to 1, with a bar).
+    kind: text, number (right-aligned), time, state (a run's chip), spark (a list of numbers) or share (0 to 1, with a
+    bar). width: in pixels, 0 for that of its cells.
     """
 
     key: str
     title: str
     kind: str = "text"
-    say: Callable[[Any], str] | None = None
+    format: Callable[[Any], str] | None = None
     width: int = 0
 
     def text(self, value: Any) -> str:
         """Return a value in words."""
-        if value is None or self.kind == "spark":
+        if self.kind == "spark":
             return ""
-        if self.say is not None:
-            return self.say(value)
+        if self.format is not None:
+            return self.format(value)
+        if value is None:
+            return ""
         if self.kind == "share":
             return words.percent(value, 1)
         return words.number(value) if isinstance(value, float) else str(value)
@@ -43,7 +46,7 @@ class RowsModel(QAbstractTableModel):
     def __init__(self, columns: Sequence[Column], parent: Any = None) -> None:
         super().__init__(parent)
         self.columns, self.rows = list(columns), []
-        self._sort: tuple[int, bool] | None = None
+        self.sorted_by: tuple[int, bool] | None = None
         self._unsorted: list[Mapping[str, Any]] = []
 
     def set_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -56,7 +59,7 @@ class RowsModel(QAbstractTableModel):
     def sort_rows(self, column: int, descending: bool) -> None:
         """Sort by a column, -1 for the order in which the rows came; nothing and NaN come last."""
         self.beginResetModel()
-        self._sort = (column, descending) if column >= 0 else None
+        self.sorted_by = (column, descending) if column >= 0 else None
         self._arrange()
         self.endResetModel()
 
@@ -96,8 +99,8 @@ class RowsModel(QAbstractTableModel):
 
     def _arrange(self) -> None:
         self.rows = list(self._unsorted)
-        if self._sort is not None:
-            key, descending = self.columns[self._sort[0]].key, self._sort[1]
+        if self.sorted_by is not None:
+            key, descending = self.columns[self.sorted_by[0]].key, self.sorted_by[1]
             empty = [row for row in self.rows if _is_empty(row.get(key))]
             known = [row for row in self.rows if not _is_empty(row.get(key))]
             try:
@@ -107,78 +110,87 @@ class RowsModel(QAbstractTableModel):
             self.rows = known + empty
 
 
-class RowsTable(TableView):
-    """A view of plain rows that keeps its selection by `id_key` when the rows are renewed.
+class RowsTable(QWidget):
+    """A table of plain rows that keeps what is chosen by `id_key` when the rows are renewed.
 
-    activated_row: the row (a mapping) on Enter or a double click. chosen_changed: after any change of the selection.
+    activated: the row (a mapping) on Enter or a double click. selection_changed: after any change of what is chosen.
     """
 
-    activated_row = Signal(object)
-    chosen_changed = Signal()
+    activated = Signal(object)
+    selection_changed = Signal()
 
     def __init__(self, columns: Sequence[Column], id_key: str = "id", parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._id_key = id_key
-        self._keeping = False
-        self.rows_model = RowsModel(columns, self)
-        self.setModel(self.rows_model)
-        self.header.sort_asked.connect(self._sort_next)
-        self.row_chosen.connect(lambda row: self.activated_row.emit(self.rows_model.rows[row]))
-        self.selectionModel().selectionChanged.connect(self._tell)
+        self._id_key, self._keeping = id_key, False
+        self.model, self.view = RowsModel(columns, self), TableView()
+        self.view.widths = {at: column.width or _LEAST.get(column.kind, 0) for at, column in enumerate(columns)}
+        self.view.setModel(self.model)
+        self.view.header.sort_asked.connect(self._sort_next)
+        self.view.row_chosen.connect(lambda row: self.activated.emit(self.model.rows[row]))
+        self.view.selectionModel().selectionChanged.connect(self._tell)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.view)
+        self.setFocusProxy(self.view)
+
+    def setAccessibleName(self, name: str) -> None:
+        super().setAccessibleName(name)
+        self.view.setAccessibleName(name)
 
     def set_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Show other rows; those chosen before stay chosen, and the view stays where it was."""
-        first = not self.rows_model.rows
-        self._renew(lambda: self.rows_model.set_rows(rows))
+        first = not self.model.rows
+        self._renew(lambda: self.model.set_rows(rows))
         if first:
-            self.fit_columns()
+            self.view.fit_columns()
+
+    def row(self, row_id: Any) -> Mapping[str, Any] | None:
+        """Return the row with this id, or None."""
+        return next((row for row in self.model.rows if row.get(self._id_key) == row_id), None)
 
     def selected(self) -> list[Mapping[str, Any]]:
         """Return the chosen rows, from the top."""
-        return [self.rows_model.rows[row] for row in self.selected_rows()]
+        return [self.model.rows[row] for row in self.view.selected_rows()]
 
     def select_ids(self, ids: Sequence[Any]) -> None:
         """Choose the rows with these ids."""
-        wanted, model, selection = set(ids), self.rows_model, QItemSelection()
+        wanted, model, selection = set(ids), self.model, QItemSelection()
         for at, row in enumerate(model.rows):
             if row.get(self._id_key) in wanted:
                 selection.select(model.index(at, 0), model.index(at, model.columnCount() - 1))
-        self.selectionModel().select(selection, QItemSelectionModel.SelectionFlag.ClearAndSelect)
+        self.view.selectionModel().select(selection, QItemSelectionModel.SelectionFlag.ClearAndSelect)
 
     def sort_rows(self, column: int, descending: bool = False) -> None:
         """Sort by a column, -1 for the order in which the rows came."""
-        self.header.set_sort(column, descending)
-        self._renew(lambda: self.rows_model.sort_rows(column, descending))
-
-    def least_width(self, column: int) -> int:
-        known = self.rows_model.columns[column]
-        return known.width or {"state": 110, "spark": 120, "share": 96}.get(known.kind, super().least_width(column))
+        self.view.header.set_sort(column, descending)
+        self._renew(lambda: self.model.sort_rows(column, descending))
 
     def set_single(self) -> None:
         """Let only one row be chosen at a time."""
-        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
 
     def _renew(self, change: Callable[[], None]) -> None:
-        chosen = [row.get(self._id_key) for row in self.selected()]
-        here = self.currentIndex().row()
-        current_id = self.rows_model.rows[here].get(self._id_key) if here >= 0 else None
-        place = self.verticalScrollBar().value()
+        view = self.view
+        chosen, here = [row.get(self._id_key) for row in self.selected()], view.currentIndex()
+        current_id = self.model.rows[here.row()].get(self._id_key) if here.isValid() else None
+        column, place = here.column(), view.verticalScrollBar().value()
         self._keeping = True
         change()
-        for at, row in enumerate(self.rows_model.rows):
-            if here >= 0 and row.get(self._id_key) == current_id:
-                self.selectionModel().setCurrentIndex(
-                    self.rows_model.index(at, 0), QItemSelectionModel.SelectionFlag.NoUpdate
-                )
+        for at, row in enumerate(self.model.rows):
+            if column >= 0 and row.get(self._id_key) == current_id:
+                no_update = QItemSelectionModel.SelectionFlag.NoUpdate
+                view.selectionModel().setCurrentIndex(self.model.index(at, column), no_update)
                 break
         self.select_ids(chosen)
-        self.verticalScrollBar().setValue(place)
+        view.verticalScrollBar().setValue(place)
         self._keeping = False
-        if [row.get(self._id_key) for row in self.selected()] != chosen:
-            self.chosen_changed.emit()
+        if {row.get(self._id_key) for row in self.selected()} != set(chosen):
+            self.selection_changed.emit()
 
     def _sort_next(self, column: int) -> None:
-        now = self.rows_model._sort
+        now = self.model.sorted_by
+        if column < 0:
+            return
         if now is None or now[0] != column:
             self.sort_rows(column)
         else:
@@ -186,7 +198,10 @@ class RowsTable(TableView):
 
     def _tell(self) -> None:
         if not self._keeping:
-            self.chosen_changed.emit()
+            self.selection_changed.emit()
+
+
+_LEAST = {"state": 110, "spark": 120, "share": 96}
 
 
 def _is_empty(value: Any) -> bool:

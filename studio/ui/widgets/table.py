@@ -46,7 +46,6 @@ class DataTable(QWidget):
         self._none.setProperty("tone", "muted")
         self._none.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._none.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-        self._none.hide()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         over = QStackedLayout()
@@ -55,6 +54,7 @@ class DataTable(QWidget):
         over.addWidget(self.view)
         over.setCurrentWidget(self._none)
         layout.addLayout(over)
+        self._none.hide()
         self.setFocusProxy(self.view)
         self.setMinimumHeight(120)
 
@@ -100,7 +100,7 @@ class DataTable(QWidget):
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() == Qt.Key.Key_Down and event.modifiers() & Qt.KeyboardModifier.AltModifier:
             column = self.view.currentIndex().column()
-            if column >= 0 and self.view.header._choices:
+            if column >= 0 and self.view.header.has_roles():
                 self.view.header.open_menu(column)
                 return
         super().keyPressEvent(event)

@@ -9,6 +9,7 @@ from studio.ui.widgets.role_header import RoleHeader
 
 MOST_COPIED_ROWS = 100_000
 SAMPLED_ROWS, NARROWEST, WIDEST = 40, 72, 420
+SHRUNK = 220  # what is missing in width is taken from the widest column, down to this
 
 
 class TableView(QTableView):
@@ -37,12 +38,13 @@ class TableView(QTableView):
         self.verticalHeader().setDefaultSectionSize(ROW_HEIGHT)
         self.verticalHeader().hide()
         self.doubleClicked.connect(self._activate)
+        self.widths: dict[int, int] = {}  # of columns whose cells do not tell it, in pixels
         self._fitted: list[int] = []
 
     def fit_columns(self) -> None:
-        """Give each column the width of its first rows; what is left over goes to the widest."""
+        """Give each column the width of its first rows; what is left over or missing goes to the widest."""
         model = self.model()
-        if model is None or not model.columnCount():
+        if model is None or not model.columnCount() or (self._fitted and not model.rowCount()):
             return
         metrics, head = self.fontMetrics(), self.header
         widths = []
@@ -50,17 +52,14 @@ class TableView(QTableView):
             texts = [str(model.index(row, column).data() or "") for row in range(min(SAMPLED_ROWS, model.rowCount()))]
             title = str(model.headerData(column, Qt.Orientation.Horizontal) or "")
             widest = max([metrics.horizontalAdvance(t) for t in texts] + [metrics.horizontalAdvance(title) * 1.1 + 16])
-            widths.append(round(min(WIDEST, max(self.least_width(column), widest + 24))))
+            widths.append(self.widths.get(column) or round(min(WIDEST, max(NARROWEST, widest + 24))))
         left = self.viewport().width() - sum(widths)
-        if left > 0:
-            widths[max(range(len(widths)), key=widths.__getitem__)] += left
+        at = max(range(len(widths)), key=widths.__getitem__, default=-1)
+        if at >= 0 and (left > 0 or widths[at] > SHRUNK):
+            widths[at] = max(widths[at] + left, SHRUNK)
         self._fitted = widths
         for column, width in enumerate(widths):
             head.resizeSection(column, width)
-
-    def least_width(self, column: int) -> int:
-        """Return the least width of a column in pixels."""
-        return NARROWEST
 
     def selected_rows(self) -> list[int]:
         """Return the chosen rows of the view, from the top."""

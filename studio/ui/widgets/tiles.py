@@ -24,7 +24,11 @@ class MetricTile(QFrame):
     copied = Signal(str)
 
     def __init__(
-        self, name: str, value: float | str | None = None, interval: float | None = None, unit: str = "",
+        self,
+        name: str,
+        value: float | str | None = None,
+        interval: float | None = None,
+        unit: str = "",
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
@@ -61,7 +65,7 @@ class MetricTile(QFrame):
         else:
             shown = value or "–"
         self._value.setText(f"{shown}{words.THIN}{self._unit}" if self._unit and known else shown)
-        self._interval.setText(f"± {words.number(interval, 2)}" if interval is not None else "")
+        self._interval.setText(f"± {words.number(interval, 3)}" if interval is not None else "")
         self._interval.setVisible(interval is not None)
         self._exact = repr(value) if known else (value or "")
         spread = f" ± {interval!r}" if interval is not None else ""
