@@ -95,7 +95,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("go.runs", "Runs", lambda w: w.show_page("runs"), "runs", "Ctrl+7", "Go"),
     Action(
         "run.start", "Start", _start, "play", "F5", "Run",
-        lambda store: not any(s.is_active and s.kind == "train" for s in store.runs.values()),
+        lambda store: not store.training_run(),
     ),
     Action("run.stop", "Stop", lambda w: w.store.stop(w.store.current_run), "stop", "Shift+F5", "Run", _is_active),
     Action("run.resume", "Resume", lambda w: w.store.resume(w.store.current_run), "play", "", "Run", _can_resume),

@@ -192,7 +192,8 @@ class _Row:
         self.help.setVisible(bool(help_text))
         self.unit = QLabel(tr(_extra(form.model, name).get("unit", "")))
         self.unit.setProperty("level", "small")
-        self.unit.setMinimumWidth(UNIT_WIDTH)
+        if any(_extra(form.model, field).get("unit") for field in form.model.model_fields):
+            self.unit.setMinimumWidth(UNIT_WIDTH)
         self.back = _BackButton(tr("Back to {default}", default=say(self.default)))
         self.back.clicked.connect(lambda: self._go_back(form, name))
         self.error = ErrorLine()

@@ -12,12 +12,14 @@ from studio.core.registry import PluginConfig, family, parse_config
 from studio.core.rundir import RunDir, create_run, list_runs, move_to_bin, readable_id, restore
 from studio.core.settings import Settings, load_settings, save_settings
 from studio.core.spec import EvaluateSpec, ExportSpec, InspectSpec, TrainSpec, read_spec
-from studio.core.state import RunState, Summary, new_state, read_summary, settle
+from studio.core.state import RunState, new_state, settle
 from studio.ui import notices
 from studio.ui.draft import Draft
+from studio.ui.followers import Followers
 from studio.ui.i18n import tr
 from studio.ui.notices import Notice
-from studio.ui.threads import TrainerThread, background
+from studio.ui.reading import Rows, look_at, problem_of, read_rows
+from studio.ui.threads import background
 
 STOP_SECONDS = 10  # how long a run may take to obey before force is offered
 
@@ -47,7 +49,10 @@ class Store(QObject):
         self.current_run = ""
         self.busy: set[str] = set()  # parts of the draft that are being read: "data", "model"
         self._former_data: tuple[Any, ...] | None = None  # comes back when the file that is being read is none
-        self._threads: dict[str, TrainerThread] = {}
+        self.followers = Followers(self)
+        self.followers.heard.connect(self.apply)
+        self.followers.ended.connect(self._end)
+        self.followers.failed.connect(self.fail)
         self._seen_alive: set[str] = set()
         self._names: dict[str, str] = {}
 
@@ -72,9 +77,7 @@ class Store(QObject):
         for run_id, state in self.runs.items():
             if state.kind == "inspect" and state.is_active:
                 self.stop(run_id)
-        threads, self._threads = list(self._threads.values()), {}
-        for thread in threads:
-            thread.leave()
+        self.followers.leave_all()
 
     def change_settings(self, **values: Any) -> None:
         """Change and keep settings, e.g. `change_settings(theme="dark")`."""
@@ -112,18 +115,12 @@ class Store(QObject):
             self._former_data = (draft.source, draft.table, draft.columns, draft.findings, draft.n_labels)
         draft.source, draft.table, draft.table_problem, draft.findings = config, None, None, []
 
-        def read() -> tuple[Any, dict[str, str], list[Problem], int]:
-            from studio.sources.tables import open_table
-
-            opened = open_table(config, workspace)
-            kept = {role: name for role, name in wanted.items() if name in opened.table.column_names}
-            columns = kept or task.guess_roles(opened.table)
-            return opened, columns, *look_at(task, opened.table, columns)
-
-        def show(found: tuple[Any, dict[str, str], list[Problem], int]) -> None:
+        def show(rows: Rows) -> None:
             self._former_data = None
-            draft.table, draft.columns, draft.findings, draft.n_labels = found
-            draft.source = draft.table.config
+            draft.table, draft.columns, draft.findings, draft.n_labels = (
+                rows.table, rows.columns, rows.findings, rows.n_labels,
+            )  # fmt: skip
+            draft.source = rows.table.config
             self._set_busy("data", False)
             self._remember("recent_data", draft.source.path)
             for part in ("data", "columns", "findings"):
@@ -131,7 +128,7 @@ class Store(QObject):
 
         self._set_busy("data", True)
         self.draft_changed.emit("data")
-        background(read, show, self._refuse_data, self, key="data")
+        background(lambda: read_rows(config, workspace, task, wanted), show, self._refuse_data, self, key="data")
 
     def _refuse_data(self, error: Exception) -> None:
         """Keep the data that was there, and let the Data page say what is wrong with the other."""
@@ -239,18 +236,23 @@ class Store(QObject):
 
     def start(self) -> str:
         """Start the draft as a training run; return its id, or "" when something stands against it."""
-        busy = next((s for s in self.runs.values() if s.kind == "train" and s.is_active), None)
+        busy = self.training_run()
         try:
-            if busy is not None:
-                raise Failure("run-busy", run=readable_id(busy.id))
+            if busy:
+                raise Failure("run-busy", run=self.run_name(busy))
             spec = self.draft.spec()
         except Failure as error:
-            self.notice.emit(notices.from_exception(error, run=busy.id if busy else ""))
+            self.notice.emit(notices.from_exception(error, run=busy))
             return ""
         run_id = self.start_run(spec)
         if run_id:
             self.select_run(run_id)
         return run_id
+
+    def training_run(self) -> str:
+        """Return the id of the training that works now, or ""."""
+        working = (i for i, s in self.runs.items() if s.kind == "train" and s.is_active and i in self.followers)
+        return next(working, "")
 
     def start_run(self, spec: Any) -> str:
         """Start a run of any kind; return its id, or "" when its directory can't be made."""
@@ -280,13 +282,14 @@ class Store(QObject):
     def attach(self, run_id: str) -> None:
         """Follow a run from its first event: replay what was, and go on live while it lives."""
         run = self.run_dir(run_id)
-        if run_id not in self._threads and run.spec_file.is_file():
+        is_known = run_id in self.runs and not self.runs[run_id].is_active and not run.is_alive()
+        if run_id not in self.followers and not is_known and run.spec_file.is_file():
             self._follow(run, launch=False)
 
     def resume(self, run_id: str) -> None:
         """Go on with a run from its last checkpoint."""
         run = self.run_dir(run_id)
-        if run_id in self._threads or run.is_alive():
+        if run_id in self.followers or run.is_alive():
             self.send(run_id, commands.Resume())
             return
         self._follow(run, launch=True)
@@ -306,7 +309,7 @@ class Store(QObject):
 
     def _offer_force(self, run_id: str) -> None:
         state = self.runs.get(run_id)
-        if state is not None and state.is_active and run_id in self._threads:
+        if state is not None and state.is_active and run_id in self.followers:
             title = tr("{name} has not stopped yet.", name=self.run_name(run_id))
             hint = tr("It stops at its next step. Force it to end at once; what it logged is kept.")
             self.notice.emit(Notice(title, hint, "warning", "run.kill", run_id))
@@ -357,7 +360,7 @@ class Store(QObject):
             try:
                 if run.is_alive():
                     raise Failure("run-busy", run=name)
-                self._leave(run_id)
+                self.followers.leave(run_id)
                 binned.append(move_to_bin(self.workspace, run))
             except (Failure, OSError) as error:
                 self.fail(error)
@@ -395,18 +398,11 @@ class Store(QObject):
     # --- following ---------------------------------------------------------------------------------------------
 
     def _follow(self, run: RunDir, launch: bool) -> None:
-        self._leave(run.id)
-        self.runs[run.id] = new_state(run)
+        self.runs[run.id] = state = new_state(run)
         if launch or run.is_alive():
             self._seen_alive.add(run.id)
         # Inspection answers to typing; the others tell a few times a second.
-        poll_seconds = 0.01 if self.runs[run.id].kind == "inspect" else 0.1
-        thread = TrainerThread(run, launch, poll_seconds, self)
-        thread.events.connect(lambda batch, run_id=run.id: self.apply(run_id, batch))
-        thread.failed.connect(self.fail)
-        thread.ended.connect(lambda run_id=run.id: self._end(run_id))
-        self._threads[run.id] = thread
-        thread.start()
+        self.followers.follow(run, launch, 0.01 if state.kind == "inspect" else 0.1)
         self.run_changed.emit(run.id)
 
     def apply(self, run_id: str, batch: list[Any]) -> None:
@@ -419,7 +415,6 @@ class Store(QObject):
         self.run_changed.emit(run_id)
 
     def _end(self, run_id: str) -> None:
-        self._leave(run_id)
         state = self.runs.get(run_id)
         if state is None:
             return
@@ -431,12 +426,6 @@ class Store(QObject):
         if said is not None:
             self.notice.emit(said)
 
-    def _leave(self, run_id: str) -> None:
-        thread = self._threads.pop(run_id, None)
-        if thread is not None:
-            thread.leave()
-            thread.deleteLater()
-
     def _set_busy(self, part: str, busy: bool) -> None:
         (self.busy.add if busy else self.busy.discard)(part)
         self.busy_changed.emit()
@@ -444,22 +433,3 @@ class Store(QObject):
     def _remember(self, which: str, value: str) -> None:
         known = [value, *(v for v in getattr(self.settings, which) if v != value)]
         self.change_settings(**{which: known[:8]})
-
-
-def look_at(task: Any, table: Any, columns: dict[str, str]) -> tuple[list[Problem], int]:
-    """Return what a task finds in the rows, and how many labels there are (2 while unknown)."""
-    problems = task.check(table, columns)
-    known = all(columns.get(role.id) in table.column_names for role in task.roles)
-    return problems, max(2, len(task.labels(task.rows(table, columns)[1]))) if known else 2
-
-
-def problem_of(error: Exception) -> Problem:
-    """Return an exception as a problem."""
-    if isinstance(error, Failure):
-        return error.problem
-    return Problem("unexpected", {"reason": type(error).__name__, "message": str(error)})
-
-
-def read_summaries(workspace: Path) -> list[Summary]:
-    """Return the rows of the list of runs, newest first; reads files, so call it in the background."""
-    return [read_summary(run) for run in list_runs(workspace)]

@@ -63,6 +63,7 @@ class MainWindow(QMainWindow):
         store.page_requested.connect(self.show_page)
         self._restore_geometry()
         self.show_page("data")
+        self.stack.setFocus()  # else the first button of the rail would begin with a focus ring
 
     # --- pages -------------------------------------------------------------------------------------------------
 

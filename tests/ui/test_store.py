@@ -6,7 +6,8 @@ from studio.core.files import read_json
 from studio.core.rundir import RunDir
 from studio.core.spec import read_spec
 from studio.core.state import RunState
-from studio.ui.store import Store, read_summaries
+from studio.ui.reading import read_summaries
+from studio.ui.store import Store
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def test_a_recorded_run_is_replayed_without_a_word(qtbot, store: Store, heard, r
     store.select_run(recorded_run.id)
     assert store.current_run == recorded_run.id
     qtbot.waitUntil(lambda: store.runs[recorded_run.id].state == "finished", timeout=5000)
-    qtbot.waitUntil(lambda: not store._threads, timeout=5000)
+    qtbot.waitUntil(lambda: recorded_run.id not in store.followers, timeout=5000)
     assert heard["notice"] == []  # its end is old news
 
 
@@ -124,3 +125,32 @@ def test_settings_are_kept_and_a_damaged_file_does_not_stop_a_start(workspace, s
     assert (again.settings.theme, again.settings.smoothing) == ("system", 0.9)
     assert heard["notice"][-1].tone == "warning"
     again.close()
+
+
+def test_following_again_counts_no_event_twice(qtbot, store: Store, recorded_run: RunDir) -> None:
+    store.attach(recorded_run.id)
+    qtbot.waitUntil(lambda: store.runs[recorded_run.id].step > 0, timeout=5000)
+    for _ in range(3):
+        store._follow(recorded_run, launch=False)
+    qtbot.waitUntil(lambda: recorded_run.id not in store.followers, timeout=5000)
+    assert len(store.runs[recorded_run.id].series["train", "loss"]) == 20
+    assert len(store.runs[recorded_run.id].checkpoints) == 1
+
+
+def test_a_second_training_waits_for_the_first(qtbot, store: Store, heard, csv_file, recorded_run: RunDir) -> None:
+    from studio.core.locks import Lock
+
+    open_reviews(qtbot, store, csv_file)
+    lines = recorded_run.events_file.read_text().splitlines(keepends=True)
+    recorded_run.events_file.write_text("".join(lines[:10]))
+    worker = Lock(recorded_run.lock_file)
+    assert worker.acquire({})
+    store.wake()
+    qtbot.waitUntil(lambda: store.runs[recorded_run.id].step == 6, timeout=5000)
+    assert store.current_run == recorded_run.id  # found alive and followed again
+    assert store.start() == "" and heard["notice"][-1].fix == "run.stop"
+    worker.release()
+    qtbot.waitUntil(lambda: store.runs[recorded_run.id].state == "ended", timeout=5000)
+    assert heard["notice"][-1].fix == "run.resume"
+    assert store.training_run() == ""
+    qtbot.waitUntil(lambda: not store.busy, timeout=10000)

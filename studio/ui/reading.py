@@ -1,0 +1,52 @@
+"""What the window reads in the background: the rows of a data set and the list of runs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from studio.core.reasons import Failure, Problem
+from studio.core.registry import PluginConfig
+from studio.core.rundir import list_runs
+from studio.core.state import Summary, read_summary
+
+
+@dataclass(frozen=True)
+class Rows:
+    """An opened data set: `table` (sources.tables.OpenedTable), roles of columns, what was found, labels."""
+
+    table: Any
+    columns: dict[str, str]
+    findings: list[Problem]
+    n_labels: int
+
+
+def read_rows(config: PluginConfig, workspace: Path, task: Any, wanted: dict[str, str]) -> Rows:
+    """Return the rows of a source; columns in `wanted` that exist keep their roles, else roles are guessed.
+
+    Raises Failure as `sources.tables.open_table`.
+    """
+    from studio.sources.tables import open_table
+
+    opened = open_table(config, workspace)
+    kept = {role: name for role, name in wanted.items() if name in opened.table.column_names}
+    columns = kept or task.guess_roles(opened.table)
+    return Rows(opened, columns, *look_at(task, opened.table, columns))
+
+
+def look_at(task: Any, table: Any, columns: dict[str, str]) -> tuple[list[Problem], int]:
+    """Return what a task finds in the rows, and how many labels there are (2 while unknown)."""
+    problems = task.check(table, columns)
+    known = all(columns.get(role.id) in table.column_names for role in task.roles)
+    return problems, max(2, len(task.labels(task.rows(table, columns)[1]))) if known else 2
+
+
+def problem_of(error: Exception) -> Problem:
+    """Return an exception as a problem."""
+    if isinstance(error, Failure):
+        return error.problem
+    return Problem("unexpected", {"reason": type(error).__name__, "message": str(error)})
+
+
+def read_summaries(workspace: Path) -> list[Summary]:
+    """Return the rows of the list of runs, newest first."""
+    return [read_summary(run) for run in list_runs(workspace)]
