@@ -16,7 +16,12 @@ class ChoiceCard(QAbstractButton):
     """
 
     def __init__(
-        self, title: str, text: str = "", icon: str = "", elide: bool = False, is_inset: bool = False,
+        self,
+        title: str,
+        text: str = "",
+        icon: str = "",
+        elide: bool = False,
+        is_inset: bool = False,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)

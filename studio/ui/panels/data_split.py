@@ -126,9 +126,9 @@ class _PartButton(QPushButton):
             said = self.fontMetrics().elidedText(words.file_name(part.path), Qt.TextElideMode.ElideMiddle, 120)
             self.setToolTip(part.path + (f"\n{tr('{n} rows', n=words.count(n_rows))}" if n_rows else ""))
         else:
-            said = words.percent(part, 0 if round(part * 100, 6).is_integer() else 1) if part else tr("none")
+            said = ""  # the bar says the share
             self.setToolTip(tr(DataSpec.model_fields[self._name].description))
-        self.setText(f"{self._title}: {said}" + (f" · {words.count(n_rows)}" if n_rows else ""))
+        self.setText(" · ".join(filter(None, [self._title, said, words.count(n_rows) if n_rows else ""])))
 
 
 def read_part(config: PluginConfig, source: PluginConfig, columns: dict[str, str], workspace: Path, part: str) -> int:

@@ -12,7 +12,7 @@ from studio.ui.panels.choice_card import ChoiceCard
 from studio.ui.theme import GRID
 from studio.ui.widgets.cards import Card
 
-WIDTH = 344
+WIDTH = 328
 
 
 class MethodChoice(Card):

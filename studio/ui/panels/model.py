@@ -1,6 +1,5 @@
 """The Model page: which model, what it is, and which of its weights train."""
 
-
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 

@@ -1,6 +1,5 @@
 """What the chosen model is: its facts, and its layers with what of them trains."""
 
-
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QGridLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
@@ -32,16 +31,22 @@ class ModelAbout(Card):
         self.strip = LayerStrip()
         self.strip.setObjectName("model.strip")
         self.strip.layer_clicked.connect(self.layer_clicked)
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setWidget(self.strip)
-        self.add(area, 1)
+        inside = QWidget()
+        inside.setObjectName("scrolled")
+        place = QVBoxLayout(inside)
+        place.setContentsMargins(0, 0, 0, 0)
+        place.addWidget(self.strip)
+        self._area = QScrollArea()
+        self._area.setWidgetResizable(True)
+        self._area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._area.setWidget(inside)
+        self.add(self._area, 100)
         self.trainable = Strong()
         self.trainable.setObjectName("model.trainable")
         self.hint = Small()
         self.add(self.trainable)
         self.add(self.hint)
+        self.body.addStretch(1)
 
     def show_model(self, info: ModelInfo) -> None:
         """Show the facts of a model."""
@@ -59,6 +64,7 @@ class ModelAbout(Card):
     def show_trainable(self, pieces: list[tuple[Tensor, int]], hint: str) -> None:
         """Show the layers, each part by its size, with the share of it that trains."""
         self.strip.set_layers(layer_strip(pieces))
+        self._area.setMaximumHeight(self.strip.sizeHint().height())
         self.hint.setText(hint)
         self.hint.setVisible(bool(hint))
 

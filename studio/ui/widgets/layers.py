@@ -165,16 +165,16 @@ class LayerStrip(QWidget):
         return QFontMetrics(number_font(current().small)).horizontalAdvance("000.0 M") + 12
 
     def _paint_legend(self, painter: QPainter, theme: Theme) -> None:
-        metrics, x = QFontMetrics(painter.font()), self._name_width()
-        y = len(self._layers) * (self._row_height() + GAP) + 8
+        metrics, left = QFontMetrics(painter.font()), 4.0
+        x, y = left, len(self._layers) * (self._row_height() + GAP) + 8
         present = [p for p in [*PARTS, "other"] if any(part == p for _, parts in self._layers for part, _, _ in parts)]
         entries = [(part, part_name(part), 1.0) for part in present]
         if any(share < 1 for _, parts in self._layers for _, _, share in parts):
             entries.append(("", tr("frozen"), 0.0))
         for part, text, share in entries:
             width = 14 + metrics.horizontalAdvance(text) + 10
-            if x + width > self.width() and x > self._name_width():
-                x, y = self._name_width(), y + 18
+            if x + width > self.width() and x > left:
+                x, y = left, y + 18
             _paint_part(painter, theme, QRectF(x, y + 3, 10, 10), (part, 1, share))
             painter.setPen(theme.colour("muted"))
             painter.drawText(QRectF(x + 14, y, width, 16), Qt.AlignmentFlag.AlignVCenter, text)
