@@ -106,8 +106,8 @@ def nice_ticks(low: float, high: float, most: int) -> tuple[float, list[float]]:
     rough = (high - low) / max(1, most)
     power = 10.0 ** np.floor(np.log10(rough))
     spacing = float(next(k * power for k in (1, 2, 5, 10) if k * power >= rough * (1 - 1e-9)))
-    first = np.ceil(low / spacing - 1e-9)
-    return spacing, [float(k * spacing) for k in np.arange(first, np.floor(high / spacing + 1e-9) + 1)]
+    first = np.ceil(low / spacing - 1e-9)  # which may be -0.0
+    return spacing, [float(k * spacing) + 0.0 for k in np.arange(first, np.floor(high / spacing + 1e-9) + 1)]
 
 
 def log_ticks(low: float, high: float, most: int) -> list[float]:
