@@ -212,6 +212,8 @@ class ExportPanel(QWidget):
             return
         self._show_button()
         if not state.is_active:
+            if run_id == self.job.run():
+                self.job.show_run("")  # what went wrong is said by the verification
             self.read()
             self._propose_folder_if_taken()
 

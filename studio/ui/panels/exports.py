@@ -37,7 +37,7 @@ class Export:
 
 
 def read_exports(workspace: Path, run_id: str) -> list[Export]:
-    """Return the exports of a trained run, newest first; reads files."""
+    """Return the exports of a trained run but those that were stopped and wrote nothing, newest first; reads files."""
     trained = RunDir(workspace / "runs" / run_id)
     found = []
     for run in list_runs(workspace):
@@ -50,7 +50,7 @@ def read_exports(workspace: Path, run_id: str) -> list[Export]:
         except Failure:
             continue
         found.append(read_export(run, spec))
-    return found
+    return [export for export in found if export.state.state != "stopped"]
 
 
 def read_export(run: RunDir, spec: dict[str, Any]) -> Export:

@@ -20,7 +20,7 @@ ABOUT = 1.15  # two measurements of one model on a busy computer differ by as mu
 def size_gain(result: dict[str, Any]) -> str:
     """Return how the size compares with the trained model's, "" where that is not known."""
     reference = result.get("reference_size_bytes")
-    return tr("{n} × the trained model", n=words.number(result["size_bytes"] / reference, 2)) if reference else ""
+    return tr("{n} × the size", n=words.number(result["size_bytes"] / reference, 2)) if reference else ""
 
 
 def metric_change(result: dict[str, Any]) -> str:
@@ -41,7 +41,7 @@ def speed_gain(result: dict[str, Any]) -> str:
         return ""
     times = reference / latency
     if 1 / ABOUT <= times <= ABOUT:
-        return tr("about as fast as PyTorch")
+        return tr("as fast as PyTorch")
     if times > 1:
         return tr("{n} × as fast as PyTorch", n=words.number(times, 2))
     return tr("{n} × as slow as PyTorch", n=words.number(1 / times, 2))
@@ -75,6 +75,7 @@ class FormatCard(Card):
         grid.setVerticalSpacing(2)
         grid.setColumnStretch(2, 1)
         self._values: dict[str, tuple[QLabel, Small]] = {}
+        self._names: dict[str, Small] = {}
         names = {"size": tr("Size"), "metric": tr("Metric"), "speed": tr("Time, 32 texts")}
         for line, (key, name) in enumerate(names.items()):
             value, gain = QLabel(), Small()
@@ -86,6 +87,7 @@ class FormatCard(Card):
             grid.addWidget(value, line, 1)
             grid.addWidget(gain, line, 2, Qt.AlignmentFlag.AlignRight)
             self._values[key] = (value, gain)
+            self._names[key] = label
         self.body.addLayout(grid)
         self.show_export(None, None)
 
@@ -94,6 +96,8 @@ class FormatCard(Card):
         self.chip.set(*chip_of(latest))
         self.setAccessibleDescription(self.chip.text())
         result = measured.result if measured else {}
+        metric = result.get("metric_name", "")
+        self._names["metric"].setText(words.word(words.METRICS, metric) if metric else tr("Metric"))
         for key, name, say, gain in (
             ("size", "size_bytes", words.size, size_gain),
             ("metric", "metric", words.metric, metric_change),
@@ -159,8 +163,6 @@ def chip_of(export: Export | None) -> tuple[str, str, str]:
     problem = export.state.problem
     if export.is_measured or (problem is not None and problem.reason == "export-unverified"):
         return tr("not verified"), "bad", "error"
-    if export.state.state == "stopped":
-        return tr("stopped"), "muted", "stop"
     return tr("failed"), "bad", "error"
 
 

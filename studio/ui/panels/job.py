@@ -85,7 +85,7 @@ class JobStrip(QWidget):
         # A worker that says nothing for a while is still seen to be at work.
         self._clock.start() if active else self._clock.stop()
         self._busy.setVisible(active)
-        self.error.show_text("" if state is None or active else failure_text(state))
+        self.error.show_text(message_of(state.problem) if state and not active and state.problem else "")
         self.setVisible(active or bool(self.error.text()))
         if active:
             self._show_progress(state)
@@ -105,10 +105,3 @@ class JobStrip(QWidget):
             slow = time.monotonic() - self._stopped_at > STOP_SECONDS
             self.stop.setText(tr("Force stop") if slow else tr("Stopping…"))
             self.stop.setEnabled(slow)
-
-
-def failure_text(state: RunState) -> str:
-    """Return in words why a run did not finish, "" when it did."""
-    if state.problem is not None:
-        return message_of(state.problem)
-    return tr("It was stopped before it was done.") if state.state == "stopped" else ""

@@ -17,20 +17,14 @@ from studio.ui.widgets.table import DataTable
 # The columns of a predictions file that are shown, and their titles; one column a label would be too many.
 COLUMNS = {
     "text": "Text", "label": "Label", "predicted": "Predicted", "probability": "Probability", "loss": "Loss",
-    "row": "Row",
 }  # fmt: skip
 MOST_CHARACTERS = 400
 
 
 def shown_columns(predictions: Any) -> Any:
-    """Return the columns of predictions (pyarrow.Table) that a person reads, by their titles, rows counted from 1."""
-    import pyarrow.compute as pc
-
+    """Return the columns of predictions (pyarrow.Table) that a person reads, under their titles."""
     names = [name for name in COLUMNS if name in predictions.column_names]
-    table = predictions.select(names)
-    if "row" in names:
-        table = table.set_column(names.index("row"), "row", pc.add(table["row"], 1))
-    return table.rename_columns([tr(COLUMNS[name]) for name in names])
+    return predictions.select(names).rename_columns([tr(COLUMNS[name]) for name in names])
 
 
 def mistakes(predictions: Any) -> list[int]:

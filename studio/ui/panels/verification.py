@@ -120,10 +120,9 @@ class Verification(Card):
         left.addStretch(1)
         row.addLayout(left, 1)
         self._usage = self._make_usage()
-        policy = self._usage.sizePolicy()
-        policy.setRetainSizeWhenHidden(True)
-        self._usage.setSizePolicy(policy)
+        self._no_usage = QWidget()
         row.addWidget(self._usage, 1)
+        row.addWidget(self._no_usage, 1)
         self.body.addLayout(row)
         self._place = QWidget()
         place = QHBoxLayout(self._place)
@@ -170,16 +169,20 @@ class Verification(Card):
         self.words.style().polish(self.words)
         if export is None:
             self._show_checks(planned_checks())
-            self._usage.hide()
+            self._show_usage("")
             self._place.hide()
             return
         self._show_checks(checks_of(export.result) if export.is_measured else [])
         self._directory = str(export.directory)
         code = usage_code(export.readme).replace("path/to/this/folder", export.directory.as_posix())
-        self.code.setPlainText(code)
-        self._usage.setVisible(bool(code) and export.is_verified)
+        self._show_usage(code if export.is_verified else "")
         self.path.setText(self._directory)
         self._place.setVisible(export.directory.is_dir() and export.is_measured)
+
+    def _show_usage(self, code: str) -> None:
+        self.code.setPlainText(code)
+        self._usage.setVisible(bool(code))
+        self._no_usage.setVisible(not code)
 
     def _show_checks(self, checks: list[Check]) -> None:
         while self._table.count():
@@ -205,7 +208,5 @@ def verdict_of(export: Export) -> tuple[str, str]:
         return tr("The files were loaded afresh and are the trained model, within what this format allows.") + gone, ""
     if export.state.problem is not None:
         return message_of(export.state.problem), "bad"
-    if export.is_measured:
-        problems = " ".join(export.result.get("problems") or [])
-        return tr("The exported model is not what was trained. {problems}", problems=problems).strip(), "bad"
-    return tr("It was stopped before it was done; nothing was written."), "muted"
+    problems = " ".join(export.result.get("problems") or [])
+    return tr("The exported model is not what was trained. {problems}", problems=problems).strip(), "bad"
