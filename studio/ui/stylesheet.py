@@ -76,6 +76,7 @@ QAbstractItemView {{
     selection-background-color: {selected}; selection-color: {text}; alternate-background-color: {ground};
 }}
 QAbstractScrollArea {{ border: none; }}
+QAbstractScrollArea::corner {{ background: transparent; border: none; }}
 QScrollArea, QScrollArea > QWidget > QWidget#scrolled {{ background: transparent; }}
 QTableView::item, QListView::item, QTreeView::item {{ padding: 3px 8px; }}
 QHeaderView {{ background: {surface}; }}

@@ -1,5 +1,6 @@
 """The Runs page: every run of the workspace, and several of them in one picture."""
 
+from dataclasses import replace
 from typing import Any
 
 from PySide6.QtCore import QEvent, Qt, QTimer, Signal
@@ -23,15 +24,15 @@ READ_MS = 2000  # how often the list looks for what other windows and the comman
 DRAW_MS = 1000
 
 COLUMNS = (
-    Column("state", "State", "state"),
-    Column("name", "Name", width=150),
-    Column("data", "Data", width=150),
-    Column("model", "Model", width=110),
-    Column("method", "Method", width=80),
-    Column("score", "Score", "number", lambda v: words.metric(v) if v is not None else "–"),
-    Column("seconds", "Took", "number", lambda v: words.duration(v) if v else "–"),
-    Column("created", "Began", "time", words.moment),
-    Column("sparkline", "Loss", "spark", width=110),
+    Column("state", "State", "state", width=100),
+    Column("name", "Name"),
+    Column("data", "Data", width=128),
+    Column("model", "Model", width=80),
+    Column("method", "Method", width=76),
+    Column("score", "Score", "number", lambda score: "" if score is None else words.metric(score), 72),
+    Column("seconds", "Took", "number", lambda seconds: words.duration(seconds) if seconds else "", 88),
+    Column("created", "Began", "time", words.moment, 100),
+    Column("sparkline", "Loss", "spark", width=84),
 )
 
 
@@ -42,7 +43,7 @@ class RunsPanel(QWidget):
         super().__init__(parent)
         self.store = store
         self._summaries, self._reader, self._is_reading = [], Summaries(store.workspace), False
-        self._kind = "train"
+        self._kind, self.rows = "train", []  # the rows that the table shows
         self.kinds = QTabBar()
         self.kinds.setExpanding(False)
         self.kinds.setAccessibleName(tr("Kinds of run"))
@@ -50,7 +51,7 @@ class RunsPanel(QWidget):
         self.search_field = SearchField(tr("Search runs"))
         self.search_field.setMaximumWidth(240)
         self.search_field.searched.connect(lambda _: self._draw())
-        self.table = RowsTable([Column(c.key, tr(c.title), c.kind, c.format, c.width) for c in COLUMNS])
+        self.table = RowsTable([replace(c, title=tr(c.title)) for c in COLUMNS])
         self.table.setAccessibleName(tr("Runs"))
         self.table.activated.connect(lambda row: self.open_run(row["id"]))
         self.table.selection_changed.connect(self._show_selection)
@@ -64,6 +65,7 @@ class RunsPanel(QWidget):
         )
         self.stack.addWidget(self.empty)
         self.stack.addWidget(self._list())
+        self.stack.setCurrentIndex(1)  # until the list has been read nobody knows that there is none
         layout = QVBoxLayout(self)
         layout.setContentsMargins(MARGIN, GROUP, MARGIN, GROUP)
         layout.addWidget(self.stack)
@@ -113,7 +115,7 @@ class RunsPanel(QWidget):
 
     def _show(self, summaries: list[Summary]) -> None:
         self._is_reading = False
-        if summaries == self._summaries and not self._is_changed():
+        if summaries == self._summaries and summaries and not self._is_changed():
             return
         self._summaries = summaries
         self._show_kinds()
@@ -126,8 +128,8 @@ class RunsPanel(QWidget):
 
     def _is_changed(self) -> bool:
         """Return whether the store knows a fresher state of a run than the table shows."""
-        rows = {row["id"]: row for row in (self.table.row(s.id) for s in self._summaries) if row}
-        return any(rows[s.id]["state"] != self._state_of(s) for s in self._summaries if s.id in rows)
+        shown = {row["id"]: row["state"] for row in self.rows}
+        return any(shown.get(s.id, self._state_of(s)) != self._state_of(s) for s in self._summaries)
 
     def _state_of(self, summary: Summary) -> str:
         known = self.store.runs.get(summary.id)
@@ -159,6 +161,7 @@ class RunsPanel(QWidget):
         rows = [row_of(s, self._state_of(s)) for s in self._summaries if s.kind == self._kind]
         if query:
             rows = [r for r in rows if any(query in str(r[k]).casefold() for k in ("name", "data", "model", "method"))]
+        self.rows = rows
         self.table.set_rows(rows)
         self._show_selection()
 
@@ -188,7 +191,7 @@ class RunsPanel(QWidget):
 
             self.compare = RunsCompare(self.store)
             self.splitter.addWidget(self.compare)
-            self.splitter.setSizes([300, 400])
+            self.splitter.setSizes([290, 400])
         self.compare.show()
         self.compare.show_runs(ids)
 
@@ -214,9 +217,12 @@ class RunsPanel(QWidget):
     def _begin_rename(self) -> None:
         rows = self.table.selected()
         if len(rows) == 1:
+            view = self.table.view
+            cell = view.model().index(view.selected_rows()[0], [c.key for c in COLUMNS].index("name"))
+            view.scrollTo(cell)
+            self.name_field.setGeometry(view.visualRect(cell).adjusted(0, 1, 0, -1))
             self.name_field.setText(rows[0]["name"])
             self.name_field.selectAll()
-            self.rename_button.hide()
             self.name_field.show()
             self.name_field.setFocus()
 
@@ -225,7 +231,6 @@ class RunsPanel(QWidget):
             return
         ids, name = self._named, self.name_field.text().strip()
         self.name_field.hide()
-        self.rename_button.show()
         if keep and name and ids:
             self.store.rename(ids[0], name)
         self.table.setFocus()
@@ -241,11 +246,10 @@ class RunsPanel(QWidget):
         self.rename_button.clicked.connect(self._begin_rename)
         self.delete_button = quiet_button(tr("Delete"), "runs.delete", "trash")
         self.delete_button.clicked.connect(self._delete)
-        self.name_field, self._named = _NameField(), []
+        self.name_field, self._named = _NameField(self.table.view.viewport()), []
         self.name_field.left.connect(lambda: self._end_rename(keep=False))
         self.name_field.setObjectName("runs.name")
         self.name_field.setAccessibleName(tr("New name of the run"))
-        self.name_field.setFixedWidth(200)
         self.name_field.setVisible(False)
         self.name_field.returnPressed.connect(lambda: self._end_rename(keep=True))
         self.name_field.editingFinished.connect(lambda: self._end_rename(keep=True))
@@ -264,7 +268,7 @@ class RunsPanel(QWidget):
         foot = QHBoxLayout()
         foot.setSpacing(GRID)
         foot.addWidget(self.hint, 1)
-        for widget in (self.name_field, self.rename_button, self.delete_button, self.resume_button, self.open_button):
+        for widget in (self.rename_button, self.delete_button, self.resume_button, self.open_button):
             foot.addWidget(widget)
         card = Card()
         card.body.addLayout(head)

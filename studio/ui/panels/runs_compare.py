@@ -6,8 +6,7 @@ Importing this module imports pyqtgraph.
 from dataclasses import dataclass
 from typing import Any
 
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QTabBar, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QTabBar, QWidget
 
 from studio.core.rundir import RunDir, read_events, readable_id
 from studio.core.state import RunState, new_state
@@ -16,7 +15,7 @@ from studio.ui.i18n import tr
 from studio.ui.panels.runs_rows import score_of
 from studio.ui.panels.spec_difference import differences
 from studio.ui.store import Store
-from studio.ui.theme import GRID
+from studio.ui.theme import GRID, GROUP
 from studio.ui.threads import background
 from studio.ui.widgets.cards import Card
 from studio.ui.widgets.labels import Small
@@ -24,7 +23,7 @@ from studio.ui.widgets.plot import CurvePlot
 from studio.ui.widgets.rows import Column, RowsTable
 
 MOST = 12  # runs in one picture; more can't be told apart
-_LOSSES = (("train", "smoothed"), ("validation", "points"))
+_CURVES = (("train", "smoothed"), ("validation", "points"), ("validation", "points"))
 
 
 @dataclass(frozen=True)
@@ -54,38 +53,37 @@ class RunsCompare(QWidget):
         self._ids: list[str] = []
         self._kept: dict[str, tuple[int, Compared]] = {}
         self._shown: list[Compared] = []
-        self.loss, self.score = CurvePlot(tr("Loss")), CurvePlot()
-        self.score.setAccessibleName(tr("Metric"))
-        self.loss.link([self.score])
-        self.loss.set_smoothing(store.settings.smoothing)
+        self.plot = CurvePlot()
+        self.plot.setAccessibleName(tr("Curves of the chosen runs"))
+        self.plot.set_smoothing(store.settings.smoothing)
+        self.plot.canvas.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
         self.which = QTabBar()
         self.which.setExpanding(False)
-        for title in (tr("Training loss"), tr("Validation loss")):
+        for title in (tr("Training loss"), tr("Validation loss"), tr("Score")):
             self.which.addTab(title)
         self.which.currentChanged.connect(lambda _: self._draw())
         self.note = Small()
+        self.note.setWordWrap(False)
         self._table_place = Card(tr("What distinguishes them"))
         self._table: RowsTable | None = None
-        self._same = QLabel(tr("Their specs are the same."))
-        self._same.setProperty("tone", "muted")
+        self._same = Small(tr("Their specs are the same."))
+        self._same.setVisible(False)
         self._table_place.add(self._same)
-        plots = Card()
-        plots.layout().setContentsMargins(GRID, 4, GRID, 4)
+        curves = Card()
+        curves.layout().setContentsMargins(GROUP, GRID, GRID, 4)
         head = QHBoxLayout()
         head.addWidget(self.which)
-        head.addWidget(self.note, 1, Qt.AlignmentFlag.AlignRight)
-        plots.body.addLayout(head)
-        row = QHBoxLayout()
-        row.setSpacing(GRID)
-        for plot, stretch in ((self.loss, 3), (self.score, 2)):
-            plot.canvas.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
-            row.addWidget(plot, stretch)
-        plots.body.addLayout(row, 1)
-        layout = QVBoxLayout(self)
+        head.addStretch(1)
+        head.addWidget(self.note)
+        curves.body.addLayout(head)
+        curves.add(self.plot, 1)
+        curves.body.addStretch()
+        self.plot.setVisible(False)
+        layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(GRID)
-        layout.addWidget(plots, 3)
-        layout.addWidget(self._table_place, 2)
+        layout.addWidget(curves, 5)
+        layout.addWidget(self._table_place, 4)
 
     def show_runs(self, ids: list[str]) -> None:
         """Show these trainings; their logs are read in the background, only what grew is read again."""
@@ -115,19 +113,14 @@ class RunsCompare(QWidget):
         background(read, show, store.fail, self, key="compare")
 
     def _draw(self) -> None:
-        split, style = _LOSSES[self.which.currentIndex()]
-        for plot in (self.loss, self.score):
-            plot.clear_curves()
+        self.plot.clear_curves()
+        self.plot.setVisible(True)
+        split, style = _CURVES[self.which.currentIndex()]
         for at, run in enumerate(self._shown):
-            loss = run.state.series.get((split, "loss"))
-            if loss is not None and len(loss):
-                self.loss.set_curve(run.id, loss.x, loss.y, run.name, style, at)
-            scores = [name for s, name in run.state.series if s == "validation" and name != "loss"]
-            name = "accuracy" if "accuracy" in scores else next(iter(scores), "")
-            points = run.state.series.get(("validation", name))
-            if points is not None and len(points):
-                title = tr("{metric}, {run}", metric=words.word(words.METRICS, name), run=run.name)
-                self.score.set_curve(run.id, points.x, points.y, title, "points", at)
+            name = "loss" if self.which.currentIndex() < 2 else score_name(run.state)
+            series = run.state.series.get((split, name))
+            if series is not None and len(series):
+                self.plot.set_curve(run.id, series.x, series.y, run.name, style, at)
 
     def _tell_differences(self) -> None:
         if self._table is not None:
@@ -136,11 +129,16 @@ class RunsCompare(QWidget):
         found = differences({run.id: run.spec for run in self._shown})
         self._same.setVisible(not found)
         rows = [{"id": title, "title": title} | values for title, values in [*found, *_results(self._shown)]]
-        columns = [Column("title", "", width=160)]
-        self._table = RowsTable([*columns, *(Column(run.id, run.name) for run in self._shown)])
+        self._table = RowsTable([Column("title", ""), *(Column(run.id, run.name, width=104) for run in self._shown)])
         self._table.setAccessibleName(tr("What distinguishes them"))
         self._table.set_rows(rows)
         self._table_place.add(self._table, 1)
+
+
+def score_name(state: RunState) -> str:
+    """Return the metric whose curve a comparison shows: the accuracy where there is one."""
+    names = [name for split, name in state.series if split == "validation" and name != "loss"]
+    return "accuracy" if "accuracy" in names else next(iter(names), "")
 
 
 def _results(runs: list[Compared]) -> list[tuple[str, dict[str, str]]]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from studio.core.registry import family
 from studio.core.spec import DataSpec, TrainingSpec, dump_spec
 from studio.ui import editors, words
 from studio.ui.i18n import tr
@@ -33,9 +34,10 @@ def differences(specs: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]]:
 def title_of(name: str) -> str:
     """Return the title of a spec's field by its dotted path."""
     part, _, last = name.rpartition(".")
-    fields = {"training": TrainingSpec, "data": DataSpec}.get(part)
-    if fields is not None and last in fields.model_fields and fields.model_fields[last].title:
-        return tr(fields.model_fields[last].title)
+    methods = [method.Config for method in family("methods").values()]
+    for fields in {"training": [TrainingSpec], "data": [DataSpec], "method": methods}.get(part, []):
+        if last in fields.model_fields and fields.model_fields[last].title:
+            return tr(fields.model_fields[last].title)
     return tr(_TITLES[name]) if name in _TITLES else words.word({}, last or name).capitalize()
 
 

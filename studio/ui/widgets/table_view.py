@@ -56,7 +56,7 @@ class TableView(QTableView):
         left = self.viewport().width() - sum(widths)
         at = max(range(len(widths)), key=widths.__getitem__, default=-1)
         if at >= 0 and (left > 0 or widths[at] > SHRUNK):
-            widths[at] = max(widths[at] + left, SHRUNK)
+            widths[at] = max(widths[at] + left, min(widths[at], SHRUNK))
         self._fitted = widths
         for column, width in enumerate(widths):
             head.resizeSection(column, width)
