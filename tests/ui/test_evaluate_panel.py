@@ -1,4 +1,5 @@
 import pytest
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QPushButton
 from recorded_runs import ROWS, add_evaluation, add_model
 
@@ -62,12 +63,20 @@ def test_rows_stand_by_loss(panel: EvaluatePanel) -> None:
     assert panel.results.tiles.tile("Accuracy").toolTip().startswith("Accuracy: 0.625")
 
 
-@pytest.mark.parametrize(("label", "predicted", "films"), [("good", "bad", [1, 6]), ("bad", "bad", [4, 0, 7])])
-def test_a_cell_shows_exactly_the_rows_behind_it(panel: EvaluatePanel, label, predicted, films) -> None:
-    panel.results.rows.filter_by({"label": label, "predicted": predicted})
+def click_cell(qtbot, panel: EvaluatePanel, row: int, column: int) -> None:
+    matrix = panel.results._views[0].drawing
+    qtbot.mouseClick(matrix, Qt.MouseButton.LeftButton, pos=matrix.cell_rect(row, column).center().toPoint())
+
+
+@pytest.mark.parametrize(("label", "predicted", "films"), [(1, 0, [1, 6]), (0, 0, [4, 0, 7]), (0, 1, [3])])
+def test_a_cell_shows_exactly_the_rows_behind_it(qtbot, panel: EvaluatePanel, label, predicted, films) -> None:
+    panel.tabs.setCurrentWidget(panel.results)
+    click_cell(qtbot, panel, label, predicted)
     assert [text for text, *_ in shown_rows(panel)] == [f"film {i}" for i in films]
     panel.results.rows.filter.click()
     assert len(shown_rows(panel)) == len(ROWS)
+    click_cell(qtbot, panel, label, predicted)  # the cell was let go, so a click takes it again
+    assert len(shown_rows(panel)) == len(films)
 
 
 def test_mistakes_and_a_search_narrow_a_cell_further(panel: EvaluatePanel) -> None:

@@ -32,9 +32,9 @@ def comparison_blocks(exports: Sequence[Export]) -> list[Bars]:
         name: r["reference_latency_ms"] / r["latency_ms"] for name, r in results.items() if r.get("latency_ms")
     }
     blocks = [
-        Bars(title=tr("Size"), unit="MB", values={n: v / 1e6 for n, v in sizes.items() if v is not None}),
+        Bars(title=tr("Size in MB"), values={n: v / 1e6 for n, v in sizes.items() if v is not None}),
         Bars(title=metric, values={n: v for n, v in metrics.items() if v is not None}),
-        Bars(title=tr("Speed"), unit="×", values=speeds),
+        Bars(title=tr("Speed, PyTorch is 1"), values=speeds),
     ]
     return blocks if results else []
 

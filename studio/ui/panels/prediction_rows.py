@@ -65,7 +65,6 @@ class PredictionRows(Card):
         self.add(self._make_detail())
         self.search.searched.connect(self.table.set_filter)
         self.only_mistakes.toggled.connect(lambda _: self._choose_rows())
-        self.filter.clicked.connect(lambda: self.filter_by({}))
         self.table.rows_counted.connect(self._show_count)
         self.table.selection_changed.connect(self._show_row)
         self.table.row_activated.connect(self._try)
@@ -99,6 +98,8 @@ class PredictionRows(Card):
 
     def filter_by(self, equals: Mapping[str, str]) -> None:
         """Show only the rows whose columns (`label`, `predicted` …) have these values; {} shows all."""
+        if self._predictions is None:
+            return
         self._show_filter(equals)
         self.table.filter_equals({tr(COLUMNS.get(name, name)): value for name, value in equals.items()})
 

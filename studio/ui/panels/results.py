@@ -1,7 +1,7 @@
 """Results: the metrics of a trained run on some rows, the picture of its mistakes, and the rows behind them."""
 
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
@@ -15,7 +15,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from studio.core.blocks import Block
+from studio.core.blocks import Block, Matrix
 from studio.core.reasons import Failure
 from studio.core.registry import family
 from studio.core.state import RunState
@@ -27,13 +27,14 @@ from studio.ui.panels.prediction_rows import PredictionRows
 from studio.ui.store import Store
 from studio.ui.theme import GRID, GROUP
 from studio.ui.threads import background
-from studio.ui.widgets.blocks import draw
+from studio.ui.widgets.blocks import BlockView, draw
 from studio.ui.widgets.buttons import main_button
 from studio.ui.widgets.cards import Card, EmptyState
 from studio.ui.widgets.labels import Small
 from studio.ui.widgets.tiles import TileRow
 
 PARTS = {"test": "Test part", "validation": "Validation part", "train": "Training part"}
+ROW_HEIGHT, NAMES_HEIGHT = 22, 100  # of a matrix that is easy to hit, in logical pixels
 _FILE = ("file", "")  # the chooser's last entry: ask for a file
 
 
@@ -52,6 +53,7 @@ class Results(QWidget):
         self._run = ""
         self._parts: dict[tuple[str, str], Measured] = {}
         self._wanted: tuple[str, str] | None = None
+        self._views: list[BlockView] = []
         self._jobs: dict[str, tuple[str, tuple[str, str]]] = {}  # evaluation run: trained run, part
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, GRID, 0, 0)
@@ -100,6 +102,7 @@ class Results(QWidget):
         scroll.setWidget(content)
         self.rows = PredictionRows()
         self.rows.text_chosen.connect(self.text_chosen)
+        self.rows.filter.clicked.connect(lambda: self._filter(None, {}))
         body.addWidget(scroll)
         body.addWidget(self.rows)
         body.setStretchFactor(0, 4)
@@ -225,15 +228,25 @@ class Results(QWidget):
         self.examples_found.emit(example_rows(found.predictions))
 
     def _draw_blocks(self, blocks: list[Block]) -> None:
+        self._views = []
         while self._blocks.count():
             widget = self._blocks.takeAt(0).widget()
             if widget is not None:
                 widget.deleteLater()
         for block in blocks:
             card = Card(tr(block.title))
-            drawn: Any = draw(block.model_copy(update={"title": ""}))
-            if hasattr(drawn, "selected"):
-                drawn.selected.connect(self.rows.filter_by)
-            card.add(drawn)
+            view = draw(block.model_copy(update={"title": ""}))
+            if isinstance(block, Matrix):
+                view.setMinimumHeight(ROW_HEIGHT * len(block.rows) + NAMES_HEIGHT)
+            view.selected.connect(partial(self._filter, view))
+            self._views.append(view)
+            card.add(view)
             self._blocks.addWidget(card)
         self._blocks.addStretch(1)
+
+    def _filter(self, source: QWidget | None, equals: dict[str, str]) -> None:
+        """Show the rows behind what was clicked in one block; the others let go of what was clicked before."""
+        for view in self._views:
+            if view is not source:
+                view.let_go()
+        self.rows.filter_by(equals)

@@ -116,6 +116,11 @@ class BarsView(QWidget):
         else:
             super().keyPressEvent(event)
 
+    def let_go(self) -> None:
+        """Choose no name, without a signal."""
+        self._chosen = -1
+        self.update()
+
     def _choose(self, row: int) -> None:
         if self._clickable:
             self._current, self._chosen = row, -1 if row == self._chosen else row

@@ -32,10 +32,15 @@ class BlockView(QWidget):
             layout.addWidget(Strong(tr(block.title)))
             self.setAccessibleName(tr(block.title))
             drawing.setAccessibleName(tr(block.title))
-        grows = bool(drawing.sizePolicy().verticalPolicy() & QSizePolicy.PolicyFlag.GrowFlag)
+        grows = drawing.sizePolicy().verticalPolicy() in (QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         layout.addWidget(drawing, int(grows))
-        if not grows or isinstance(drawing, TileRow):
+        if not grows:
             layout.addStretch(1)
+
+    def let_go(self) -> None:
+        """Forget what was clicked, without a word."""
+        if isinstance(self.drawing, BarsView | MatrixView):
+            self.drawing.let_go()
 
 
 def draw(block: blocks.Block) -> BlockView:

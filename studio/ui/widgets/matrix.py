@@ -135,6 +135,11 @@ class MatrixView(QWidget):
         else:
             super().keyPressEvent(event)
 
+    def let_go(self) -> None:
+        """Choose no cell, without a word."""
+        self._chosen = (-1, -1)
+        self.update()
+
     def _choose(self, cell: tuple[int, int]) -> None:
         if self._clickable:
             self._current, self._chosen = cell, (-1, -1) if cell == self._chosen else cell
