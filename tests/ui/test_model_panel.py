@@ -86,13 +86,17 @@ def test_the_method_changes_what_trains(panel: ModelPanel) -> None:
     assert n_trainable(panel) > 1.5 * eight
 
 
-def test_a_click_on_a_layer_freezes_up_to_it_and_one_more_gives_it_back(panel: ModelPanel) -> None:
-    panel.about.strip.layer_clicked.emit(2)
+def test_a_click_on_a_layer_freezes_up_to_it_and_one_more_gives_it_back(qtbot, panel: ModelPanel) -> None:
+    def click_row(row: int) -> None:
+        strip = panel.about.strip
+        qtbot.mouseClick(strip, Qt.MouseButton.LeftButton, pos=strip.part_rects(row)[0].center().toPoint())
+
+    click_row(2)
     assert panel.store.draft.method == {"kind": "full"}, "only a method that freezes hears the click"
     panel.method.cards["freeze"].click()
     before = panel.trainable.text()
     for clicked, frozen in ((5, 5), (5, 4), (0, 0), (7, "all"), (7, 6), (2, 2)):
-        panel.about.strip.layer_clicked.emit(clicked)
+        click_row(clicked)
         assert panel.store.draft.method == {"kind": "freeze", "layers": frozen}
         assert panel.method.forms["freeze"].all_values() == {"layers": frozen}
     assert panel.trainable.text() != before

@@ -1,9 +1,8 @@
 """What the rows are: findings, how many of each label, how long the texts are."""
 
 from collections.abc import Sequence
-from typing import Any
 
-from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from studio.core.blocks import Block
@@ -12,10 +11,11 @@ from studio.ui.draft import HARMLESS
 from studio.ui.i18n import tr
 from studio.ui.notices import words_of
 from studio.ui.theme import GRID, GROUP
-from studio.ui.widgets.blocks import draw
+from studio.ui.widgets.bars import BarsView
+from studio.ui.widgets.blocks import BlockView, draw
 from studio.ui.widgets.cards import Card, Finding
 
-HEIGHT, LEAST_HEIGHT = 176, 112
+HEIGHT, LOW_HEIGHT = 176, 144
 
 
 class AboutRow(QWidget):
@@ -29,8 +29,7 @@ class AboutRow(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setMinimumHeight(LEAST_HEIGHT)
-        self.setMaximumHeight(HEIGHT)
+        self.setFixedHeight(HEIGHT)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(GROUP)
@@ -39,10 +38,13 @@ class AboutRow(QWidget):
         layout.addWidget(self.findings, 1)
         self._layout = layout
         self._cards: list[Card] = []
-        self._drawn: dict[str, QWidget] = {}
+        self._drawn: dict[str, BlockView] = {}
 
-    def sizeHint(self) -> QSize:
-        return QSize(super().sizeHint().width(), HEIGHT)
+    def let_go(self) -> None:
+        """Choose none of the bars."""
+        for drawn in self._drawn.values():
+            if isinstance(drawn.drawing, BarsView):
+                drawn.drawing.let_go()
 
     def show_findings(self, problems: Sequence[Problem], is_whole: bool = True) -> None:
         """Show what was found, the worst first; that nothing was is worth a line too.
@@ -73,9 +75,8 @@ class AboutRow(QWidget):
         self._cards, self._drawn = [], {}
         for block in blocks:
             card = _ScrolledCard(tr(block.title))
-            drawn: Any = draw(block)
-            if hasattr(drawn, "selected"):
-                drawn.selected.connect(self.selected)
+            drawn = draw(block.model_copy(update={"title": ""}))  # the card has the title
+            drawn.selected.connect(self.selected)
             card.add_row(drawn, 1)
             self._drawn[block.title] = drawn
             self._layout.addWidget(card, 1)
@@ -86,7 +87,7 @@ class AboutRow(QWidget):
         """Return whether a task's overview is drawn."""
         return bool(self._drawn)
 
-    def block(self, title: str) -> QWidget:
+    def block(self, title: str) -> BlockView:
         """Return what draws the block of this title; KeyError where there is none."""
         return self._drawn[title]
 

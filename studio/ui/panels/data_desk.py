@@ -3,6 +3,7 @@
 from typing import Any
 
 from PySide6.QtCore import Qt, QTimer
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QStackedWidget, QVBoxLayout, QWidget
 
 from studio.core.paths import sample_file
@@ -13,12 +14,13 @@ from studio.ui.actions import action_button
 from studio.ui.draft import HARMLESS
 from studio.ui.i18n import tr
 from studio.ui.notices import message_of, words_of
-from studio.ui.panels.data_about import AboutRow
+from studio.ui.panels.data_about import HEIGHT, LOW_HEIGHT, AboutRow
 from studio.ui.panels.data_file import FileBar, RefusedBar
 from studio.ui.panels.data_rows import RowsCard
 from studio.ui.panels.data_skeleton import Skeleton
 from studio.ui.panels.data_split import SplitCard, read_part
-from studio.ui.store import Store, problem_of
+from studio.ui.reading import problem_of
+from studio.ui.store import Store
 from studio.ui.theme import GROUP
 from studio.ui.threads import background
 from studio.ui.widgets.buttons import main_button
@@ -44,8 +46,11 @@ class DataDesk(QWidget):
         self.refused.closed.connect(self._dismiss)
         self.refused.change_asked.connect(lambda: self._act("data.open"))
         self.rows = RowsCard()
+        self.file.add_count(self.rows.counted)
+        self.file.add_tool(self.rows.search)
         self.rows.role_chosen.connect(lambda column, role: store.set_role(column, role or None))
         self.about = AboutRow()
+        self.rows.all_asked.connect(self.about.let_go)
         self.about.selected.connect(self._filter_by_value)
         self.about.show_asked.connect(self._filter_by_finding)
         self.split = SplitCard()
@@ -84,6 +89,8 @@ class DataDesk(QWidget):
         self.refused.setVisible(has_refused and draft.table_problem is not self._dismissed)
         if has_refused:
             self.refused.show_problem(draft.table_problem)
+        for widget in (self.rows.search, self.rows.counted):
+            widget.setVisible(draft.table is not None)
         if draft.table is not None:
             self._show_table()
         elif busy:
@@ -181,6 +188,9 @@ class DataDesk(QWidget):
     # --- what the person does ------------------------------------------------------------------------------------
 
     def _filter_by_value(self, values: dict[str, str]) -> None:
+        if not values:
+            self.rows.clear_filter()
+            return
         table = self.store.draft.table.table
         column, value = next(iter(values.items()))
 
@@ -192,6 +202,7 @@ class DataDesk(QWidget):
         background(find, lambda rows: self.rows.filter_to(rows, f"{column}: {value}"), self.store.fail, self, "filter")
 
     def _filter_by_finding(self, problem: Problem) -> None:
+        self.about.let_go()
         draft = self.store.draft
         table, columns, task = draft.table.table, dict(draft.columns), plugin("tasks", draft.task)
         name = words_of(problem).title.rstrip(".")
@@ -239,6 +250,9 @@ class DataDesk(QWidget):
         elif part == "split":
             self._read_parts()
             self._show_split()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        self.about.setFixedHeight(HEIGHT if self.height() >= 560 else LOW_HEIGHT)  # the rows come first
 
     # --- construction --------------------------------------------------------------------------------------------
 

@@ -42,8 +42,12 @@ class FileBar(Card):
         line.setSpacing(GRID)
         line.addWidget(Picture("data", 20))
         line.addWidget(self.name)
+        self._counts = QHBoxLayout()
+        line.addLayout(self._counts)
         line.addWidget(self.facts)
         line.addStretch(1)
+        self._tools = QHBoxLayout()
+        line.addLayout(self._tools)
         line.addWidget(self.options_button)
         line.addWidget(self.change_button)
         self.body.addLayout(line)
@@ -75,6 +79,14 @@ class FileBar(Card):
 
         menu.aboutToShow.connect(refill)
         self.change_button.setMenu(menu)
+
+    def add_count(self, widget: QWidget) -> None:
+        """Put what counts the rows behind the name."""
+        self._counts.addWidget(widget)
+
+    def add_tool(self, widget: QWidget) -> None:
+        """Put a widget before the buttons."""
+        self._tools.addWidget(widget)
 
     def take_options(self, source: PluginConfig) -> None:
         """Remember what a person asked for, before what is found out fills up the rest."""
@@ -148,9 +160,8 @@ def _options(source: PluginConfig, exclude_defaults: bool = False) -> dict[str, 
 
 
 def _facts(opened: OpenedTable) -> str:
-    shape = tr("{rows} rows · {columns} columns", rows=words.count(opened.table.num_rows),
-               columns=words.count(opened.table.num_columns))  # fmt: skip
-    return f"{shape} · {words.size(opened.size_bytes)}"
+    columns = tr("{n} columns", n=words.count(opened.table.num_columns))
+    return f"·  {columns}  ·  {words.size(opened.size_bytes)}"
 
 
 def _found(source: PluginConfig) -> str:

@@ -1,14 +1,13 @@
-"""All rows of the data, with the roles of the columns in the header, and a search above."""
+"""All rows of the data, with the roles of the columns in the header."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QHBoxLayout, QWidget
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QWidget
 
 from studio.ui import words
 from studio.ui.i18n import tr
-from studio.ui.theme import GRID
 from studio.ui.widgets.buttons import SearchField, flat_button
 from studio.ui.widgets.cards import Card, ErrorLine
 from studio.ui.widgets.labels import Small
@@ -19,15 +18,19 @@ LEAST_HEIGHT = 144
 
 
 class RowsCard(Card):
-    """Shows an Arrow table; `role_chosen` carries a column and a role's id, "" for none."""
+    """Shows an Arrow table; `search` and `counted` stand where the page puts them.
+
+    role_chosen: a column and a role's id, "" for none. all_asked: the filter was lifted by the person.
+    """
 
     role_chosen = Signal(str, str)
+    all_asked = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent=parent)
         self.search = SearchField(tr("Search in all columns"))
         self.search.setObjectName("data.search")
-        self.search.setFixedWidth(280)
+        self.search.setFixedWidth(224)
         self.table = DataTable()
         self.table.setObjectName("data.table")
         self.filter_button = flat_button("", "data.filter", "close")
@@ -36,18 +39,13 @@ class RowsCard(Card):
         self.counted = Small()
         self.counted.setWordWrap(False)
         self.error = ErrorLine()
-        line = QHBoxLayout()
-        line.setSpacing(GRID)
-        line.addWidget(self.search)
-        line.addWidget(self.filter_button)
-        line.addStretch(1)
-        line.addWidget(self.counted)
-        self.body.addLayout(line)
+        self.body.addWidget(self.filter_button, 0, Qt.AlignmentFlag.AlignLeft)
         self.add(self.error)
         self.add(self.table, 1)
         self.setMinimumHeight(LEAST_HEIGHT)
         self.search.searched.connect(self.table.set_filter)
         self.filter_button.clicked.connect(self.clear_filter)
+        self.filter_button.clicked.connect(self.all_asked)
         self.table.rows_counted.connect(self._count)
         self.table.role_chosen.connect(self._take_role)
 

@@ -3,6 +3,7 @@
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
+from studio.core.anatomy import Tensor
 from studio.core.reasons import Problem
 from studio.core.registry import family
 from studio.ui import words
@@ -87,14 +88,21 @@ class ModelPanel(QWidget):
         pieces = draft.trainable()
         can_freeze = _has_layers(draft.method["kind"]) and draft.model_info is not None
         self.about.show_trainable(pieces, tr("Click a layer to freeze it and all below it.") if can_freeze else "")
-        total, n = sum(t.n_parameters for t, _ in pieces), sum(n for _, n in pieces)
-        said = tr("trainable {n} of {total} ({share})", n=_millions(n), total=_millions(total),
-                  share=words.percent(n / total, 1)) if total else ""  # fmt: skip
-        self.trainable.setText(said[:1].upper() + said[1:])
-        self.trainable.setToolTip(tr("{n} of {total} parameters", n=f"{n:,}", total=f"{total:,}"))
+        self._show_counts(pieces if not errors else [])
         wrong = [p for p in problems if p.field == "model" or p.field.startswith("method")]
         self.next.setEnabled(not wrong and draft.model_info is not None)
         self.next.setToolTip(message_of(wrong[0]) if wrong else "")
+
+    def _show_counts(self, pieces: list[tuple[Tensor, int]]) -> None:
+        total, n = sum(t.n_parameters for t, _ in pieces), sum(n for _, n in pieces)
+        if not total:
+            self.trainable.setText(tr("Trainable –"))
+            self.trainable.setToolTip("")
+            return
+        share = words.percent(n / total, 1)
+        self.trainable.setText(tr("Trainable {n} of {total} ({share})", n=_millions(n), total=_millions(total),
+                                  share=share))  # fmt: skip
+        self.trainable.setToolTip(tr("{n} of {total} parameters", n=f"{n:,}", total=f"{total:,}"))
 
     def _freeze_to(self, row: int) -> None:
         """Freeze the layers up to a row of the strip; a click on the topmost frozen one gives it back."""

@@ -31,7 +31,7 @@ class RoleHeader(QHeaderView):
         self._hovered = -1
         self.setSectionsClickable(True)
         self.setMouseTracking(True)
-        self.setMinimumSectionSize(64)
+        self.setMinimumSectionSize(88)
 
     def set_roles(self, choices: Sequence[tuple[str, str]], assigned: Mapping[str, str]) -> None:
         """Show roles: `choices` are (id, shown name), the last one that of columns that have none."""

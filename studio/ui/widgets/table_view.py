@@ -8,7 +8,7 @@ from studio.ui.widgets.cells import ROW_HEIGHT, CellDelegate
 from studio.ui.widgets.role_header import RoleHeader
 
 MOST_COPIED_ROWS = 100_000
-SAMPLED_ROWS, NARROWEST, WIDEST = 40, 72, 420
+SAMPLED_ROWS, NARROWEST, WIDEST = 40, 88, 420
 SHRUNK = 220  # what is missing in width is taken from the widest column, down to this
 
 
