@@ -1,0 +1,359 @@
+"""One head: who looks at whom, token by token, with exact values."""
+
+import numpy as np
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
+from PySide6.QtGui import QImage, QKeyEvent, QMouseEvent, QPainter, QPen, QResizeEvent, QWheelEvent
+from PySide6.QtWidgets import QAbstractScrollArea, QWidget
+
+from studio.ui import words
+from studio.ui.i18n import tr
+from studio.ui.theme import Theme, current, follow_theme, number_font
+from studio.ui.widgets import head_figure
+from studio.ui.widgets.heat import Scale, furthest, picture, token_text
+
+LABEL_CELL = 12  # the least cell in pixels beside which a token can be read
+MOST_CELL, MOST_LABEL, FOOT, AXIS = 48.0, 110, 24, 18
+
+
+class HeadMatrix(QAbstractScrollArea):
+    """Draws a matrix [query, key] with its tokens; row = query = the token that looks, column = key = looked at.
+
+    Hover reads the value, a click locks a cell, Ctrl+wheel and + - 0 zoom, dragging moves, the arrow keys move the
+    locked cell. cell_hovered and cell_locked: query and key, (-1, -1) for none.
+    """
+
+    cell_hovered = Signal(int, int)
+    cell_locked = Signal(int, int)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.values = np.zeros((0, 0), dtype=np.float32)
+        self.query_tokens: list[str] = []
+        self.key_tokens: list[str] = []
+        self.caption, self.scale = "", Scale()
+        self._difference, self._limit, self._per_head, self._gamma = False, None, False, 1.0
+        self._zoom, self._hovered, self._locked = 1.0, (-1, -1), (-1, -1)
+        self._pressed: tuple[QPointF, int, int] | None = None
+        self._image, self._image_key = QImage(), None
+        self.viewport().setMouseTracking(True)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setMinimumSize(180, 160)
+        self.setAccessibleName(tr("Matrix of one head"))
+        follow_theme(self, self._show_theme)
+
+    def set_matrix(
+        self, values: np.ndarray, query_tokens: list[str], key_tokens: list[str], caption: str = "",
+        difference: bool = False, limit: float | None = None,
+    ) -> None:
+        """Show values [query, key] with the tokens of both axes.
+
+        limit: the value at the end of the colours; without it 1, or of a difference the largest there is.
+        Raises ValueError where the tokens do not fit the matrix.
+        """
+        if values.shape != (len(query_tokens), len(key_tokens)):
+            raise ValueError(f"{values.shape} does not fit {len(query_tokens)} x {len(key_tokens)} tokens")
+        if values.shape != self.values.shape:
+            self._zoom, self._locked = 1.0, (-1, -1)
+        self.values, self.caption = values, caption
+        self.query_tokens, self.key_tokens = [*map(token_text, query_tokens)], [*map(token_text, key_tokens)]
+        self._difference, self._limit = difference, limit
+        self.setAccessibleDescription(caption)
+        self._rescale()
+
+    def set_per_head(self, on: bool) -> None:
+        """End the colours at this head's largest value, or at the limit."""
+        self._per_head = on
+        self._rescale()
+
+    def set_gamma(self, gamma: float) -> None:
+        """Lift small values with a gamma below 1."""
+        self._gamma = gamma
+        self._rescale()
+
+    def lock(self, query: int, key: int) -> None:
+        """Lock a cell, (-1, -1) for none."""
+        if (query, key) != self._locked:
+            self._locked = (query, key)
+            self.setAccessibleDescription(self.describe(query, key))
+            self.viewport().update()
+            self.cell_locked.emit(query, key)
+
+    def locked(self) -> tuple[int, int]:
+        """Return the locked cell."""
+        return self._locked
+
+    def set_zoom(self, zoom: float, about: QPointF | None = None) -> None:
+        """Draw cells `zoom` times as large as fits, keeping the place `about` where it is."""
+        about = about or self._area().center()
+        before = self._cell()
+        x = (about.x() - self._area().left() + self._shift().x()) / before
+        y = (about.y() - self._area().top() + self._shift().y()) / before
+        self._zoom = min(max(1.0, zoom), max(1.0, MOST_CELL / self._fitting_cell()))
+        self._set_scroll_ranges()
+        after = self._cell()
+        self.horizontalScrollBar().setValue(round(x * after - (about.x() - self._area().left())))
+        self.verticalScrollBar().setValue(round(y * after - (about.y() - self._area().top())))
+        self.viewport().update()
+
+    def hit(self, at: QPointF) -> tuple[int, int]:
+        """Return query and key under a place, (-1, -1) for none."""
+        area, cell = self._area(), self._cell()
+        if not area.contains(at):
+            return -1, -1
+        key = int((at.x() - area.left() + self._shift().x()) // cell)
+        query = int((at.y() - area.top() + self._shift().y()) // cell)
+        inside = 0 <= query < len(self.query_tokens) and 0 <= key < len(self.key_tokens)
+        return (query, key) if inside else (-1, -1)
+
+    def cell_rect(self, query: int, key: int) -> QRectF:
+        """Return where a cell is in the viewport."""
+        area, cell, shift = self._area(), self._cell(), self._shift()
+        return QRectF(area.left() + key * cell - shift.x(), area.top() + query * cell - shift.y(), cell, cell)
+
+    def describe(self, query: int, key: int) -> str:
+        """Return a cell in words, with its value."""
+        if query < 0:
+            return ""
+        value = float(self.values[query, key])
+        said = f"{value:+.4f}".replace("-", "−") if self._difference else words.number(value)
+        return tr(
+            "“{query}” looks at “{key}”: {value}", query=self.query_tokens[query], key=self.key_tokens[key], value=said
+        )
+
+    def export_png(self, path: str, scale: float = 2.0) -> None:
+        """Write the whole matrix as a figure; raises OSError where it can't be written."""
+        head_figure.write_png(self._figure(), path, scale)
+
+    def export_svg(self, path: str) -> None:
+        """Write the whole matrix as a figure with text as text and the values' colours without loss."""
+        head_figure.write_svg(self._figure(), path)
+
+    def sizeHint(self) -> QSize:
+        return QSize(420, 420)
+
+    def paintEvent(self, event: object) -> None:
+        theme, painter = current(), QPainter(self.viewport())
+        painter.fillRect(self.viewport().rect(), theme.colour("surface"))
+        painter.setFont(number_font(theme.small))
+        if not self.values.size:
+            return
+        area = self._area()
+        painter.save()
+        painter.setClipRect(area)
+        self._paint_values(painter, theme)
+        for cell, colour in ((self._locked, "accent"), (self._hovered, "text")):
+            if cell[0] >= 0:
+                rect = self.cell_rect(*cell)
+                painter.setPen(QPen(theme.colour(colour), 1))
+                painter.setBrush(Qt.BrushStyle.NoBrush)
+                painter.drawRect(QRectF(area.left(), rect.top(), area.width() - 1, max(2.0, rect.height())))
+                painter.drawRect(QRectF(rect.left(), area.top(), max(2.0, rect.width()), area.height() - 1))
+                painter.setPen(QPen(theme.colour(colour), 2))
+                painter.drawRect(rect)
+        painter.restore()
+        self._paint_tokens(painter, theme)
+        self._paint_frame(painter, theme)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        self._set_scroll_ranges()
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        if self._pressed is not None and event.buttons() & Qt.MouseButton.LeftButton:
+            start, x, y = self._pressed
+            moved = event.position() - start
+            if moved.manhattanLength() > 4:
+                self.horizontalScrollBar().setValue(round(x - moved.x()))
+                self.verticalScrollBar().setValue(round(y - moved.y()))
+                return
+        self._hover(self.hit(event.position()))
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        shift = self._shift()
+        self._pressed = (event.position(), shift.x(), shift.y())
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        pressed, self._pressed = self._pressed, None
+        if pressed is not None and (event.position() - pressed[0]).manhattanLength() <= 4:
+            cell = self.hit(event.position())
+            self.lock(*((-1, -1) if cell == self._locked else cell))
+
+    def leaveEvent(self, event: object) -> None:
+        self._hover((-1, -1))
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        if event.modifiers() & Qt.KeyboardModifier.ControlModifier:
+            self.set_zoom(self._zoom * 1.25 ** (event.angleDelta().y() / 120), event.position())
+            event.accept()
+        else:
+            super().wheelEvent(event)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        moves = {Qt.Key.Key_Up: (-1, 0), Qt.Key.Key_Down: (1, 0), Qt.Key.Key_Left: (0, -1), Qt.Key.Key_Right: (0, 1)}
+        if event.key() in moves and self.values.size:
+            down, right = moves[event.key()]
+            query = min(len(self.query_tokens) - 1, max(0, self._locked[0] + down))
+            key = min(len(self.key_tokens) - 1, max(0, self._locked[1] + right))
+            self.lock(query, key)
+            self._bring_into_sight(query, key)
+        elif event.key() in (Qt.Key.Key_Plus, Qt.Key.Key_Equal):
+            self.set_zoom(self._zoom * 1.25)
+        elif event.key() == Qt.Key.Key_Minus:
+            self.set_zoom(self._zoom / 1.25)
+        elif event.key() == Qt.Key.Key_0:
+            self.set_zoom(1.0)
+        elif event.key() == Qt.Key.Key_Escape and self._locked[0] >= 0:
+            self.lock(-1, -1)
+        else:
+            super().keyPressEvent(event)
+
+    # The picture
+
+    def _paint_values(self, painter: QPainter, theme: Theme) -> None:
+        """Draw the cells in sight: one pixel a cell, enlarged, or pooled where a cell is less than a pixel."""
+        area, cell, ratio = self._area(), self._cell(), self.devicePixelRatioF()
+        n_queries, n_keys = self.values.shape
+        shift = self._shift()
+        top, left = int(shift.y() // cell), int(shift.x() // cell)
+        bottom = min(n_queries, int((shift.y() + area.height()) // cell) + 1)
+        right = min(n_keys, int((shift.x() + area.width()) // cell) + 1)
+        key = (top, left, bottom, right, cell * ratio < 1, theme.name, self.scale)
+        if key != self._image_key:
+            part = np.asarray(self.values[top:bottom, left:right])
+            if cell * ratio < 1:
+                rows = max(1, min(len(part), int((bottom - top) * cell * ratio)))
+                columns = max(1, min(part.shape[1], int((right - left) * cell * ratio)))
+                part = furthest(part, rows, columns)
+            self._image, self._image_key = picture(self.scale.colours(part, theme)), key
+        first = self.cell_rect(top, left)
+        painter.drawImage(
+            QRectF(first.left(), first.top(), (right - left) * cell, (bottom - top) * cell), self._image
+        )
+
+    def _paint_tokens(self, painter: QPainter, theme: Theme) -> None:
+        area, cell, metrics = self._area(), self._cell(), painter.fontMetrics()
+        stride = max(1, int(np.ceil(LABEL_CELL / cell)))
+        marked = {c for c in (self._hovered, self._locked) if c[0] >= 0}
+        rows, columns = {c[0] for c in marked}, {c[1] for c in marked}
+        elide = Qt.TextElideMode.ElideRight
+        right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        painter.setClipRect(QRectF(0, area.top() - 4, area.left(), area.height() + 8))
+        for row in self._labels(len(self.query_tokens), stride, rows, area.top(), area.bottom(), self._shift().y()):
+            middle = self.cell_rect(row, 0).center().y()
+            painter.setPen(theme.colour("accent" if row in rows else "text"))
+            rect = QRectF(AXIS, middle - 8, area.left() - AXIS - 6, 16)
+            text = metrics.elidedText(self.query_tokens[row], elide, int(rect.width()))
+            painter.drawText(rect, right, text)
+        painter.setClipRect(QRectF(area.left() - 4, 0, area.width() + 8, area.top()))
+        for column in self._labels(len(self.key_tokens), stride, columns, area.left(), area.right(), self._shift().x()):
+            painter.save()
+            painter.translate(self.cell_rect(0, column).center().x(), area.top() - 6)
+            painter.rotate(-90)
+            painter.setPen(theme.colour("accent" if column in columns else "text"))
+            rect = QRectF(0, -8, area.top() - AXIS - 6, 16)
+            text = metrics.elidedText(self.key_tokens[column], elide, int(rect.width()))
+            painter.drawText(rect, Qt.AlignmentFlag.AlignVCenter, text)
+            painter.restore()
+        painter.setClipping(False)
+
+    def _labels(self, n: int, stride: int, marked: set[int], low: float, high: float, shift: float) -> list[int]:
+        """Return which tokens of an axis are written: every so many, and the marked ones in place of neighbours."""
+        cell = self._cell()
+        first = max(0, int(shift // cell) - stride)
+        last = min(n, int((shift + high - low) // cell) + 1)
+        usual = [i for i in range(first - first % stride, last, stride) if all(abs(i - m) >= stride for m in marked)]
+        return sorted({*usual, *(m for m in marked if first <= m < last)})
+
+    def _paint_frame(self, painter: QPainter, theme: Theme) -> None:
+        """Say what the axes are, what the colours mean and what is under the pointer."""
+        view, area = self.viewport().rect(), self._area()
+        painter.setPen(theme.colour("muted"))
+        left = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
+        across = QRectF(area.left(), 0, view.width() - area.left(), AXIS)
+        painter.drawText(across, left, tr("key: the token looked at →"))
+        painter.save()
+        painter.translate(0, area.bottom())
+        painter.rotate(-90)
+        along = QRectF(0, 0, max(area.height(), 150), AXIS)
+        painter.drawText(along, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter,
+                         tr("← query: the token that looks"))  # fmt: skip
+        painter.restore()
+        foot = QRectF(4, view.height() - FOOT + 4, view.width() - 8, FOOT - 4)
+        wide = min(170.0, foot.width() * 0.4)
+        bar = QRectF(foot.right() - wide, foot.top(), wide, foot.height())
+        self.scale.paint_bar(painter, bar, theme)
+        shown = self._hovered if self._hovered[0] >= 0 else self._locked
+        painter.setPen(theme.colour("text"))
+        text = self.describe(*shown) or tr("Point at a cell")
+        if shown[0] < 0:
+            painter.setPen(theme.colour("muted"))
+        room = QRectF(foot.left(), foot.top(), bar.left() - foot.left() - 8, foot.height())
+        text = painter.fontMetrics().elidedText(text, Qt.TextElideMode.ElideMiddle, int(room.width()))
+        painter.drawText(room, left, text)
+        if self.hasFocus():
+            painter.setPen(QPen(theme.colour("accent"), 1))
+            painter.drawRect(view.adjusted(0, 0, -1, -1))
+
+    # Where things are
+
+    def _area(self) -> QRectF:
+        """Return where the cells are seen."""
+        metrics = self.fontMetrics()
+        widest = [max(map(metrics.horizontalAdvance, t), default=0) for t in (self.query_tokens, self.key_tokens)]
+        left, top = (AXIS + min(MOST_LABEL, w * 0.9) + 10 for w in widest)
+        view = self.viewport().size()
+        return QRectF(left, top, max(8.0, view.width() - left - 4), max(8.0, view.height() - top - FOOT - 4))
+
+    def _fitting_cell(self) -> float:
+        area = self._area()
+        n_queries, n_keys = max(1, len(self.query_tokens)), max(1, len(self.key_tokens))
+        return min(area.width() / n_keys, area.height() / n_queries, MOST_CELL)
+
+    def _cell(self) -> float:
+        return self._fitting_cell() * self._zoom
+
+    def _shift(self) -> QPointF:
+        return QPointF(self.horizontalScrollBar().value(), self.verticalScrollBar().value())
+
+    def _set_scroll_ranges(self) -> None:
+        area, cell = self._area(), self._cell()
+        for bar, n, room in (
+            (self.horizontalScrollBar(), len(self.key_tokens), area.width()),
+            (self.verticalScrollBar(), len(self.query_tokens), area.height()),
+        ):
+            bar.setRange(0, max(0, int(np.ceil(n * cell - room - 0.5))) if self._zoom > 1 else 0)
+            bar.setPageStep(int(room))
+            bar.setSingleStep(max(1, int(cell)))
+
+    def _bring_into_sight(self, query: int, key: int) -> None:
+        rect, area = self.cell_rect(query, key), self._area()
+        across, down = self.horizontalScrollBar(), self.verticalScrollBar()
+        right = min(0.0, rect.left() - area.left()) + max(0.0, rect.right() - area.right())
+        below = min(0.0, rect.top() - area.top()) + max(0.0, rect.bottom() - area.bottom())
+        across.setValue(across.value() + round(right))
+        down.setValue(down.value() + round(below))
+
+    def _hover(self, cell: tuple[int, int]) -> None:
+        if cell != self._hovered:
+            self._hovered = cell
+            self.viewport().setCursor(Qt.CursorShape.CrossCursor if cell[0] >= 0 else Qt.CursorShape.ArrowCursor)
+            self.viewport().update()
+            self.cell_hovered.emit(*cell)
+
+    def scrollContentsBy(self, dx: int, dy: int) -> None:
+        self._hover((-1, -1))  # another cell came under the pointer; its next move says which
+        self.viewport().update()
+
+    def _rescale(self) -> None:
+        largest = float(np.abs(self.values).max(initial=0.0)) or 1.0
+        limit = self._limit or (largest if self._difference else 1.0)
+        self.scale = Scale(self._difference, largest if self._per_head else limit, self._gamma)
+        self._image_key = None
+        self._set_scroll_ranges()
+        self.viewport().update()
+
+    def _figure(self) -> head_figure.Figure:
+        return head_figure.Figure(self.values, self.query_tokens, self.key_tokens, self.caption, self.scale)
+
+    def _show_theme(self, theme: Theme) -> None:
+        self._image_key = None
+        self.viewport().update()
