@@ -100,7 +100,7 @@ def test_a_name_is_changed_in_its_place(qtbot, window: MainWindow, workspace, cs
     qtbot.keyClick(page.name_field, Qt.Key.Key_Escape)
     assert not page.name_field.isVisible() and run.name() == "before"
     page.rename_button.click()
-    qtbot.keyClicks(page.name_field, "after ü")
+    page.name_field.setText("after ü")
     qtbot.keyClick(page.name_field, Qt.Key.Key_Return)
     qtbot.waitUntil(lambda: names(page) == ["after ü"], timeout=5000)
     assert run.name() == "after ü"
@@ -162,7 +162,7 @@ def test_chosen_runs_are_drawn_over_each_other_with_what_distinguishes_them(
     page.compare.which.setCurrentIndex(2)
     assert {c.name: c.y.tolist() for c in page.compare.plot.curves().values()} == {"a": [0.75], "b": [0.25]}
     told = {row["title"]: (row[a.id], row[b.id]) for row in page.compare._table.model.rows}
-    assert told["Learning rate"] == ("1e-3", "Automatic") and told["Method"] == ("Full", "LoRA")
+    assert told["Learning rate"] == ("0.001", "Automatic") and told["Method"] == ("Full", "LoRA")
     assert told["Rank"] == ("–", "4") and told["Score"] == ("0.7500", "0.2500") and "Seed" not in told
     assert page.compare.isVisible()
     page.table.select_ids([a.id])

@@ -267,5 +267,7 @@ def test_start_is_reached_by_the_keyboard(qtbot, window: MainWindow, csv_file: P
     started = []
     monkeypatch.setattr(window.store, "start", lambda: started.append(1) or "")
     window.show_page("train")
+    window.activateWindow()
+    qtbot.waitUntil(window.isActiveWindow, timeout=2000)
     qtbot.keyClick(window, Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
     assert started

@@ -95,6 +95,8 @@ class RunsCompare(QWidget):
             found = {}
             for run_id in wanted:
                 run = store.run_dir(run_id)
+                if not run.spec_file.exists():
+                    continue  # it was just moved to the bin
                 size = run.events_file.stat().st_size if run.events_file.exists() else 0
                 has = kept.get(run_id)
                 # A name can change without the log.
@@ -104,7 +106,7 @@ class RunsCompare(QWidget):
 
         def show(found: dict[str, tuple[int, Compared]]) -> None:
             self._kept = found
-            self._shown = [found[run_id][1] for run_id in wanted]
+            self._shown = [found[run_id][1] for run_id in wanted if run_id in found]
             more = len(ids) - len(wanted)
             self.note.setText(tr("The first {n} of the chosen runs.", n=MOST) if more > 0 else "")
             self._draw()
