@@ -30,7 +30,7 @@ class RecordedStore(Store):
 
     def answer(self, **values) -> None:
         asked = self.asked[-1]
-        self.apply("look", [ev.Phase(name="idle"), ev.Explained(id=asked.id, text=asked.text, **values)])
+        self.apply("look", [ev.Phase(name="ready"), ev.Explained(id=asked.id, text=asked.text, **values)])
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def panel(qtbot, store: Store, recorded_run: RunDir) -> EvaluatePanel:
 def shown_rows(panel: EvaluatePanel) -> list[tuple]:
     """The rows in the table as (text, label, predicted, loss), in the order in which a person sees them."""
     model = panel.results.rows.table.model
-    return [tuple(model.value(row, column) for column in (0, 1, 2, 4)) for row in range(model.rowCount())]
+    return [tuple(model.value(row, column) for column in (1, 2, 3, 0)) for row in range(model.rowCount())]
 
 
 def test_rows_stand_by_loss(panel: EvaluatePanel) -> None:

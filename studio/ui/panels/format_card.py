@@ -20,7 +20,10 @@ ABOUT = 1.15  # two measurements of one model on a busy computer differ by as mu
 def size_gain(result: dict[str, Any]) -> str:
     """Return how the size compares with the trained model's, "" where that is not known."""
     reference = result.get("reference_size_bytes")
-    return tr("{n} × the size", n=words.number(result["size_bytes"] / reference, 2)) if reference else ""
+    if not reference:
+        return ""
+    times = result["size_bytes"] / reference
+    return tr("same size") if 0.98 < times < 1.02 else tr("{n} × the size", n=words.number(times, 2))
 
 
 def metric_change(result: dict[str, Any]) -> str:
@@ -35,16 +38,16 @@ def metric_change(result: dict[str, Any]) -> str:
 
 
 def speed_gain(result: dict[str, Any]) -> str:
-    """Return how the speed compares with the trained model's in PyTorch."""
+    """Return how the speed compares with the trained model's in PyTorch, in the few words that fit."""
     latency, reference = result.get("latency_ms"), result.get("reference_latency_ms")
     if not latency or not reference:
         return ""
     times = reference / latency
     if 1 / ABOUT <= times <= ABOUT:
-        return tr("as fast as PyTorch")
+        return tr("as fast")
     if times > 1:
-        return tr("{n} × as fast as PyTorch", n=words.number(times, 2))
-    return tr("{n} × as slow as PyTorch", n=words.number(1 / times, 2))
+        return tr("{n} × as fast", n=words.number(times, 2))
+    return tr("{n} × as slow", n=words.number(1 / times, 2))
 
 
 def milliseconds(value: float) -> str:

@@ -36,7 +36,7 @@ class Inspection(QObject):
     def is_loading(self) -> bool:
         """Whether a worker was started that can't answer yet."""
         state = self.state()
-        is_loaded = state is not None and state.phase in ("idle", "explaining")
+        is_loaded = state is not None and state.phase in ("ready", "explaining")
         return bool(self._run) and not self._has_answered and not is_loaded
 
     @property

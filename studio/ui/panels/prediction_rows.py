@@ -15,16 +15,20 @@ from studio.ui.widgets.labels import Body, Small
 from studio.ui.widgets.table import DataTable
 
 # The columns of a predictions file that are shown, and their titles; one column a label would be too many.
-COLUMNS = {
-    "text": "Text", "label": "Label", "predicted": "Predicted", "probability": "Probability", "loss": "Loss",
-}  # fmt: skip
+COLUMNS = {"loss": "Loss", "text": "Text", "label": "Label", "predicted": "Predicted", "probability": "Prob."}
 MOST_CHARACTERS = 400
 
 
 def shown_columns(predictions: Any) -> Any:
-    """Return the columns of predictions (pyarrow.Table) that a person reads, under their titles."""
-    names = [name for name in COLUMNS if name in predictions.column_names]
-    return predictions.select(names).rename_columns([tr(COLUMNS[name]) for name in names])
+    """Return the columns of predictions (pyarrow.Table) that a person reads, under their titles, to four decimals."""
+    import pyarrow.compute as pc
+
+    columns = {}
+    for name, title in COLUMNS.items():
+        if name in predictions.column_names:
+            column = predictions[name]
+            columns[tr(title)] = pc.round(column, 4) if name in ("probability", "loss") else column
+    return type(predictions).from_pydict(columns)
 
 
 def mistakes(predictions: Any) -> list[int]:

@@ -93,7 +93,7 @@ class Results(QWidget):
         scroll = QScrollArea()
         scroll.setWidgetResizable(True)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setMinimumWidth(340)
+        scroll.setMinimumWidth(312)
         content = QWidget()
         content.setObjectName("scrolled")
         self._blocks = QVBoxLayout(content)

@@ -9,7 +9,7 @@ from studio.ui.widgets.role_header import RoleHeader
 
 MOST_COPIED_ROWS = 100_000
 SAMPLED_ROWS, NARROWEST, WIDEST = 40, 88, 420
-SHRUNK = 160  # what is missing in width is taken from the widest column, down to this
+SHRUNK = 140  # what is missing in width is taken from the widest column, down to this
 
 
 class TableView(QTableView):
