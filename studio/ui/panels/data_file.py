@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QHBoxLayout, QMenu, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
 
 from studio.core.reasons import Problem
 from studio.core.registry import PluginConfig
@@ -43,8 +43,9 @@ class FileBar(Card):
         line.addWidget(Picture("data", 20))
         line.addWidget(self.name)
         self._counts = QHBoxLayout()
+        self._counts.setSpacing(0)
+        self._counts.addWidget(self.facts)
         line.addLayout(self._counts)
-        line.addWidget(self.facts)
         line.addStretch(1)
         self._tools = QHBoxLayout()
         line.addLayout(self._tools)
@@ -80,9 +81,15 @@ class FileBar(Card):
         menu.aboutToShow.connect(refill)
         self.change_button.setMenu(menu)
 
-    def add_count(self, widget: QWidget) -> None:
-        """Put what counts the rows behind the name."""
-        self._counts.addWidget(widget)
+    def add_counts(self, counted: QWidget, filter_button: QPushButton) -> None:
+        """Put what counts the rows behind the name, and the filter that is on in the place of the other facts."""
+        self._counts.insertWidget(0, counted)
+        self._counts.addSpacing(GRID)
+        self._counts.addWidget(filter_button)
+
+    def show_filter(self, is_on: bool) -> None:
+        """Make room for the filter, or say the other facts again."""
+        self.facts.setVisible(not is_on)
 
     def add_tool(self, widget: QWidget) -> None:
         """Put a widget before the buttons."""
@@ -161,7 +168,7 @@ def _options(source: PluginConfig, exclude_defaults: bool = False) -> dict[str, 
 
 def _facts(opened: OpenedTable) -> str:
     columns = tr("{n} columns", n=words.count(opened.table.num_columns))
-    return f"·  {columns}  ·  {words.size(opened.size_bytes)}"
+    return f"  ·  {columns}  ·  {words.size(opened.size_bytes)}"
 
 
 def _found(source: PluginConfig) -> str:

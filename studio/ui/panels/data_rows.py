@@ -18,12 +18,14 @@ LEAST_HEIGHT = 144
 
 
 class RowsCard(Card):
-    """Shows an Arrow table; `search` and `counted` stand where the page puts them.
+    """Shows an Arrow table; `search`, `counted` and `filter_button` stand where the page puts them.
 
-    role_chosen: a column and a role's id, "" for none. all_asked: the filter was lifted by the person.
+    role_chosen: a column and a role's id, "" for none. filtered: whether a filter is on. all_asked: the person lifted
+    it.
     """
 
     role_chosen = Signal(str, str)
+    filtered = Signal(bool)
     all_asked = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -34,12 +36,10 @@ class RowsCard(Card):
         self.table = DataTable()
         self.table.setObjectName("data.table")
         self.filter_button = flat_button("", "data.filter", "close")
-        self.filter_button.setToolTip(tr("Show all rows again"))
         self.filter_button.hide()
         self.counted = Small()
         self.counted.setWordWrap(False)
         self.error = ErrorLine()
-        self.body.addWidget(self.filter_button, 0, Qt.AlignmentFlag.AlignLeft)
         self.add(self.error)
         self.add(self.table, 1)
         self.setMinimumHeight(LEAST_HEIGHT)
@@ -64,12 +64,16 @@ class RowsCard(Card):
         """Show some rows only, by their place; `name` says which."""
         self.search.clear()
         self.table.filter_rows(rows)
-        self.filter_button.setText(name)
+        shown = self.fontMetrics().elidedText(name, Qt.TextElideMode.ElideRight, 160)
+        self.filter_button.setText(shown)
+        self.filter_button.setToolTip(f"{name}\n{tr('Show all rows again')}")
         self.filter_button.show()
+        self.filtered.emit(True)
 
     def clear_filter(self) -> None:
         """Show all rows again, but for what is searched."""
         self.filter_button.hide()
+        self.filtered.emit(False)
         self.table.clear_filter()
         self.table.set_filter(self.search.text())
 
