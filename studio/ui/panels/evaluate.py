@@ -67,3 +67,9 @@ class EvaluatePanel(QWidget):
     def _try(self, text: str, gold: str) -> None:
         self.tabs.setCurrentWidget(self.try_it)
         self.try_it.try_text(text, gold)
+
+
+if __name__ == "__main__":
+    from studio.ui.app import show_alone
+
+    show_alone("evaluate")

@@ -258,3 +258,9 @@ def format_name(format_id: str) -> str:
     """Return what a format is called; one whose plug-in is gone is called by its id."""
     plugin = family("exporters").get(format_id)
     return tr(plugin.label) if plugin else format_id
+
+
+if __name__ == "__main__":
+    from studio.ui.app import show_alone
+
+    show_alone("export")
