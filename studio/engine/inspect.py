@@ -38,7 +38,7 @@ def run(run_dir: RunDir, spec: InspectSpec, report: Reporter) -> ev.Event:
         if len(states) == 1:
             result = result[states[0]]
     if spec.idle_seconds:
-        report.phase("idle")
+        report.phase("ready")
         _answer(run_dir, spec, subject, states, report)
     return ev.Finished(result=result)
 
@@ -66,7 +66,7 @@ def _answer(run_dir: RunDir, spec: InspectSpec, subject: "Subject", states: tupl
                         id=asked.id, text=asked.text, probabilities={}, reason=problem.reason, facts=problem.facts
                     )
                 )
-            report.say(ev.Phase(name="idle"))
+            report.say(ev.Phase(name="ready"))
             last = time.monotonic()
 
 

@@ -94,8 +94,10 @@ def _prepare(run_dir: RunDir, spec: TrainSpec, report: Reporter) -> Prepared:
     )  # fmt: skip
     report.phase("model")
     model = method.apply(models.load_base(spec, labels, tokenizer), spec.method)
-    n_trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    report.say(ev.ModelReady(n_parameters=sum(p.numel() for p in model.parameters()), n_trainable=n_trainable))
+    # peft keeps a copy of the untrained head beside the trained one, which nobody would call a part of the model.
+    counted = [p for name, p in model.named_parameters() if ".original_module." not in name]
+    n_trainable = sum(p.numel() for p in counted if p.requires_grad)
+    report.say(ev.ModelReady(n_parameters=sum(p.numel() for p in counted), n_trainable=n_trainable))
     precision = device.pick_precision(spec.training.precision)
     rate = spec.training.learning_rate
     learning_rate = method.learning_rate(spec.method) if rate == "auto" else rate

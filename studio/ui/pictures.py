@@ -1,0 +1,140 @@
+"""`attune pictures`: one PNG of each page and of each empty and error state, from the real window drawn offscreen."""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from studio.core.paths import sample_file
+from studio.core.rundir import RunDir, find_run, list_runs
+
+_MOST_SECONDS = 20.0  # the longest that a page may take to fill
+_CALM_SECONDS = 0.8  # so long nothing must be read in the background, for curves and thumbnails to be drawn
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A state of the window: how to bring it about, and when it is there."""
+
+    name: str
+    page: str
+    prepare: Callable = lambda window: None
+    is_ready: Callable = lambda window: True
+
+
+def take_pictures(
+    workspace: Path, out: Path, run_name: str, theme: str, size: tuple[int, int], scale: float
+) -> list[str]:
+    """Write the pictures into `out` and return their paths; the person's settings stay as they are.
+
+    run_name: the run to show, or `last`; without any run only the empty and error states are drawn. size: logical
+    pixels. Raises Failure "run-missing" for a name that no run has.
+    """
+    # Both are read when the application is made.
+    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    os.environ["QT_SCALE_FACTOR"] = str(scale)
+    out.mkdir(parents=True, exist_ok=True)
+    files = []
+    if run_name != "last" or any("-train-" in run.id for run in list_runs(workspace)):
+        run = find_run(workspace, run_name)
+        files += _draw(workspace, out, theme, size, _page_pictures(run))
+    with tempfile.TemporaryDirectory() as folder:
+        files += _draw(Path(folder), out, theme, size, _state_pictures(Path(folder)))
+    return files
+
+
+def _page_pictures(run: RunDir) -> list[Picture]:
+    """Every page on a run, its data and its model."""
+    spec = run.spec()
+
+    def take(window) -> None:
+        window.store.take_spec(spec)
+        window.store.select_run(run.id)
+
+    def results(window) -> None:
+        window.pages["evaluate"].tabs.setCurrentIndex(1)
+
+    def has_curve(window) -> bool:
+        return bool(window.store.runs[run.id].series)
+
+    return [
+        Picture("data", "data", take, lambda window: window.store.draft.table is not None),
+        Picture("model", "model", is_ready=lambda window: window.store.draft.model_info is not None),
+        Picture("train", "train", is_ready=has_curve),
+        Picture("inspect", "inspect"),
+        Picture("evaluate", "evaluate"),
+        Picture("results", "evaluate", results),
+        Picture("export", "export"),
+        Picture("runs", "runs"),
+        Picture("palette", "runs", lambda window: window.show_palette()),
+    ]
+
+
+def _state_pictures(folder: Path) -> list[Picture]:
+    """The empty pages of a new workspace, and what they say of data and models that do not work."""
+    one_class, broken, no_weights = folder / "one class.csv", folder / "not really.json", folder / "old model"
+    one_class.write_text("text,label\n" + "".join(f"message {i},billing\n" for i in range(40)), encoding="utf-8")
+    broken.write_text('{"text": "a", \n"label"', encoding="utf-8")
+    no_weights.mkdir()
+    (no_weights / "config.json").write_text('{"model_type": "bert"}', encoding="utf-8")
+
+    def has_table(window) -> bool:
+        return window.store.draft.table is not None
+
+    def out_of_range(window) -> None:
+        window.store.choose_model("starter")
+        window.store.set_method({"kind": "freeze", "layers": 99})
+
+    pages = ("data", "model", "train", "inspect", "evaluate", "export", "runs")
+    return [
+        *[Picture(f"{page}-empty", page) for page in pages],
+        Picture(
+            "data-unreadable", "data", lambda window: window.store.open_data(broken),
+            lambda window: window.store.draft.table_problem is not None,
+        ),
+        Picture("data-one-class", "data", lambda window: window.store.open_data(one_class), has_table),
+        Picture("train-problem", "train"),
+        Picture("data-sample", "data", lambda window: window.store.open_data(sample_file()), has_table),
+        Picture("data-role-missing", "data", lambda window: window.store.set_role("label", None)),
+        Picture(
+            "model-refused", "model", lambda window: window.store.choose_model(str(no_weights)),
+            lambda window: window.store.draft.model_problem is not None,
+        ),
+        Picture("model-out-of-range", "model", out_of_range, lambda window: window.store.draft.model_info is not None),
+    ]  # fmt: skip
+
+
+def _draw(workspace: Path, out: Path, theme: str, size: tuple[int, int], pictures: list[Picture]) -> list[str]:
+    from studio.ui.app import make_window
+
+    window = make_window(workspace)
+    # Not by change_settings, which would be written down.
+    window.store.settings = window.store.settings.model_copy(update={"theme": theme})
+    window.store.settings_changed.emit()
+    window.resize(*size)
+    window.show()
+    files = []
+    for picture in pictures:
+        window.show_page(picture.page)
+        picture.prepare(window)
+        _settle(window, picture.is_ready)
+        path = out / f"{picture.name}-{theme}.png"
+        window.grab().save(str(path))
+        files.append(str(path))
+    window.store.close()
+    window.close()
+    return files
+
+
+def _settle(window, is_ready: Callable) -> None:
+    """Let the window work until the state is there and nothing has been read for a moment."""
+    deadline, calm_since = time.monotonic() + _MOST_SECONDS, time.monotonic()
+    while time.monotonic() < deadline:
+        window.app.processEvents()
+        if window.store.busy or not is_ready(window):
+            calm_since = time.monotonic()
+        if time.monotonic() - calm_since > _CALM_SECONDS:
+            return
+        time.sleep(0.01)
