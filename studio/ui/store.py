@@ -64,7 +64,8 @@ class Store(QObject):
             title = tr("Some settings could not be read; their defaults are used.")
             self.notice.emit(Notice(title, str(self._damaged_settings), "warning"))
         for run in reversed(list_runs(self.workspace)):
-            if run.is_alive():
+            # An inspection answers to the window that asked for it.
+            if run.is_alive() and new_state(run).kind != "inspect":
                 self.attach(run.id)
                 if self.runs[run.id].kind == "train":
                     self.select_run(run.id)
