@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from studio.core.commands import Stop, send
+from studio.core.commands import Stop, receive, send
 from studio.core.events import Event
 from studio.core.files import write_json
 from studio.core.locks import holder
@@ -37,6 +37,8 @@ def start(run: RunDir) -> None:
     if run.is_alive():
         return
     run.exit_file.unlink(missing_ok=True)
+    if run.events_file.exists():
+        receive(run.path)  # what was said to a former worker that is gone, such as a stop
     with open(run.log_file, "ab") as log:
         process = subprocess.Popen(
             command("worker", str(run.path)),
