@@ -2,7 +2,7 @@
 
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QImage, QKeyEvent, QMouseEvent, QPainter, QPen, QResizeEvent, QWheelEvent
+from PySide6.QtGui import QFontMetrics, QImage, QKeyEvent, QMouseEvent, QPainter, QPen, QResizeEvent, QWheelEvent
 from PySide6.QtWidgets import QAbstractScrollArea, QWidget
 
 from studio.ui import words
@@ -35,6 +35,7 @@ class HeadMatrix(QAbstractScrollArea):
         self._zoom, self._hovered, self._locked = 1.0, (-1, -1), (-1, -1)
         self._pressed: tuple[QPointF, int, int] | None = None
         self._image, self._image_key = QImage(), None
+        self._label_room = (0.0, 0.0)
         self.viewport().setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMinimumSize(180, 160)
@@ -58,6 +59,7 @@ class HeadMatrix(QAbstractScrollArea):
         self.query_tokens, self.key_tokens = [*map(token_text, query_tokens)], [*map(token_text, key_tokens)]
         self._difference, self._limit = difference, limit
         self.setAccessibleDescription(caption)
+        self._measure_labels()
         self._rescale()
 
     def set_per_head(self, on: bool) -> None:
@@ -110,6 +112,12 @@ class HeadMatrix(QAbstractScrollArea):
         area, cell, shift = self._area(), self._cell(), self._shift()
         return QRectF(area.left() + key * cell - shift.x(), area.top() + query * cell - shift.y(), cell, cell)
 
+    def _whole(self) -> QRectF:
+        """Return where the matrix is in sight."""
+        area, n_queries, n_keys = self._area(), *self.values.shape
+        width, height = min(area.width(), n_keys * self._cell()), min(area.height(), n_queries * self._cell())
+        return QRectF(area.left(), area.top(), width, height)
+
     def describe(self, query: int, key: int) -> str:
         """Return a cell in words, with its value."""
         if query < 0:
@@ -137,17 +145,17 @@ class HeadMatrix(QAbstractScrollArea):
         painter.setFont(number_font(theme.small))
         if not self.values.size:
             return
-        area = self._area()
+        whole = self._whole()
         painter.save()
-        painter.setClipRect(area)
+        painter.setClipRect(whole.adjusted(-1, -1, 1, 1))
         self._paint_values(painter, theme)
         for cell, colour in ((self._locked, "accent"), (self._hovered, "text")):
             if cell[0] >= 0:
                 rect = self.cell_rect(*cell)
                 painter.setPen(QPen(theme.colour(colour), 1))
                 painter.setBrush(Qt.BrushStyle.NoBrush)
-                painter.drawRect(QRectF(area.left(), rect.top(), area.width() - 1, max(2.0, rect.height())))
-                painter.drawRect(QRectF(rect.left(), area.top(), max(2.0, rect.width()), area.height() - 1))
+                painter.drawRect(QRectF(whole.left(), rect.top(), whole.width(), max(2.0, rect.height())))
+                painter.drawRect(QRectF(rect.left(), whole.top(), max(2.0, rect.width()), whole.height()))
                 painter.setPen(QPen(theme.colour(colour), 2))
                 painter.drawRect(rect)
         painter.restore()
@@ -297,11 +305,13 @@ class HeadMatrix(QAbstractScrollArea):
 
     def _area(self) -> QRectF:
         """Return where the cells are seen."""
-        metrics = self.fontMetrics()
-        widest = [max(map(metrics.horizontalAdvance, t), default=0) for t in (self.query_tokens, self.key_tokens)]
-        left, top = (AXIS + min(MOST_LABEL, w * 0.9) + 10 for w in widest)
-        view = self.viewport().size()
+        (left, top), view = self._label_room, self.viewport().size()
         return QRectF(left, top, max(8.0, view.width() - left - 4), max(8.0, view.height() - top - FOOT - 4))
+
+    def _measure_labels(self) -> None:
+        metrics = QFontMetrics(number_font(current().small))
+        longest = [max(map(metrics.horizontalAdvance, t), default=0) for t in (self.query_tokens, self.key_tokens)]
+        self._label_room = tuple(AXIS + min(MOST_LABEL, width) + 10.0 for width in longest)
 
     def _fitting_cell(self) -> float:
         area = self._area()

@@ -13,7 +13,7 @@ from studio.ui.widgets.heat import Scale, picture
 
 LEAST_CELL, MOST_CELL = 9, 96
 REDUCED = 64  # the side of what is kept of each head; thumbnails are made from it at the size in use
-SLOW_VALUES = 4_000_000
+SLOW_VALUES = 500_000  # more take longer than a frame to reduce
 
 
 class HeadGrid(QWidget):
@@ -32,6 +32,7 @@ class HeadGrid(QWidget):
         self._largest = 1.0
         self._chosen, self._hovered, self._image = -1, -1, None
         self._image_key: tuple | None = None
+        self._pooled, self._pooled_key = np.empty((0, 0), dtype=np.float32), None
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
@@ -67,7 +68,7 @@ class HeadGrid(QWidget):
         found = np.arange(n) if order is None else np.asarray(order, dtype=int)
         if n and not np.array_equal(np.sort(found), np.arange(n)):
             raise ValueError(f"the order of {n} heads must name each once")
-        self._order = found
+        self._order, self._pooled_key = found, None
         self._repaint(current())
 
     def set_per_head(self, on: bool) -> None:
@@ -146,7 +147,8 @@ class HeadGrid(QWidget):
                 painter.drawRect(rect.adjusted(-0.5, -0.5, 0.5, 0.5))
         if self.hasFocus():
             painter.setPen(QPen(theme.colour("accent"), 1, Qt.PenStyle.DotLine))
-            painter.drawRect(self.rect().adjusted(0, 0, -1, -1))
+            size = QPointF(self._shape[1] * self._cell(), self._shape[0] * self._cell())
+            painter.drawRect(QRectF(self._origin(), self._origin() + size).adjusted(-3, -3, 2, 2))
 
     def event(self, event: QEvent) -> bool:
         if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
@@ -192,7 +194,7 @@ class HeadGrid(QWidget):
         self.head_chosen.emit(layer, head)
 
     def _take(self, reduced: np.ndarray) -> None:
-        self._reduced = reduced
+        self._reduced, self._pooled_key = reduced, None
         self._largest = float(np.abs(reduced).max(initial=0.0)) or 1.0
         self.updateGeometry()
         self._repaint(current())
@@ -218,8 +220,10 @@ class HeadGrid(QWidget):
             n_rows, n_columns = self._shape
             gap = max(1, round(ratio))
             inner = side - gap
-            values = atlas(self._reduced, inner, per_head=self._per_head, order=self._order)
-            colours = self._scale().colours(values, theme).reshape(n_rows, inner, n_columns, inner)
+            if self._pooled_key != (inner, self._per_head):
+                self._pooled = atlas(self._reduced, inner, per_head=self._per_head, order=self._order)
+                self._pooled_key = (inner, self._per_head)
+            colours = self._scale().colours(self._pooled, theme).reshape(n_rows, inner, n_columns, inner)
             ground = np.uint32(0xFF000000 | int(theme.surface[1:], 16))
             whole = np.full((n_rows, side, n_columns, side), ground, dtype=np.uint32)
             whole[:, :inner, :, :inner] = colours
@@ -249,12 +253,24 @@ class HeadGrid(QWidget):
         """Write the numbers of layers and heads; in another order the first line says how to read it."""
         painter.setPen(theme.colour("muted"))
         origin, cell = self._origin(), self._cell()
-        left = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
-        if not self._in_order_of_layers:
-            text = tr("from first to last, line by line")
-            painter.drawText(QRectF(origin.x(), 0, self.width(), 16), left, text)
+        by_layer = self._in_order_of_layers
+        text = self.describe(self._hovered) or (
+            tr("Layers down, heads across") if by_layer else tr("From first to last, line by line")
+        )
+        line = QRectF(0, 0, self.width(), 16)
+        painter.drawText(line, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, text)
+        used = painter.fontMetrics().horizontalAdvance(text) + 16
+        if self._per_head:
+            said = painter.fontMetrics().elidedText(
+                self.scale_text(), Qt.TextElideMode.ElideRight, int(self.width() - used)
+            )
+            painter.drawText(line, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, said)
+        elif self.width() - used > 100:
+            wide = min(150.0, self.width() - used)
+            self._scale().paint_bar(painter, QRectF(self.width() - wide, 0, wide, 16), theme)
+        if not by_layer:
             return
-        painter.drawText(QRectF(origin.x(), 0, self.width(), 16), left, tr("Layers down, heads across"))
+        painter.setPen(theme.colour("muted"))
         stride = 1 if cell >= 16 else 4
         for head in range(0, self._shape[1], stride):
             rect = QRectF(origin.x() + head * cell, 16, cell, 18)

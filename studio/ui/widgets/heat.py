@@ -7,7 +7,6 @@ from PySide6.QtCore import QRectF, Qt
 from PySide6.QtGui import QImage, QPainter
 
 from studio.attention.maps import to_rgb
-from studio.ui import words
 from studio.ui.theme import Theme, lookup_table
 
 
@@ -35,7 +34,7 @@ class Scale:
 
     def ends(self) -> tuple[str, str]:
         """Return the words at the ends of the colour bar."""
-        end = words.number(self.limit, 3)
+        end = f"{self.limit:.3g}"
         return ("−" + end, "+" + end) if self.difference else ("0", end)
 
     def bar(self, width: int, theme: Theme) -> QImage:
