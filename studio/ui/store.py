@@ -305,8 +305,6 @@ class Store(QObject):
 
     def stop(self, run_id: str) -> None:
         """Ask a run to save and end; one that does not obey is offered to be forced."""
-        if not self.run_dir(run_id).is_alive() and run_id not in self.followers:
-            return
         self.send(run_id, commands.Stop())
         QTimer.singleShot(1000 * STOP_SECONDS, self, lambda: self._offer_force(run_id))
 

@@ -55,6 +55,8 @@ def test_every_page_opens_by_its_shortcut_without_a_word(qtbot, window: MainWind
     assert window.page == page
     assert window.stack.currentWidget().objectName() == f"page.{page}"
     assert [n.title for n in window.notice_bar.past] == []
+    needed = window.minimumSizeHint()
+    assert needed.width() <= 1024 and needed.height() <= 640
 
 
 def test_the_palette_finds_by_a_few_letters_and_does_it(qtbot, window: MainWindow) -> None:
