@@ -1,5 +1,7 @@
 """The one place where the window speaks: a bar for the newest notice, and a list of the past ones."""
 
+from html import escape
+
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
@@ -31,16 +33,10 @@ class NoticeBar(QFrame):
         layout.setContentsMargins(GROUP, GRID, GRID, GRID)
         layout.setSpacing(GRID + 4)
         self._picture = Picture("info", 18)
-        self.title, self.hint = QLabel(), QLabel()
-        self.title.setProperty("level", "strong")
-        for label in (self.title, self.hint):
-            label.setWordWrap(True)
-            label.setTextFormat(Qt.TextFormat.PlainText)  # a worker's log may look like markup
-            label.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
-        text = QVBoxLayout()
-        text.setSpacing(2)
-        text.addWidget(self.title)
-        text.addWidget(self.hint)
+        self._words = QLabel()
+        self._words.setWordWrap(True)
+        self._words.setTextFormat(Qt.TextFormat.RichText)
+        self._words.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
         self.fix = QPushButton()
         self.fix.setObjectName("notice.fix")
         self.fix.clicked.connect(self._fix)
@@ -50,7 +46,7 @@ class NoticeBar(QFrame):
         self._close = icon_button("close", tr("Close"), "notice.close")
         self._close.clicked.connect(self.dismiss)
         layout.addWidget(self._picture)
-        layout.addLayout(text, 1)
+        layout.addWidget(self._words, 1)
         for widget in (self.fix, self.undo, self._close):
             layout.addWidget(widget)
         self._timer = QTimer(self, singleShot=True)
@@ -64,9 +60,9 @@ class NoticeBar(QFrame):
         self.setProperty("tone", notice.tone)
         self.style().polish(self)
         self._picture.show_icon(_ICONS[notice.tone], _COLOURS.get(notice.tone, notice.tone))
-        self.title.setText(notice.title)
-        self.hint.setText(notice.hint)
-        self.hint.setVisible(bool(notice.hint))
+        # A worker's log may look like markup.
+        hint = escape(notice.hint).replace("\n", "<br>")
+        self._words.setText(f"<b>{escape(notice.title)}</b>&ensp;{hint}")
         self.fix.setVisible(notice.fix in BY_ID)
         if notice.fix in BY_ID:
             self.fix.setText(fix_title(notice.fix))
@@ -76,6 +72,10 @@ class NoticeBar(QFrame):
         self._timer.stop()
         if notice.tone in _SECONDS:
             self._timer.start(1000 * _SECONDS[notice.tone])
+
+    def text(self) -> str:
+        """Return what the bar says, without markup."""
+        return f"{self._notice.title} {self._notice.hint}".strip() if self._notice else ""
 
     def dismiss(self) -> None:
         """Put the notice away; the bell still has it."""

@@ -82,7 +82,7 @@ def test_a_notice_offers_its_fix_and_its_undo_and_stays_under_the_bell(qtbot, wi
     undone = []
     window.store.notice.emit(Notice("Gone.", fix="go.runs", undo=lambda: undone.append(True)))
     bar = window.notice_bar
-    assert bar.isVisible() and bar.title.text() == "Gone."
+    assert bar.isVisible() and bar.text() == "Gone."
     qtbot.mouseClick(bar.undo, Qt.MouseButton.LeftButton)
     assert undone == [True] and bar.isHidden()
     window.store.notice.emit(Notice("Broken <b>.", tone="bad", fix="go.runs"))
