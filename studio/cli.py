@@ -277,9 +277,7 @@ def _demo(arguments: argparse.Namespace, workspace: Path) -> Any:
 
     if not arguments.no_window:
         if demo.has_display():
-            from studio.ui.app import run
-
-            return run(workspace, demo=True)
+            return _open_window(workspace, demo=True)
         print("There is no display; the demo goes on without a window.", file=sys.stderr)
     return demo.run_without_window(workspace, quiet=arguments.json)
 
@@ -288,10 +286,19 @@ def _window(arguments: argparse.Namespace, workspace: Path) -> Any:
     from studio.demo import has_display
 
     if not has_display():
-        raise Failure("no-display")
-    from studio.ui.app import run
+        raise Failure("no-display", packages=_PACKAGES)
+    return _open_window(workspace)
 
-    return run(workspace)
+
+_PACKAGES = "libegl1 libgl1 libxkbcommon0 libdbus-1-3 libfontconfig1 libglib2.0-0 libxcb-cursor0 libxcb-icccm4"
+
+
+def _open_window(workspace: Path, demo: bool = False) -> int:
+    try:
+        from studio.ui.app import run
+    except ImportError as error:
+        raise Failure("qt-libraries", message=str(error), packages=_PACKAGES) from error
+    return run(workspace, demo=demo)
 
 
 def _pictures(arguments: argparse.Namespace, workspace: Path) -> Any:

@@ -233,7 +233,8 @@ REASONS: dict[str, Reason] = {
     # the command line
     "no-display": Reason(
         "There is no display to open a window on.",
-        "Use `attune demo --no-window`, or one of the other commands; `attune --help` lists them.",
+        "`attune demo --no-window` and the other commands work without one. With a display, a bare Debian or Ubuntu "
+        "also needs: apt-get install {packages}",
     ),
     "qt-libraries": Reason("Qt could not be loaded: {message}", "On Debian or Ubuntu: apt-get install {packages}"),
     "usage": Reason("{message}", "`attune {command} --help` shows how it is used."),
