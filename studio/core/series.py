@@ -44,14 +44,12 @@ def decimate(x: np.ndarray, y: np.ndarray, most: int = 4000) -> tuple[np.ndarray
     n = len(x)
     if n <= most:
         return x, y
-    edges = np.linspace(0, n, most // 5 + 1).astype(int)
-    keep = [edges[:-1], edges[1:] - 1]
-    low, high = np.where(np.isnan(y), np.inf, y), np.where(np.isnan(y), -np.inf, y)
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
-        keep.append([start + int(np.argmin(low[start:stop])), start + int(np.argmax(high[start:stop]))])
-        gap = np.flatnonzero(np.isnan(y[start:stop]))
-        if len(gap):
-            keep.append([start + int(gap[0])])
+    size = -(-n // max(1, most // 5 - 1))
+    # All full buckets at once; what is left over is one more.
+    whole = n - n % size
+    keep = [_telling(y[:whole].reshape(-1, size))]
+    if whole < n:
+        keep.append(_telling(y[None, whole:]) + whole)
     chosen = np.unique(np.concatenate(keep))
     return x[chosen], y[chosen]
 
@@ -63,22 +61,37 @@ def smooth(y: np.ndarray, weight: float, before: tuple[float, int] = (0.0, 0)) -
     """
     finite = np.isfinite(y)
     values, (last, seen) = y[finite], before
-    mean = last * (1 - weight**seen) if seen else 0.0
-    # Within a block the mean is a product with a triangle of powers; only the blocks follow one another in Python.
-    size = 128
-    steps = np.arange(size)
-    powers = np.where(steps[None, :] >= steps[:, None], weight ** np.abs(steps[None, :] - steps[:, None]), 0.0)
-    blocks = np.zeros((-(-len(values) // size), size))
-    blocks.reshape(-1)[: len(values)] = values
-    inside = (1 - weight) * (blocks @ powers)
-    fading = weight ** (steps + 1.0)
-    for row in inside:
-        row += mean * fading
-        mean = row[-1]
-    means = inside.reshape(-1)[: len(values)]
+    means = _decaying_sum((1 - weight) * values, weight, last * (1 - weight**seen) if seen else 0.0)
     if weight > 0:
         # Further on weight**k is nothing to a float64, and slow to compute.
         young = max(0, min(len(values), int(-40 / np.log(weight)) - seen))
         means[:young] /= 1 - weight ** (seen + 1.0 + np.arange(young))
     places = np.cumsum(finite)  # a value that is passed over repeats the mean before it
     return np.concatenate([[last if seen else np.nan], means])[places]
+
+
+def _telling(buckets: np.ndarray) -> np.ndarray:
+    """Return the flat places of the first, last, lowest, highest and one NaN of each row of `buckets` [k, size]."""
+    starts = np.arange(len(buckets)) * buckets.shape[1]
+    gap = np.isnan(buckets)
+    holed = gap.any(axis=1)
+    low = np.where(gap, np.inf, buckets).argmin(axis=1) + starts
+    high = np.where(gap, -np.inf, buckets).argmax(axis=1) + starts
+    return np.concatenate([starts, starts + buckets.shape[1] - 1, low, high, (gap.argmax(axis=1) + starts)[holed]])
+
+
+def _decaying_sum(values: np.ndarray, weight: float, start: float) -> np.ndarray:
+    """Return s [n] with s[i] = weight * s[i - 1] + values[i] and s[-1] = `start`.
+
+    Within a block that is a product with a triangle of powers, and from block to block the same sum again.
+    """
+    size, n = 32, len(values)
+    steps = np.arange(size)
+    powers = np.where(steps[None, :] >= steps[:, None], weight ** np.abs(steps[None, :] - steps[:, None]), 0.0)
+    blocks = np.zeros((max(1, -(-n // size)), size))
+    blocks.reshape(-1)[:n] = values
+    sums = blocks @ powers
+    before = np.array([start])
+    if len(sums) > 1:
+        before = np.concatenate([before, _decaying_sum(sums[:-1, -1], weight**size, start)])
+    return (sums + before[:, None] * weight ** (steps + 1.0)).reshape(-1)[:n]
