@@ -52,7 +52,8 @@ class TableView(QTableView):
             texts = [str(model.index(row, column).data() or "") for row in range(min(SAMPLED_ROWS, model.rowCount()))]
             title = str(model.headerData(column, Qt.Orientation.Horizontal) or "")
             widest = max([metrics.horizontalAdvance(t) for t in texts] + [metrics.horizontalAdvance(title) * 1.1 + 16])
-            widths.append(self.widths.get(column) or round(min(WIDEST, max(NARROWEST, widest + 24))))
+            wanted = self.widths.get(column) or round(min(WIDEST, max(NARROWEST, widest + 24)))
+            widths.append(max(wanted, head.minimumSectionSize()))
         left = self.viewport().width() - sum(widths)
         at = max(range(len(widths)), key=widths.__getitem__, default=-1)
         if at >= 0 and (left > 0 or widths[at] > SHRUNK):
@@ -60,6 +61,7 @@ class TableView(QTableView):
         self._fitted = widths
         for column, width in enumerate(widths):
             head.resizeSection(column, width)
+        self._fitted = [head.sectionSize(column) for column in range(len(widths))]
 
     def selected_rows(self) -> list[int]:
         """Return the chosen rows of the view, from the top."""
