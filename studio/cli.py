@@ -279,7 +279,7 @@ def _demo(arguments: argparse.Namespace, workspace: Path) -> Any:
         if demo.has_display():
             return _open_window(workspace, demo=True)
         print("There is no display; the demo goes on without a window.", file=sys.stderr)
-    return demo.run_without_window(workspace, quiet=arguments.json)
+    return demo.run_without_window(workspace, execute, quiet=arguments.json)
 
 
 def _window(arguments: argparse.Namespace, workspace: Path) -> Any:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +46,13 @@ def export_folder(workspace: Path, run: str) -> Path:
     return workspace / "exports" / f"{Path(run).name}-onnx-int8"
 
 
-def run_without_window(workspace: Path, quiet: bool = False) -> dict[str, Any]:
-    """Do the whole demo in the terminal and return each step's result; raises Failure where a step fails."""
-    from studio.cli import execute
+def run_without_window(
+    workspace: Path, execute: Callable[[Any, Path], dict[str, Any]], quiet: bool = False
+) -> dict[str, Any]:
+    """Do the whole demo in the terminal and return each step's result; raises Failure where a step fails.
+
+    execute: runs a spec in a workspace to its end and returns its result.
+    """
 
     def say(text: str) -> None:
         if not quiet:

@@ -134,7 +134,7 @@ _HANDLERS: dict[type, Any] = {
 def new_state(run: RunDir) -> RunState:
     """Return the state of a run of which no event has been read yet."""
     kind = (read_json(run.spec_file) or {}).get("kind", "train")
-    return RunState(id=run.id, kind=kind, created=run.spec_file.stat().st_mtime if run.spec_file.exists() else 0.0)
+    return RunState(id=run.id, kind=kind, created=_created(run))
 
 
 def settle(state: RunState, run: RunDir) -> None:
@@ -228,7 +228,14 @@ def read_summary(run: RunDir) -> Summary:
         model=str(spec.get("model") or spec.get("run") or ""),
         method=(spec.get("method") or {}).get("kind", ""),
         metric=found.get("metric", {}),
-        created=run.spec_file.stat().st_mtime,
+        created=_created(run),
         seconds=found.get("seconds", 0.0),
         sparkline=found.get("sparkline", []),
     )
+
+
+def _created(run: RunDir) -> float:
+    try:
+        return run.spec_file.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0  # moved to the bin while it was read

@@ -1,4 +1,4 @@
-"""What the window reads in the background: the rows of a data set and the list of runs."""
+"""What the window reads in the background: the rows of a data set, and what they are."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,8 +6,6 @@ from typing import Any
 
 from studio.core.reasons import Failure, Problem
 from studio.core.registry import PluginConfig
-from studio.core.rundir import list_runs
-from studio.core.state import Summary, read_summary
 
 
 @dataclass(frozen=True)
@@ -45,8 +43,3 @@ def problem_of(error: Exception) -> Problem:
     if isinstance(error, Failure):
         return error.problem
     return Problem("unexpected", {"reason": type(error).__name__, "message": str(error)})
-
-
-def read_summaries(workspace: Path) -> list[Summary]:
-    """Return the rows of the list of runs, newest first."""
-    return [read_summary(run) for run in list_runs(workspace)]

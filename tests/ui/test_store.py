@@ -3,10 +3,9 @@ import json
 import pytest
 
 from studio.core.files import read_json
-from studio.core.rundir import RunDir
+from studio.core.rundir import RunDir, list_runs
 from studio.core.spec import read_spec
-from studio.core.state import RunState
-from studio.ui.reading import read_summaries
+from studio.core.state import RunState, read_summary
 from studio.ui.store import Store
 
 
@@ -110,9 +109,9 @@ def test_a_saved_spec_is_what_the_command_line_reads_and_the_window_opens(
 def test_a_deleted_run_comes_back_by_undo(store: Store, heard, recorded_run: RunDir) -> None:
     store.rename(recorded_run.id, "my best")
     store.delete(recorded_run.id)
-    assert read_summaries(store.workspace) == []
+    assert list_runs(store.workspace) == []
     heard["notice"][-1].undo()
-    assert [s.name for s in read_summaries(store.workspace)] == ["my best"]
+    assert [read_summary(run).name for run in list_runs(store.workspace)] == ["my best"]
 
 
 def test_settings_are_kept_and_a_damaged_file_does_not_stop_a_start(workspace, store: Store, heard) -> None:
