@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QElapsedTimer, QEvent, QObject, QPointF, Qt, QTimer, Signal
-from PySide6.QtGui import QColor, QKeyEvent, QPainter, QPen
+from PySide6.QtGui import QColor, QFocusEvent, QKeyEvent, QPainter, QPen
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from studio.ui import words
@@ -58,7 +58,7 @@ class CurvePlot(QWidget):
     ) -> None:
         super().__init__(parent)
         self.title, self.x_label, self.y_label = title, x_label, y_label
-        self.is_log, self.smoothing = False, 0.9
+        self.is_log, self.smoothing, self.pen_scale = False, 0.9, 1.0
         self._y_range, self._auto_y, self._x_view, self._cursor = y_range, True, None, None
         self._curves: dict[str, Curve] = {}
         self._items: dict[str, _Items] = {}
@@ -67,6 +67,7 @@ class CurvePlot(QWidget):
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setMinimumSize(200, 96)
+        self._focus_by_key = False
         self._build()
         self._since = QElapsedTimer()
         self._timer = QTimer(self, singleShot=True)
@@ -222,10 +223,11 @@ class CurvePlot(QWidget):
         items.missing.setData(raw.missing, np.full(len(raw.missing), bottom + 0.03 * (top - bottom)))
 
     def _draw_line(self, item: pg.PlotCurveItem, points: Drawn, wide: bool, scale: tuple[float, float]) -> None:
-        pixels = self.view.screenGeometry().height() / max(scale[1] - scale[0], 1e-300)
+        ratio = self.devicePixelRatioF()
+        pixels = ratio * self.view.screenGeometry().height() / max(scale[1] - scale[0], 1e-300)
         travel = np.nansum(np.abs(np.diff(points.y))) * pixels if len(points.y) > 1 else 0.0
         pen = QPen(item.opts["pen"])
-        pen.setWidthF(2.0 if wide and len(points.x) < 5 * MOST_POINTS else 1.0)
+        pen.setWidthF((2.0 * ratio if wide else 1.0) * self.pen_scale)
         item.setData(
             points.x,
             points.y,
@@ -400,8 +402,16 @@ class CurvePlot(QWidget):
     def resizeEvent(self, event: object) -> None:
         self._schedule()
 
+    def focusInEvent(self, event: QFocusEvent) -> None:
+        # A frame that came with the window or a click would be noise; one that came by Tab says where one is.
+        self._focus_by_key = event.reason() in (Qt.FocusReason.TabFocusReason, Qt.FocusReason.BacktabFocusReason)
+        self.update()
+
+    def focusOutEvent(self, event: QFocusEvent) -> None:
+        self.update()
+
     def paintEvent(self, event: object) -> None:
-        if self.hasFocus():
+        if self.hasFocus() and self._focus_by_key:
             painter = QPainter(self)
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
             painter.setPen(QPen(current().colour("accent"), 1))

@@ -17,7 +17,7 @@ def picture(plot: Any, scale: float = 2.0) -> QPixmap:
     result.setDevicePixelRatio(scale)
     result.fill(current().colour("surface"))
     painter = QPainter(result)
-    _paint(plot, painter)
+    _paint(plot, painter, scale / plot.devicePixelRatioF())
     painter.end()
     return result
 
@@ -49,11 +49,14 @@ def write_csv_of(plot: Any, path: str) -> None:
     write_csv(path, [curve for curve in plot.curves().values() if curve.is_shown], plot.x_label)
 
 
-def _paint(plot: Any, painter: QPainter) -> None:
-    plot.redraw()
+def _paint(plot: Any, painter: QPainter, pen_scale: float = 1.0) -> None:
     plot.show_cursor(None)
+    plot.pen_scale = pen_scale  # pens are as many pixels wide whatever the scale
+    plot.redraw()
     for child in plot.findChildren(QWidget):
         if child.isVisibleTo(plot) and child.parent() is plot and child not in (plot.canvas, plot.corner):
             child.render(painter, child.pos(), QRegion(), QWidget.RenderFlag.DrawChildren)
     canvas = plot.canvas
     canvas.render(painter, canvas.geometry().toRectF(), canvas.viewport().rect())
+    plot.pen_scale = 1.0
+    plot.redraw()

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QRectF, Qt, Signal
 
 from studio.ui.theme import Theme, number_font
 from studio.ui.widgets.curves import log_ticks, nice_ticks, tick_texts
@@ -16,7 +16,7 @@ class Axis(pg.AxisItem):
     def __init__(self, orientation: str) -> None:
         super().__init__(orientation)
         self.is_log = False
-        self.setStyle(tickLength=0, tickAlpha=255, autoExpandTextSpace=False, hideOverlappingLabels=True)
+        self.setStyle(tickLength=0, tickAlpha=255, autoExpandTextSpace=False)
         self.setGrid(255)
         if orientation == "left":
             self.setWidth(LEFT_WIDTH)
@@ -35,6 +35,11 @@ class Axis(pg.AxisItem):
         self.picture = None
         self.update()
 
+    def boundingRect(self) -> QRectF:
+        # Words at the very ends of an axis reach over its edge; without the room pyqtgraph leaves them out.
+        over = (0, -8, 0, 8) if self.orientation == "left" else (-24, 0, 8, 0)
+        return super().boundingRect().adjusted(*over)
+
     def tickValues(self, low: float, high: float, size: float) -> list[tuple[float, list[float]]]:
         most = max(2, int(size / (26 if self.orientation == "left" else 90)))
         if self.is_log and -300 < low < high < 300:
@@ -45,7 +50,9 @@ class Axis(pg.AxisItem):
         return [(spacing, ticks)]
 
     def tickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:
-        return tick_texts([float(f"{10.0**v:.6g}") for v in values] if self.is_log else list(values))
+        if self.is_log:
+            return [tick_texts([float(f"{10.0**value:.6g}")])[0] for value in values]
+        return tick_texts(list(values))
 
 
 class Box(pg.ViewBox):
