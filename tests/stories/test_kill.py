@@ -42,7 +42,7 @@ def drawn(window: MainWindow) -> list[int]:
     return [] if curve is None else curve.x.astype(int).tolist()
 
 
-def long_spec(tiny_spec: dict, epochs: int = 40) -> dict:
+def long_spec(tiny_spec: dict, epochs: int = 30) -> dict:
     return tiny_spec | {"training": tiny_spec["training"] | {"num_train_epochs": epochs, "evaluations_per_epoch": 1}}
 
 
@@ -99,7 +99,7 @@ def test_a_killed_worker_leaves_a_window_that_knows_why_and_resumes(
 def test_a_killed_window_is_no_loss_and_two_windows_see_the_same(
     until, open_window: Callable[[], MainWindow], workspace: Path, tiny_spec: dict
 ) -> None:
-    command = [sys.executable, "-P", "-c", WINDOW, str(workspace), json.dumps(long_spec(tiny_spec, 80))]
+    command = [sys.executable, "-P", "-c", WINDOW, str(workspace), json.dumps(long_spec(tiny_spec))]
     first = subprocess.Popen(command, env=supervisor.environment(), stdout=subprocess.DEVNULL)
     second = open_window()
     second.show_page("runs")
