@@ -12,7 +12,7 @@ from pytestqt.qtbot import QtBot
 
 from studio.core.series import Series
 from studio.ui.widgets.curves import Curve, log_ticks, nice_ticks, tick_texts
-from studio.ui.widgets.plot import CurvePlot, PlotStack
+from studio.ui.widgets.plot import CurvePlot
 
 
 @pytest.fixture
@@ -87,10 +87,11 @@ def test_the_svg_has_text_as_text_and_no_pictures(plot: CurvePlot, tmp_path: Pat
 
 def test_linked_plots_share_steps_and_crosshair(qtbot: QtBot) -> None:
     above, below = CurvePlot("Loss"), CurvePlot("Accuracy")
-    stack = PlotStack([above, below])
-    qtbot.addWidget(stack)
-    stack.resize(640, 480)
-    stack.show()
+    for plot in (above, below):
+        qtbot.addWidget(plot)
+        plot.resize(640, 240)
+        plot.show()
+    above.link([below])
     above.set_curve("t", np.arange(100.0), np.arange(100.0) / 7, "training")
     below.set_curve("v", np.array([10.0, 90.0]), np.array([0.5, 0.75]), "validation", "points")
     above.show_steps((20.0, 40.0))

@@ -9,7 +9,7 @@ from pytestqt.qtbot import QtBot
 from studio.core import blocks
 from studio.ui import theme
 from studio.ui.widgets.blocks import draw
-from studio.ui.widgets.chips import FITS, STATES, fit_chip, state_chip
+from studio.ui.widgets.chips import FITS, STATES, Chip
 from studio.ui.widgets.layers import LayerStrip
 from studio.ui.widgets.log import LogView
 from studio.ui.widgets.split import SplitBar
@@ -144,7 +144,11 @@ def test_a_tile_says_and_copies_the_exact_value(qtbot: QtBot) -> None:
 
 
 def test_states_and_fits_differ_by_more_than_their_colour(qtbot: QtBot) -> None:
-    chips = [state_chip(state) for state in STATES] + [fit_chip(fit) for fit in FITS]
+    chips = [Chip() for _ in [*STATES, *FITS]]
+    for chip, state in zip(chips, STATES, strict=False):
+        chip.set_state(state)
+    for chip, fit in zip(chips[len(STATES) :], FITS, strict=True):
+        chip.set_fit(fit)
     assert len({chip.text() for chip in chips}) == len(chips) and all(chip.accessibleName() for chip in chips)
     assert len({STATES[s][1] for s in ("running", "paused", "finished", "failed", "ended")}) == 5
     for chip in chips:

@@ -61,20 +61,6 @@ class Chip(QWidget):
         paint_chip(QPainter(self), self.rect().topLeft(), self._text, self._tone, self._icon)
 
 
-def fit_chip(fit: str) -> Chip:
-    """Return a chip that says whether something fits into memory."""
-    chip = Chip()
-    chip.set_fit(fit)
-    return chip
-
-
-def state_chip(state: str) -> Chip:
-    """Return a chip that says the state of a run."""
-    chip = Chip()
-    chip.set_state(state)
-    return chip
-
-
 def chip_width(text: str, has_icon: bool = False) -> int:
     """Return the width of a chip in logical pixels."""
     width = QFontMetrics(number_font(current().small)).horizontalAdvance(text)

@@ -156,11 +156,6 @@ class CurvePlot(QWidget):
         for plot in group:
             plot._linked = group
 
-    def show_step_axis(self, on: bool) -> None:
-        """Show or hide the numbers of the step axis; in a stack only the last plot has them."""
-        self._bottom.setStyle(showValues=on)
-        self._bottom.setHeight(22 if on else 4)
-
     def export_csv(self, path: str) -> None:
         """Write every point of the shown curves; see `curves.write_csv`."""
         plot_export.write_csv_of(self, path)
@@ -416,19 +411,3 @@ class CurvePlot(QWidget):
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
             painter.setPen(QPen(current().colour("accent"), 1))
             painter.drawRoundedRect(self.rect().adjusted(0, 0, -1, -1), 6, 6)
-
-
-class PlotStack(QWidget):
-    """Plots above each other that share their steps and one crosshair."""
-
-    def __init__(
-        self, plots: list[CurvePlot], stretches: list[int] | None = None, parent: QWidget | None = None
-    ) -> None:
-        super().__init__(parent)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(GRID)
-        for plot, stretch in zip(plots, stretches or [1] * len(plots), strict=True):
-            layout.addWidget(plot, stretch)
-            plot.show_step_axis(plot is plots[-1])
-        plots[0].link(plots[1:])

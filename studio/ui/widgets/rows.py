@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from PySide6.QtCore import QAbstractTableModel, QItemSelection, QItemSelectionModel, QModelIndex, Qt, Signal
-from PySide6.QtWidgets import QAbstractItemView, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from studio.ui import words
 from studio.ui.widgets.cells import CellRole
@@ -164,10 +164,6 @@ class RowsTable(QWidget):
         """Sort by a column, -1 for the order in which the rows came."""
         self.view.header.set_sort(column, descending)
         self._renew(lambda: self.model.sort_rows(column, descending))
-
-    def set_single(self) -> None:
-        """Let only one row be chosen at a time."""
-        self.view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
 
     def _renew(self, change: Callable[[], None]) -> None:
         view = self.view
