@@ -12,6 +12,7 @@ from studio.core.rundir import RunDir
 
 log = logging.getLogger(__name__)
 _CHUNK = 400  # events that the window folds in one go: about 5 ms
+_BREATH_SECONDS = 0.005
 
 
 class Job:
@@ -128,7 +129,8 @@ class TrainerThread(QThread):
                 supervisor.start(self.directory)
             for batch in supervisor.follow(self.directory, poll_seconds=self._poll_seconds, stop=self._leave):
                 for start in range(0, len(batch), _CHUNK):
-                    if self._leave.is_set():
+                    # Of a long log that is replayed the window takes a part at a time, and lives in between.
+                    if self._leave.wait(_BREATH_SECONDS if start else 0):
                         return
                     self.events.emit(batch[start : start + _CHUNK])
         except Exception as error:

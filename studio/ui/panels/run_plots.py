@@ -14,6 +14,7 @@ from studio.ui.widgets.cards import Card
 from studio.ui.widgets.labels import Small
 from studio.ui.widgets.plot import CurvePlot
 
+TAKE_TURNS = 1000  # steps
 SIDE_BY_SIDE = 600  # the least width in pixels of three small plots in a row
 SHARES = ("accuracy", "f1_macro", "f1", "entity_f1", "exact_match")  # metrics between 0 and 1, as they are drawn
 
@@ -51,7 +52,7 @@ class RunPlots(QWidget):
         layout.setSpacing(GRID)
         layout.addWidget(self._cards[0], 3)
         layout.addLayout(self._row, 2)
-        self._run = ""
+        self._run, self._turn = "", 0
 
     def show_state(self, state: RunState) -> None:
         """Draw the points of a run; another run's curves go first."""
@@ -62,8 +63,19 @@ class RunPlots(QWidget):
                 plot.reset_view()
         self._draw(self.loss, state, "train", "loss", tr("training"), "smoothed", 0)
         self._draw(self.loss, state, "validation", "loss", tr("validation"), "points", 1)
-        self._draw(self.rate, state, "train", "learning_rate", tr("Learning rate"), "line", 0)
-        self._draw(self.gradient, state, "train", "grad_norm", tr("Gradient norm"), "smoothed", 0)
+        # While a long run goes on the small plots take turns: all four at once would hold the window for 30 ms.
+        self._turn = (self._turn + 1) % 3
+        takes_turns = state.is_active and state.step > TAKE_TURNS
+        if not takes_turns or self._turn == 0:
+            self._draw(self.rate, state, "train", "learning_rate", tr("Learning rate"), "line", 0)
+        if not takes_turns or self._turn == 1:
+            self._draw(self.gradient, state, "train", "grad_norm", tr("Gradient norm"), "smoothed", 0)
+        if not takes_turns or self._turn == 2:
+            self._draw_scores(state)
+        for card in self._cards:
+            card.show_plot(bool(card.plot.curves()))
+
+    def _draw_scores(self, state: RunState) -> None:
         names = [name for split, name in state.series if split == "validation" and name != "loss"]
         shares = [name for name in SHARES if name in names]
         for at, name in enumerate(shares or sorted(names)):

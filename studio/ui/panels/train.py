@@ -1,5 +1,6 @@
 """The Train page: settings, Start, and the run with its live curves."""
 
+import importlib
 from typing import Any
 
 from PySide6.QtCore import QTimer
@@ -57,6 +58,10 @@ class TrainPanel(QWidget):
         store.draft_changed.connect(lambda part: self._show_ways())
         self._show_ways()
         self.show_run(store.current_run)
+        # The curves take a second to import: not in the moment in which Start is pressed.
+        background(
+            lambda: importlib.import_module("studio.ui.panels.run_plots"), lambda _: self._make_view(), store.fail, self
+        )
 
     def main_action(self) -> QPushButton | None:
         """Return the accented button of the page as it stands."""
@@ -71,10 +76,8 @@ class TrainPanel(QWidget):
             return
         self._run, self._facts, self._was_active = (run_id if state else ""), None, False
         self._is_preparing = False
-        if state is not None and self.view is None:
-            self.view = RunView(self.store)
-            self.view.remedy_chosen.connect(self._follow_remedy)
-            self.stack.addWidget(self.view)
+        if state is not None:
+            self._make_view()
         self._read_facts()
         self.redraw()
 
@@ -99,6 +102,12 @@ class TrainPanel(QWidget):
 
     def showEvent(self, event: object) -> None:
         self.redraw()
+
+    def _make_view(self) -> None:
+        if self.view is None:
+            self.view = RunView(self.store)
+            self.view.remedy_chosen.connect(self._follow_remedy)
+            self.stack.addWidget(self.view)
 
     def _note_change(self, run_id: str) -> None:
         if run_id == self._run and self.isVisible() and not self._timer.isActive():
