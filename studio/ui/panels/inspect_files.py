@@ -1,0 +1,56 @@
+"""Heads as files of numbers: CSV with tokens, NPZ with a caption; no Qt."""
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+
+from studio.attention import maps
+from studio.core.files import write_atomic
+from studio.ui.panels.inspect_look import Look, caption
+
+FORMATS = {
+    "png": "Picture (PNG)…",
+    "svg": "Figure with vector text (SVG)…",
+    "csv": "Table (CSV)…",
+    "npz": "NumPy array (NPZ)…",
+    "npz-all": "All heads as NumPy arrays (NPZ)…",
+}
+
+
+def file_stem(state: str, layer: int, head: int) -> str:
+    """Return a name for a figure's file."""
+    return f"attention-layer{layer + 1}-head{head + 1}-{state}"
+
+
+def write_csv(path: Path, look: Look, state: str, layer: int, head: int) -> None:
+    """Write one head with tokens at top and left; the caption stands in the corner, so that readers find the header."""
+    buffer = io.StringIO()
+    rows = list(maps.csv_rows(look.matrix(state, layer, head), look.tokens, look.tokens))
+    rows[0][0] = f"{rows[0][0]} · {caption(look, state, layer, head)}"
+    csv.writer(buffer, lineterminator="\n").writerows(rows)
+    write_atomic(path, buffer.getvalue())
+
+
+def write_npz(path: Path, look: Look, state: str, layer: int, head: int) -> None:
+    """Write one head: `attention` float32 [query, key], `tokens`, `caption`, `state`, `layer` and `head` from 0."""
+    buffer = io.BytesIO()
+    np.savez(
+        buffer,
+        attention=look.matrix(state, layer, head),
+        tokens=np.array(look.tokens),
+        caption=np.array(caption(look, state, layer, head)),
+        state=np.array(state),
+        layer=np.array(layer),
+        head=np.array(head),
+    )
+    write_atomic(path, buffer.getvalue())
+
+
+def write_all_heads(path: Path, look: Look) -> None:
+    """Write every head: an array [layer, head, query, key] for each state, `tokens` and `caption`."""
+    norm = "special tokens left out, rows renormalised to sum 1" if look.without_special else "rows sum to 1"
+    note = f"{look.subject} · [layer, head, query, key] · {norm} · {look.text}"
+    with open(path, "wb") as file:
+        np.savez(file, **look.maps, tokens=np.array(look.tokens), caption=np.array(note))

@@ -1,0 +1,221 @@
+"""All heads at a glance: the grid in a chosen order, and the ranking beside it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PySide6.QtCore import QModelIndex, QRect, QSize, Qt, Signal
+from PySide6.QtGui import QColor, QFontMetrics, QPainter, QResizeEvent
+from PySide6.QtWidgets import (
+    QComboBox,
+    QListWidget,
+    QListWidgetItem,
+    QStyle,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QWidget,
+)
+
+from studio.ui import words
+from studio.ui.i18n import tr
+from studio.ui.panels.inspect_look import AFTER, BOTH, DIFFERENCE, Look, Statistics, difference_thumbnails
+from studio.ui.theme import GRID, GROUP, current, number_font
+from studio.ui.threads import background
+from studio.ui.widgets.cards import Card
+from studio.ui.widgets.heads import MOST_CELL, HeadGrid
+from studio.ui.widgets.labels import Small, Strong
+
+ORDERS = {"index": "By layer", "entropy": "By entropy", "change": "By change"}
+_RANKINGS = {
+    "change": ("Changed most by the training", "Jensen–Shannon divergence, 0 to 0.693"),
+    "entropy": ("Look most sharply", "Entropy of the rows in nats: 0 is one token"),
+}
+_LINE = 22
+NAMES = (34, 40)  # what the grid's own words take at its left and its top
+BESIDES, RANKED_LINES, LEAST_GRID = 132, 3, 96  # what the card holds besides grid and ranking, in pixels
+_HEAD, _VALUE, _SHARE = (Qt.ItemDataRole.UserRole + i for i in range(3))
+
+
+class HeadsCard(Card):
+    """The grid of all heads, how it is ordered, and which heads lead. head_chosen: layer and head, from 0."""
+
+    head_chosen = Signal(int, int)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(tr("Heads"), parent)
+        self._look: Look | None = None
+        self._statistics = Statistics()
+        self._state = "after"
+        self._head = (0, 0)
+        self.order = QComboBox()
+        self.order.setObjectName("inspect.order")
+        self.order.setAccessibleName(tr("Order of the heads"))
+        for key, title in ORDERS.items():
+            self.order.addItem(tr(title), key)
+        self.order.currentIndexChanged.connect(self._arrange)
+        self.add_to_header(self.order)
+        self.grid = HeadGrid()
+        self.grid.head_chosen.connect(self.head_chosen)
+        self.add(self.grid)
+        self._ranking_title = Strong()
+        self.add(self._ranking_title)
+        self.ranking = HeadRanking()
+        self.ranking.head_chosen.connect(self.head_chosen)
+        self.add(self.ranking, 1)
+        self._note = Small()
+        self.add(self._note)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        """Make the grid as high as its width asks for, and leave some lines to the ranking."""
+        if self._look is None:
+            return
+        n_layers, n_heads = self._look.shape
+        cell = min((self.width() - 2 * GROUP - NAMES[0]) / n_heads, MOST_CELL)
+        room = self.height() - BESIDES - RANKED_LINES * _LINE
+        self.grid.setFixedHeight(max(LEAST_GRID, min(room, round(NAMES[1] + n_layers * cell))))
+
+    def show_look(self, look: Look, state: str, statistics: Statistics) -> None:
+        """Show the heads of a look in a state; statistics may still be empty and come with a later call."""
+        is_new = (look, state) != (self._look, self._state)
+        self._look, self._state, self._statistics = look, state, statistics
+        self._fit()
+        if is_new and state == DIFFERENCE:
+            # Of a long text it takes longer than a frame.
+            background(lambda: difference_thumbnails(look), self._show_difference, self._fail, self, key="heads")
+        elif is_new:
+            self.grid.set_maps(look.maps[AFTER if state == BOTH else state])
+        self._offer_orders()
+        self._arrange()
+
+    def select(self, layer: int, head: int) -> None:
+        """Show which head is chosen."""
+        self._head = (layer, head)
+        self.grid.select(layer, head)
+        self.ranking.select(layer, head)
+
+    def order_name(self) -> str:
+        """Return how the heads are ordered: index, entropy or change."""
+        return self.order.currentData()
+
+    def order_by(self, name: str) -> None:
+        """Order the heads by index, entropy or change."""
+        self.order.setCurrentIndex(self.order.findData(name))
+
+    def _show_difference(self, thumbnails: np.ndarray) -> None:
+        if self._state == DIFFERENCE:
+            self.grid.set_maps(thumbnails, difference=True)
+
+    def _fail(self, error: Exception) -> None:
+        raise error  # it would be a fault of ours
+
+    def _offer_orders(self) -> None:
+        """A model in one state has no change; what is being measured can't be chosen yet."""
+        for row, name in enumerate(ORDERS):
+            known = name == "index" or self._statistics.values(name, self._state) is not None
+            self.order.model().item(row).setEnabled(known)
+        if not self.order.model().item(self.order.currentIndex()).isEnabled() and self._statistics.by_state:
+            self.order.setCurrentIndex(0)
+
+    def _arrange(self) -> None:
+        if self._look is None:
+            return
+        name = self.order_name()
+        self.grid.set_order(self._statistics.order(name, self._state))
+        ranked = name if name in _RANKINGS else "change" if self._statistics.change is not None else "entropy"
+        values = self._statistics.values(ranked, self._state)
+        title, note = _RANKINGS[ranked]
+        self._ranking_title.setText(tr(title))
+        self._note.setText(tr(note) if values is not None else tr("Measuring the heads…"))
+        order = self._statistics.order(ranked, self._state)
+        self.ranking.set_ranking([] if order is None else order, values, self._look.shape[1])
+        self.select(*self._head)
+
+
+class HeadRanking(QListWidget):
+    """Heads with a number each, the first one leading. head_chosen: layer and head, from 0."""
+
+    head_chosen = Signal(int, int)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setAccessibleName(tr("Ranking of the heads"))
+        self.setItemDelegate(_Bars(self))
+        self.setUniformItemSizes(True)
+        self.setMouseTracking(True)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setVerticalScrollMode(QListWidget.ScrollMode.ScrollPerPixel)
+        self.setMinimumHeight(2 * _LINE)
+        self.currentItemChanged.connect(self._choose)
+
+    def set_ranking(self, order: Sequence[int], values: np.ndarray | None, n_heads: int) -> None:
+        """Show heads by their flat indices in this order, with their values [layer, head]."""
+        self.blockSignals(True)
+        self.clear()
+        largest = max(float(np.abs(values).max()), 1e-12) if values is not None else 1.0
+        for flat in order:
+            head = divmod(int(flat), n_heads)
+            value = float(values[head])
+            item = QListWidgetItem(tr("Layer {layer} · Head {head}", layer=head[0] + 1, head=head[1] + 1), self)
+            item.setData(_HEAD, head)
+            item.setData(_VALUE, value)
+            item.setData(_SHARE, value / largest)
+            item.setToolTip(repr(value))
+            item.setData(Qt.ItemDataRole.AccessibleTextRole, f"{item.text()}: {words.number(value)}")
+        self.blockSignals(False)
+
+    def select(self, layer: int, head: int) -> None:
+        """Show which head is chosen, without saying so."""
+        self.blockSignals(True)
+        for row in range(self.count()):
+            if tuple(self.item(row).data(_HEAD)) == (layer, head):
+                self.setCurrentRow(row)
+        self.blockSignals(False)
+        self.viewport().update()
+
+    def heads(self) -> list[tuple[int, int]]:
+        """Return the heads in their order."""
+        return [tuple(self.item(row).data(_HEAD)) for row in range(self.count())]
+
+    def _choose(self, item: QListWidgetItem | None) -> None:
+        if item is not None:
+            self.head_chosen.emit(*item.data(_HEAD))
+
+
+class _Bars(QStyledItemDelegate):
+    """Name, bar and number of a head."""
+
+    def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex) -> QSize:
+        return QSize(120, _LINE)
+
+    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex) -> None:
+        theme, rect = current(), option.rect
+        painter.save()
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(Qt.PenStyle.NoPen)
+        selected = bool(option.state & QStyle.StateFlag.State_Selected)
+        if selected or option.state & QStyle.StateFlag.State_MouseOver:
+            painter.setBrush(QColor(theme.mix("accent", 0.14) if selected else theme.mix("text", 0.05)))
+            painter.drawRoundedRect(rect, 4, 4)
+        font = number_font()
+        painter.setFont(font)
+        metrics = QFontMetrics(font)
+        inside = rect.adjusted(GRID, 0, -GRID, 0)
+        name_width = metrics.horizontalAdvance(tr("Layer {layer} · Head {head}", layer=88, head=88)) + GRID
+        value_width = metrics.horizontalAdvance("0.00000") + GRID
+        painter.setPen(theme.colour("text"))
+        vertical = Qt.AlignmentFlag.AlignVCenter
+        painter.drawText(inside, vertical | Qt.AlignmentFlag.AlignLeft, index.data(Qt.ItemDataRole.DisplayRole))
+        painter.drawText(inside, vertical | Qt.AlignmentFlag.AlignRight, words.number(index.data(_VALUE), 3))
+        track = QRect(inside.left() + name_width, rect.center().y() - 3, inside.width() - name_width - value_width, 7)
+        if track.width() > 12:
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setBrush(QColor(theme.mix("text", 0.07)))
+            painter.drawRoundedRect(track, 3.5, 3.5)
+            painter.setBrush(theme.colour("accent"))
+            width = round(track.width() * index.data(_SHARE))
+            if width >= 1:
+                painter.drawRoundedRect(QRect(track.topLeft(), QSize(max(width, 7), 7)), 3.5, 3.5)
+        painter.restore()

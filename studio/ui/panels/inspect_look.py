@@ -1,0 +1,159 @@
+"""What the Inspect page knows of one text: its maps in each state, their statistics and their caption; no Qt."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from studio.attention import maps
+from studio.core.events import Explained
+
+BEFORE, AFTER, DIFFERENCE, BOTH = "before", "after", "difference", "both"
+THUMBNAIL = 64
+LOWEST_FIRST = ("entropy",)  # the most telling head has the lowest value
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """One text seen by a model: `maps` by state (before, after), float32 [layer, head, query, key].
+
+    `probabilities` by state and label, `checks` by state; `special` and `word_ids` by token. `without_special`:
+    special tokens were left out and the rows renormalised.
+    """
+
+    text: str
+    subject: str
+    maps: Mapping[str, np.ndarray]
+    tokens: list[str]
+    special: list[bool]
+    word_ids: list[int | None]
+    probabilities: Mapping[str, Mapping[str, float]]
+    checks: Mapping[str, Mapping[str, Any]]
+    kind: str = "attention"
+    without_special: bool = False
+
+    @property
+    def states(self) -> list[str]:
+        """The states that can be shown; the difference and both side by side only where there are two."""
+        return [BEFORE, AFTER, DIFFERENCE, BOTH] if len(self.maps) == 2 else list(self.maps)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Layers and heads."""
+        return next(iter(self.maps.values())).shape[:2]
+
+    @property
+    def verified(self) -> bool:
+        """Whether every state passed its checks."""
+        return all(checks.get("verified") is True for checks in self.checks.values())
+
+    def matrix(self, state: str, layer: int, head: int) -> np.ndarray:
+        """Return one head's map [query, key] in before, after or difference."""
+        if state == DIFFERENCE:
+            return np.subtract(self.maps[AFTER][layer, head], self.maps[BEFORE][layer, head])
+        return self.maps[state][layer, head]
+
+
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """Numbers of all heads, [layer, head] each: by state and name, and how much each changed (None for one state)."""
+
+    by_state: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
+    change: np.ndarray | None = None
+
+    def values(self, name: str, state: str) -> np.ndarray | None:
+        """Return a statistic in a state; the difference and both are told by their after."""
+        if name == "change":
+            return self.change
+        return self.by_state.get(state if state in self.by_state else AFTER, {}).get(name)
+
+    def order(self, name: str, state: str) -> np.ndarray | None:
+        """Return the flat indices of the heads, the most telling first; None for `index` and what is not known."""
+        values = self.values(name, state)
+        return None if values is None else maps.head_order(values, descending=name not in LOWEST_FIRST)
+
+
+def load_look(answer: Explained, subject: str) -> Look:
+    """Return what an answer's folders hold. Raises FileNotFoundError or ValueError where they are damaged."""
+    saved = {state: maps.load(Path(directory)) for state, directory in answer.directories.items()}
+    first = next(iter(saved.values()))
+    # Of an encoder-decoder the encoder is shown: its queries and keys are the tokens of the text.
+    kind = "attention" if "attention" in first.maps else "encoder"
+    n_tokens = len(first.tokens)
+    return Look(
+        text=answer.text,
+        subject=subject,
+        maps={state: capture.maps[kind] for state, capture in saved.items()},
+        tokens=first.tokens,
+        special=first.facts.get("special") or [False] * n_tokens,
+        word_ids=first.facts.get("word_ids") or [None] * n_tokens,
+        probabilities=answer.probabilities,
+        checks={state: capture.checks for state, capture in saved.items()},
+        kind=kind,
+    )
+
+
+def without_special(look: Look) -> Look:
+    """Return a look without its special tokens, every row renormalised to 1 (0 where it only saw special ones).
+
+    A word that the model does not know stays: it stands in the text.
+    """
+    added = [special and word is None for special, word in zip(look.special, look.word_ids, strict=True)]
+    kept = np.flatnonzero(~np.array(added))
+    if not len(kept):
+        return look
+    filtered = {}
+    for state, values in look.maps.items():
+        cut = values[:, :, kept[:, None], kept[None, :]]
+        sums = cut.sum(axis=-1, keepdims=True)
+        filtered[state] = np.divide(cut, sums, out=np.zeros_like(cut), where=sums > 0)
+    return replace(
+        look,
+        maps=filtered,
+        tokens=[look.tokens[i] for i in kept],
+        special=[look.special[i] for i in kept],
+        word_ids=[look.word_ids[i] for i in kept],
+        without_special=True,
+    )
+
+
+def difference_thumbnails(look: Look, side: int = THUMBNAIL) -> np.ndarray:
+    """Return after - before of every head, pooled to [layer, head, side, side] by the value furthest from 0."""
+    side = min(side, len(look.tokens))
+    rows = []
+    for before, after in zip(look.maps[BEFORE], look.maps[AFTER], strict=True):
+        row = maps.atlas(maps.difference(before, after)[None], side)
+        rows.append(row.reshape(side, len(before), side).swapaxes(0, 1))
+    return np.stack(rows)
+
+
+def measure(look: Look) -> Statistics:
+    """Return the statistics of all heads; takes up to two seconds at 512 tokens."""
+    by_state = {state: maps.head_statistics(values) for state, values in look.maps.items()}
+    change = maps.js_divergence(look.maps[BEFORE], look.maps[AFTER]) if len(look.maps) == 2 else None
+    return Statistics(by_state, change)
+
+
+STATE_WORDS = {
+    BEFORE: "before fine-tuning",
+    AFTER: "after fine-tuning",
+    DIFFERENCE: "difference, after - before",
+}
+
+
+def caption(look: Look, state: str, layer: int, head: int) -> str:
+    """Return what a figure of one head must say: model, layer, head, state, normalisation; counted from 1."""
+    n_layers, n_heads = look.shape
+    kind = "" if look.kind == "attention" else f"{look.kind} "
+    parts = [look.subject, f"{kind}layer {layer + 1} of {n_layers}, head {head + 1} of {n_heads}"]
+    if len(look.maps) == 2:
+        parts.append(STATE_WORDS[state])
+    parts.append(
+        "special tokens left out, rows renormalised to sum 1" if look.without_special else "rows sum to 1 over the keys"
+    )
+    parts.append("row = query (looks), column = key (looked at)")
+    if not look.verified:
+        parts.insert(0, "NOT VERIFIED")
+    return " · ".join(parts)

@@ -1,0 +1,266 @@
+"""The text as the model reads it: its tokens, tinted by how much they are looked at, and what the model says of it."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from PySide6.QtCore import QPoint, QRect, QSize, Qt, Signal
+from PySide6.QtGui import QColor, QFontMetrics, QKeyEvent, QMouseEvent, QPainter, QPen
+from PySide6.QtWidgets import QGridLayout, QScrollArea, QSizePolicy, QWidget
+
+from studio.ui import words
+from studio.ui.i18n import tr
+from studio.ui.theme import GRID, current, lookup_table, number_font
+from studio.ui.widgets.labels import ElidedLabel, Small
+
+LINE, PAD, GAP = 24, 5, 4
+MOST_LINES, WIDTH = 3, 208
+MOST_CHOICES = 3  # labels in the tooltip of a prediction
+_PREFIXES = ("##", "Ġ", "▁")  # word pieces of BERT, byte-level BPE, sentencepiece
+
+
+class TokenStrip(QWidget):
+    """Tokens in lines; pieces of one word stand together.
+
+    A click on a token, or the arrow keys and Enter, makes it the one that looks. locked: its index, -1 when none is.
+    """
+
+    locked = Signal(int)
+    laid_out = Signal()  # its lines may be others now
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._tokens: list[str] = []
+        self._shown: list[str] = []
+        self._joined: list[bool] = []
+        self._weights = np.zeros(0)
+        self._signed = False
+        self._rects: list[QRect] = []
+        self._locked = self._hovered = -1
+        self._marked: tuple[int, int] = (-1, -1)
+        self.setMouseTracking(True)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setCursor(Qt.CursorShape.PointingHandCursor)
+        policy = QSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
+        policy.setHeightForWidth(True)
+        self.setSizePolicy(policy)
+
+    def set_tokens(self, tokens: Sequence[str], word_ids: Sequence[int | None]) -> None:
+        """Show other tokens; those of one word id are joined."""
+        self._tokens = list(tokens)
+        self._shown = [_readable(token) for token in tokens]
+        self._joined = [i > 0 and word is not None and word == word_ids[i - 1] for i, word in enumerate(word_ids)]
+        self._weights = np.zeros(len(tokens))
+        self._locked = self._hovered = -1
+        self._marked = (-1, -1)
+        self._rects = []
+        self.setAccessibleName(tr("Tokens") + ": " + " ".join(tokens))
+        self.updateGeometry()
+        self.update()
+        self.laid_out.emit()
+
+    def set_weights(self, weights: np.ndarray, signed: bool = False) -> None:
+        """Tint the tokens by weights [token]; `signed` ones by the colours of a difference."""
+        self._weights, self._signed = np.asarray(weights, dtype=float), signed
+        self.update()
+
+    def mark(self, query: int, key: int) -> None:
+        """Outline the token that looks and the one looked at; -1 for none."""
+        self._marked = (query, key)
+        self.update()
+
+    def lock(self, index: int) -> None:
+        """Make a token the one that looks; -1 for none."""
+        if index != self._locked:
+            self._locked = index
+            self.update()
+            self.locked.emit(index)
+
+    def locked_token(self) -> int:
+        """Return the token that looks, or -1."""
+        return self._locked
+
+    def weights(self) -> np.ndarray:
+        """Return the weights that are shown."""
+        return self._weights
+
+    # --- geometry ----------------------------------------------------------------------------------------------
+
+    def hasHeightForWidth(self) -> bool:
+        return True
+
+    def heightForWidth(self, width: int) -> int:
+        rects = self._arrange(width)
+        return rects[-1].bottom() + 2 if rects else LINE
+
+    def sizeHint(self) -> QSize:
+        width = self.width() or 400
+        return QSize(width, self.heightForWidth(width))
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(120, LINE - 4)
+
+    def resizeEvent(self, event: object) -> None:
+        self._rects = []
+
+    def _arrange(self, width: int) -> list[QRect]:
+        metrics = QFontMetrics(number_font())
+        rects: list[QRect] = []
+        x = y = 0
+        for text, joined in zip(self._shown, self._joined, strict=True):
+            w = metrics.horizontalAdvance(text) + 2 * PAD
+            gap = 1 if joined else GAP
+            if rects and x + gap + w > width:
+                x, y = 0, y + LINE + 2
+            elif rects:
+                x += gap
+            rects.append(QRect(x, y, w, LINE - 2))
+            x += w
+        return rects
+
+    def _places(self) -> list[QRect]:
+        if len(self._rects) != len(self._shown):
+            self._rects = self._arrange(self.width())
+        return self._rects
+
+    def _at(self, point: QPoint) -> int:
+        return next((i for i, rect in enumerate(self._places()) if rect.contains(point)), -1)
+
+    # --- events ------------------------------------------------------------------------------------------------
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        index = self._at(event.position().toPoint())
+        if index != self._hovered:
+            self._hovered = index
+            self.setToolTip(self._describe(index) if index >= 0 else tr("Click a token to see where it looks"))
+            self.update()
+
+    def leaveEvent(self, event: object) -> None:
+        self._hovered = -1
+        self.update()
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        index = self._at(event.position().toPoint())
+        self.lock(-1 if index == self._locked else index)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        step = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}.get(Qt.Key(event.key()))
+        if step is not None and self._tokens:
+            self.lock(min(max(self._locked + step, 0), len(self._tokens) - 1))
+        elif event.key() == Qt.Key.Key_Escape and self._locked >= 0:
+            self.lock(-1)
+        else:
+            super().keyPressEvent(event)
+
+    def paintEvent(self, event: object) -> None:
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        theme = current()
+        font = number_font()
+        painter.setFont(font)
+        table = lookup_table("difference" if self._signed else "attention")
+        largest = max(float(np.abs(self._weights).max(initial=0.0)), 1e-12)
+        for i, (rect, text) in enumerate(zip(self._places(), self._shown, strict=True)):
+            share = self._weights[i] / largest
+            place = (share + 1) / 2 if self._signed else share
+            colour = QColor.fromRgb(int(table[round(min(max(place, 0.0), 1.0) * 255)]) & 0xFFFFFF)
+            query, key = self._marked
+            outlined = i in (self._locked, self._hovered, query, key)
+            strong = theme.colour("accent" if i in (self._locked, query) else "muted")
+            painter.setPen(QPen(strong, 2 if i in (self._locked, query) else 1) if outlined else Qt.PenStyle.NoPen)
+            painter.setBrush(colour)
+            painter.drawRoundedRect(rect.adjusted(1, 1, -1, -1), 4, 4)
+            painter.setPen(_ink(colour))
+            painter.drawText(rect, Qt.AlignmentFlag.AlignCenter, text)
+        if self.hasFocus() and self._locked < 0:
+            painter.setPen(QPen(theme.colour("accent"), 1))
+            painter.setBrush(Qt.BrushStyle.NoBrush)
+            painter.drawRoundedRect(self.rect().adjusted(0, 0, -1, -1), 4, 4)
+
+    def _describe(self, index: int) -> str:
+        value = words.number(float(self._weights[index])) if index < len(self._weights) else ""
+        return tr("Token {n}: {token}, weight {value}", n=index + 1, token=self._tokens[index], value=value)
+
+
+class StripArea(QScrollArea):
+    """As high as its strip, up to three lines; a longer text scrolls."""
+
+    def __init__(self, strip: TokenStrip) -> None:
+        super().__init__()
+        self._strip = strip
+        strip.setObjectName("scrolled")
+        self.setWidget(strip)
+        self.setWidgetResizable(True)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        strip.laid_out.connect(self._fit)
+        self._fit()
+
+    def resizeEvent(self, event: object) -> None:
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        most = MOST_LINES * (LINE + 2) - 4
+        self.setFixedHeight(min(most, self._strip.heightForWidth(self.viewport().width())))
+
+
+class Prediction(QWidget):
+    """What each state says of the text: the most probable label and its probability, one line a state."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._grid = QGridLayout(self)
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setHorizontalSpacing(GRID)
+        self._grid.setVerticalSpacing(2)
+        self._grid.setColumnStretch(1, 1)
+        self._lines: dict[str, tuple[Small, ElidedLabel, Small]] = {}
+        for row, (state, title) in enumerate((("before", tr("Before")), ("after", tr("After")))):
+            name, label, share = Small(title), ElidedLabel(), Small()
+            share.setFont(number_font(current().small))
+            label.setProperty("level", "strong")
+            share.setWordWrap(False)
+            name.setWordWrap(False)
+            for column, widget in enumerate((name, label, share)):
+                self._grid.addWidget(widget, row, column)
+            self._lines[state] = (name, label, share)
+        self._none = Small(tr("This model has no head for labels: it predicts nothing."))
+        self._grid.addWidget(self._none, 2, 0, 1, 3)
+        self.setFixedWidth(WIDTH)
+
+    def show_probabilities(self, probabilities: Mapping[str, Mapping[str, float]]) -> None:
+        """Show probabilities by state and label."""
+        some = any(probabilities.values())
+        self._none.setVisible(not some)
+        for state, (name, label, share) in self._lines.items():
+            found = probabilities.get(state) or {}
+            for widget in (name, label, share):
+                widget.setVisible(bool(found))
+            if not found:
+                continue
+            # A model that was not trained here has one state, which needs no name.
+            name.setVisible(len(probabilities) > 1)
+            best = sorted(found, key=found.get, reverse=True)
+            label.setText(best[0])
+            share.setText(words.percent(found[best[0]]))
+            first = "\n".join(f"{each}  {words.percent(found[each], 1)}" for each in best[:MOST_CHOICES])
+            for widget in (label, share):
+                widget.setToolTip(first)
+
+    def text(self) -> str:
+        """Return what is said, for those who can't see it."""
+        lines = [f"{n.text()} {label.text()} {s.text()}" for n, label, s in self._lines.values() if label.text()]
+        return "; ".join(lines)
+
+
+def _readable(token: str) -> str:
+    prefix = next((p for p in _PREFIXES if token.startswith(p) and len(token) > len(p)), "")
+    return token[len(prefix) :]
+
+
+def _ink(ground: QColor) -> QColor:
+    """Return the ink that reads best on a colour: dark or white."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in ground.getRgbF()[:3]]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return QColor("#14161B" if luminance > 0.19 else "#FFFFFF")

@@ -1,0 +1,201 @@
+"""What the Inspect page looks into: a trained run, the starter or a model folder; its texts and its last look."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QComboBox, QFileDialog, QSizePolicy, QWidget
+
+from studio import demo
+from studio.core.anatomy import describe_model
+from studio.core.events import Explained
+from studio.core.files import read_json
+from studio.core.reasons import Failure
+from studio.core.rundir import RunDir, list_runs, read_events
+from studio.core.state import Summary
+from studio.ui import words
+from studio.ui.i18n import tr
+from studio.ui.panels.evaluations import read_predictions
+from studio.ui.panels.trained import describe_run, trained_runs
+from studio.ui.store import Store
+from studio.ui.threads import background
+
+N_EXAMPLES = 40
+SAMPLE_WORDS = (7, 24)  # a text of so many words fills a head's map without crowding it
+N_INSPECTIONS = 20  # so many of the newest are searched for an earlier look
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A trained run by its id, or a model: `starter` or a folder; `name` is what captions call it."""
+
+    run: str = ""
+    model: str = ""
+    name: str = ""
+
+    def is_of(self, workspace: Path, spec: dict[str, Any]) -> bool:
+        """Return whether an inspection's spec is about this subject."""
+        if self.run:
+            return bool(spec.get("run")) and Path(spec["run"]).name == self.run
+        asked = spec.get("model")
+        return bool(asked) and not spec.get("run") and model_path(asked) == model_path(self.model)
+
+
+def model_path(model: str) -> str:
+    """Return the folder of a model by name, or the name where there is none."""
+    try:
+        return describe_model(model).path
+    except Failure:
+        return model
+
+
+def of_run(summary: Summary) -> Subject:
+    """Return a trained run as a subject."""
+    return Subject(run=summary.id, name="  ·  ".join([summary.name, words.file_name(summary.model)]))
+
+
+def of_model(model: str) -> Subject:
+    """Return `starter` or a folder as a subject."""
+    return Subject(model=model, name=tr("starter") if model == "starter" else words.file_name(model))
+
+
+def examples(workspace: Path, subject: Subject) -> list[str]:
+    """Return texts to look at: rows of the run's test part, of handy length first; reads files."""
+    if not subject.run:
+        return [demo.SAMPLE_TEXT]
+    run = RunDir(workspace / "runs" / subject.run)
+    for split in ("test", "validation"):
+        table = read_predictions(run.path / f"predictions-{split}.parquet")
+        if table is not None and "text" in table.column_names:
+            texts = table["text"].slice(0, 2000).to_pylist()
+            low, high = SAMPLE_WORDS
+            handy = [text for text in texts if low <= len(text.split()) <= high]
+            # The middle of the list: neither the row that the model finds hardest nor the easiest.
+            start = len(handy) // 2
+            return (handy[start:] + handy[:start])[:N_EXAMPLES] or texts[:N_EXAMPLES] or [demo.SAMPLE_TEXT]
+    return [demo.SAMPLE_TEXT]
+
+
+def earlier_look(workspace: Path, subject: Subject) -> Explained | None:
+    """Return the newest answer about a subject whose maps still lie on disk; reads files."""
+    about = [run for run in list_runs(workspace) if "-inspect-" in run.id]
+    for run in about[:N_INSPECTIONS]:
+        if not subject.is_of(workspace, read_json(run.spec_file) or {}):
+            continue
+        answers = [event for event in read_events(run) if isinstance(event, Explained) and event.directories]
+        for answer in reversed(answers):
+            if all((Path(directory) / "checks.json").is_file() for directory in answer.directories.values()):
+                return answer
+    return None
+
+
+class SubjectChooser(QComboBox):
+    """Trained runs, the starter, recent model folders, and any other folder.
+
+    chosen: the subject that the page is about now, None while nothing is. A trained run that becomes the window's
+    current run is taken over; what the person chose here stays until then.
+    """
+
+    chosen = Signal(object)
+
+    def __init__(self, store: Store, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._store = store
+        self._subject: Subject | None = None
+        self._picked: Subject | None = None
+        self._is_read = False
+        self._runs: list[Summary] = []
+        self.setObjectName("inspect.subject")
+        self.setAccessibleName(tr("Model to look into"))
+        self.setToolTip(tr("The trained run or model that this page is about"))
+        self.setPlaceholderText(tr("Choose a model"))
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(28)
+        self.setMaxVisibleItems(24)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+        self.activated.connect(self._pick)
+        store.runs_changed.connect(self.read)
+        store.current_run_changed.connect(self._follow_current)
+        self.read()
+
+    def subject(self) -> Subject | None:
+        """Return what the page is about."""
+        return self._subject
+
+    def choose(self, subject: Subject) -> None:
+        """Make the page be about a subject."""
+        self._picked = subject
+        if subject.run:
+            self._store.select_run(subject.run)
+        self._picked = subject
+        self._show(self._runs)
+
+    def choose_folder(self) -> None:
+        """Ask for a model folder and make the page be about it."""
+        path = QFileDialog.getExistingDirectory(self, tr("Choose a model folder"))
+        if path:
+            self.choose(of_model(path))
+        else:
+            self._select()
+
+    def read(self) -> None:
+        """Look for trained runs again."""
+        workspace = self._store.workspace
+        background(lambda: trained_runs(workspace), self._show, self._store.fail, self, key="runs")
+
+    def _follow_current(self, _: str) -> None:
+        self._picked = None
+        self.read()
+
+    def _pick(self, index: int) -> None:
+        subject = self.itemData(index)
+        self.choose(subject) if subject is not None else self.choose_folder()
+
+    def _show(self, found: list[Summary]) -> None:
+        if found != self._runs or not self._is_read or self._missing(self._picked):
+            self._runs, self._is_read = found, True
+            self._fill()
+        wanted = self._wanted()
+        is_new = wanted != self._subject
+        self._subject = wanted
+        self._select()
+        if is_new or wanted is None:
+            self.chosen.emit(wanted)
+
+    def _wanted(self) -> Subject | None:
+        runs = {summary.id: of_run(summary) for summary in self._runs}
+        if self._picked is not None and (self._picked.model or self._picked.run in runs):
+            return self._picked
+        if self._store.current_run in runs:
+            return runs[self._store.current_run]
+        former = self._subject
+        if former is not None and (former.model or former.run in runs):
+            return former
+        return next(iter(runs.values()), None)
+
+    def _missing(self, subject: Subject | None) -> bool:
+        return subject is not None and self._index(subject) < 0
+
+    def _index(self, subject: Subject | None) -> int:
+        return next((i for i in range(self.count()) if subject is not None and self.itemData(i) == subject), -1)
+
+    def _select(self) -> None:
+        self.setCurrentIndex(self._index(self._subject))
+
+    def _fill(self) -> None:
+        self.clear()
+        for summary in self._runs:
+            self.addItem(describe_run(summary), of_run(summary))
+        if self._runs:
+            self.insertSeparator(self.count())
+        self.addItem(tr("Starter, as it is"), of_model("starter"))
+        known = [path for path in self._store.settings.recent_models if path != "starter"]
+        picked = self._picked.model if self._picked is not None else ""
+        if picked and picked != "starter" and picked not in known:
+            known.insert(0, picked)
+        for path in known:
+            self.addItem(words.file_name(path), of_model(path))
+            self.setItemData(self.count() - 1, path, Qt.ItemDataRole.ToolTipRole)
+        self.insertSeparator(self.count())
+        self.addItem(tr("Model folder…"), None)

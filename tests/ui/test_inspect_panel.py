@@ -1,0 +1,275 @@
+"""The Inspect page on saved captures: what it shows is what was captured, and what failed its check is called so."""
+
+import csv
+
+import numpy as np
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QImage
+from recorded_runs import add_evaluation, add_model
+
+from studio.attention import maps
+from studio.attention.capture import Capture, save
+from studio.core import events as ev
+from studio.core.commands import Command, Explain
+from studio.core.files import write_json
+from studio.core.rundir import EventWriter, RunDir, create_run
+from studio.core.spec import InspectSpec
+from studio.core.state import RunState
+from studio.ui.panels.inspect import InspectPanel
+from studio.ui.panels.inspect_subject import of_model
+from studio.ui.store import Store
+
+TEXT = "the film is dull"
+TOKENS = ["[CLS]", "the", "film", "is", "du", "##ll", "[SEP]"]
+FACTS = {"special": [True, *[False] * 5, True], "word_ids": [None, 0, 1, 2, 3, 3, None], "text": TEXT}
+N_LAYERS, N_HEADS, MOST_CHANGED = 2, 3, (1, 1)
+GOOD = {
+    "row_sum_error": 2e-7, "causal_leak": 0.0, "padding_leak": 0.0, "output_error": 1e-7, "logit_difference": 0.0,
+    "n_layers": N_LAYERS, "n_heads": N_HEADS, "verified": True,
+}  # fmt: skip
+PROBABILITIES = {"before": {"bad": 0.52, "good": 0.48}, "after": {"bad": 0.97, "good": 0.03}}
+
+
+def random_maps(seed: int) -> np.ndarray:
+    weights = np.random.default_rng(seed).random((N_LAYERS, N_HEADS, len(TOKENS), len(TOKENS)), dtype=np.float32) ** 3
+    return weights / weights.sum(axis=-1, keepdims=True)
+
+
+BEFORE = random_maps(1)
+# Every head moves a little, one of them wholly.
+AFTER = (BEFORE * 0.9 + random_maps(2) * 0.1).astype(np.float32)
+AFTER[MOST_CHANGED] = random_maps(3)[MOST_CHANGED]
+
+
+class RecordedStore(Store):
+    """A store whose inspections answer from a record, when `answer` is called."""
+
+    asked: list[Explain]
+    n_started = 0
+
+    def inspect(self, run_id: str = "", model: str = "", text: str = "", idle_seconds: float = 600) -> str:
+        self.asked, self.n_started = [], self.n_started + 1
+        self.runs["look"] = RunState(id="look", kind="inspect")
+        self.apply("look", [ev.Started(pid=1, version="0"), ev.Phase(name="model")])
+        return "look"
+
+    def send(self, run_id: str, command: Command) -> None:
+        if isinstance(command, Explain):
+            self.asked.append(command)
+
+    def answer(self, **values) -> None:
+        asked = self.asked[-1]
+        self.apply("look", [ev.Phase(name="ready"), ev.Explained(id=asked.id, text=asked.text, **values)])
+
+
+@pytest.fixture
+def store(workspace, qapp):
+    store = RecordedStore(workspace)
+    yield store
+    store.close()
+
+
+def open_panel(qtbot, store: Store) -> InspectPanel:
+    panel = InspectPanel(store)
+    qtbot.addWidget(panel)
+    panel.resize(1000, 620)
+    panel.show()
+    return panel
+
+
+@pytest.fixture
+def panel(qtbot, store: Store, recorded_run: RunDir) -> InspectPanel:
+    add_model(recorded_run)
+    add_evaluation(recorded_run)
+    panel = open_panel(qtbot, store)
+    qtbot.waitUntil(lambda: bool(panel.text.toPlainText()))
+    return panel
+
+
+@pytest.fixture
+def captures(tmp_path):
+    """Folders with the maps of both states, as the engine writes them."""
+
+    def write(**checks) -> dict[str, str]:
+        folders = {"before": tmp_path / "maps" / "before", "after": tmp_path / "maps" / "after"}
+        modules = {"attention": [f"layer.{i}" for i in range(N_LAYERS)]}
+        for folder, values in zip(folders.values(), (BEFORE, AFTER), strict=True):
+            save(Capture(values, None, None, GOOD | checks, modules), TOKENS, folder, **FACTS)
+        return {state: str(folder) for state, folder in folders.items()}
+
+    return write
+
+
+@pytest.fixture
+def looked(qtbot, panel: InspectPanel, store: RecordedStore, captures) -> InspectPanel:
+    """The panel after the worker answered, with all heads measured."""
+    panel.look_at(TEXT)
+    assert panel.stage.currentWidget() is panel.loading
+    assert store.asked[-1].attention and store.asked[-1].text == TEXT
+    store.answer(probabilities=PROBABILITIES, directories=captures())
+    wait_measured(qtbot, panel)
+    return panel
+
+
+def wait_measured(qtbot, panel: InspectPanel) -> None:
+    qtbot.waitUntil(lambda: panel.stage.currentWidget() is panel.maps)
+    qtbot.waitUntil(lambda: panel.maps.head.statistics.number("entropy") != "–")
+
+
+def left(panel: InspectPanel) -> np.ndarray:
+    return panel.maps.head.matrices["left"].values
+
+
+def test_the_head_that_changed_most_is_shown_first_and_any_other_when_chosen(qtbot, looked):
+    np.testing.assert_array_equal(left(looked), AFTER[MOST_CHANGED])
+    grid = looked.maps.heads.grid
+    grid.setFocus()
+    qtbot.mouseClick(grid, Qt.MouseButton.LeftButton, pos=grid.head_rect(0, 2).center().toPoint())
+    np.testing.assert_array_equal(left(looked), AFTER[0, 2])
+    qtbot.keyClick(grid, Qt.Key.Key_Left)
+    np.testing.assert_array_equal(left(looked), AFTER[0, 1])
+    table, head = looked.maps.head.statistics, looked.maps.head
+    assert table.number("self") == f"{np.trace(AFTER[0, 1]) / len(TOKENS):.3f}"
+    assert table.number("self", "before") == f"{np.trace(BEFORE[0, 1]) / len(TOKENS):.3f}"
+    assert table.number("change") == f"{maps.js_divergence(BEFORE, AFTER)[0, 1]:.3f}"
+    assert head.badge.text() == "Verified" and not head.warning.isVisible()
+    assert head.numbers.text() == "rows 2e-7 · leak 0 · logits equal · 2 × 3 heads"
+
+
+def test_prediction_before_and_after_stands_beside_the_tokens(looked):
+    assert looked.maps.prediction.text() == "Before bad 52\u00a0%; After bad 97\u00a0%"
+    assert looked.maps.strip.weights() == pytest.approx(AFTER[MOST_CHANGED].mean(axis=0))
+    looked.maps.strip.lock(3)
+    assert looked.maps.strip.weights() == pytest.approx(AFTER[MOST_CHANGED][3])
+
+
+def test_order_by_change_begins_with_the_most_changed(looked):
+    heads = looked.maps.heads
+    assert heads.ranking.heads()[0] == MOST_CHANGED
+    heads.order_by("change")
+    first = heads.grid.head_rect(*MOST_CHANGED)
+    others = [heads.grid.head_rect(layer, head) for layer in range(N_LAYERS) for head in range(N_HEADS)]
+    assert all((first.y(), first.x()) <= (other.y(), other.x()) for other in others)
+    change = maps.js_divergence(BEFORE, AFTER)
+    assert [change[head] for head in heads.ranking.heads()] == sorted(change.ravel(), reverse=True)
+    heads.order_by("entropy")
+    entropy = maps.head_statistics(AFTER)["entropy"]
+    assert heads.ranking.heads()[0] == np.unravel_index(entropy.argmin(), entropy.shape)
+
+
+def test_difference_is_after_minus_before_and_both_stand_side_by_side(qtbot, looked):
+    looked.maps.choose_head(0, 0)
+    looked.maps.head.states["difference"].click()
+    np.testing.assert_allclose(left(looked), AFTER[0, 0] - BEFORE[0, 0])
+    right = looked.maps.head.matrices["right"]
+    assert not right.isVisible()
+    looked.maps.head.states["both"].click()
+    np.testing.assert_array_equal(left(looked), BEFORE[0, 0])
+    np.testing.assert_array_equal(right.values, AFTER[0, 0])
+    # One scale for both, else the eye compares colours that mean different weights.
+    assert right.isVisible() and right.scale == looked.maps.head.matrices["left"].scale
+
+
+def test_what_is_not_verified_is_called_so(qtbot, panel, store, captures, tmp_path):
+    panel.look_at(TEXT)
+    store.answer(probabilities=PROBABILITIES, directories=captures(row_sum_error=0.31, verified=False))
+    wait_measured(qtbot, panel)
+    head = panel.maps.head
+    assert head.badge.text() == "Not verified" and "rows 3e-1" in head.numbers.text()
+    assert head.warning.isVisible() and "failed their check" in head.warning.text()
+    head.export("csv", tmp_path / "head.csv")
+    assert "NOT VERIFIED" in (tmp_path / "head.csv").read_text(encoding="utf-8")
+
+
+def test_without_special_tokens_rows_are_renormalised_and_it_is_said(qtbot, looked):
+    looked.maps.choose_head(0, 0)
+    looked.maps.head.no_special.trigger()
+    qtbot.waitUntil(lambda: left(looked).shape == (5, 5))
+    inner = AFTER[0, 0, 1:-1, 1:-1]
+    np.testing.assert_allclose(left(looked), inner / inner.sum(axis=-1, keepdims=True), rtol=1e-6)
+    assert "renormalised" in looked.maps.head.meaning.text()
+    assert "renormalised" in looked.maps.head.matrices["left"].caption
+    wait_measured(qtbot, looked)
+
+
+def test_exported_files_hold_the_numbers_and_say_what_they_are(looked, tmp_path):
+    looked.maps.choose_head(1, 2)
+    head = looked.maps.head
+    for name in ("png", "svg", "csv", "npz", "npz-all"):
+        head.export(name, tmp_path / f"{name}.{name.removesuffix('-all')}")
+    with np.load(tmp_path / "npz.npz") as file:
+        np.testing.assert_array_equal(file["attention"], AFTER[1, 2])
+        assert file["tokens"].tolist() == TOKENS and (int(file["layer"]), int(file["head"])) == (1, 2)
+        caption = str(file["caption"])
+    for word in ("starter", "layer 2 of 2", "head 3 of 3", "after fine-tuning", "rows sum to 1"):
+        assert word in caption
+    with np.load(tmp_path / "npz-all.npz") as file:
+        np.testing.assert_array_equal(file["before"], BEFORE)
+        np.testing.assert_array_equal(file["after"], AFTER)
+    with open(tmp_path / "csv.csv", encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file)
+    assert caption in header[0] and header[1:] == TOKENS == [row[0] for row in rows]
+    np.testing.assert_array_equal(np.array([row[1:] for row in rows], dtype=np.float32), AFTER[1, 2])
+    svg = (tmp_path / "svg.svg").read_text(encoding="utf-8")
+    assert "layer 2 of 2" in svg and all(f">{token}<" in svg for token in TOKENS) and "data:image/png" in svg
+    assert QImage(str(tmp_path / "png.png")).width() > 300
+
+    head.states["both"].click()
+    head.export("csv", tmp_path / "pair.csv")
+    assert {"pair-before.csv", "pair-after.csv"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_a_wrong_text_is_told_at_the_field_and_a_refused_model_on_the_stage(panel, store):
+    panel.text.clear()
+    panel.look()
+    assert "no text" in panel.error.text() and store.n_started == 0
+    panel.look_at(TEXT)
+    store.answer(probabilities={}, reason="text-too-long", facts={"n_tokens": 842, "most": 512})
+    assert panel.error.text() == "The text has 842 tokens; the model takes 512. Shorten the text."
+    panel.look_at(TEXT + " too")
+    assert not panel.error.text()
+    store.answer(probabilities={}, reason="capture-unsupported", facts={"model_type": "deberta-v2"})
+    refusal = panel.stage.currentWidget().findChild(type(panel.prompt))
+    assert "deberta-v2" in refusal.accessibleName() and store.n_started == 1
+
+
+def test_the_empty_page_leads_to_the_starter(qtbot, store):
+    panel = open_panel(qtbot, store)
+    qtbot.waitUntil(lambda: panel._pages.currentIndex() == 0)
+    next(b for b in panel.findChildren(type(panel.button)) if b.objectName() == "inspect.starter").click()
+    assert panel.chooser.subject() == of_model("starter") and panel._pages.currentIndex() == 1
+    qtbot.waitUntil(lambda: bool(panel.text.toPlainText()))
+
+
+def test_a_folder_that_is_no_model_is_refused_in_words(qtbot, panel, tmp_path):
+    write_json(tmp_path / "model" / "config.json", {"model_type": "bert"})
+    panel.chooser.choose(of_model(str(tmp_path / "model")))
+    qtbot.waitUntil(lambda: panel.stage.currentWidget() is panel._refusal)
+    assert "no weights" in panel._refusal.findChild(type(panel.prompt)).accessibleName()
+
+
+def record_look(workspace, trained: RunDir, directories: dict[str, str]) -> RunDir:
+    """Write an inspection as the guided sample's worker leaves it."""
+    run = create_run(workspace, InspectSpec(run=str(trained.path), text=TEXT))
+    answer = ev.Explained(id="first", text=TEXT, probabilities=PROBABILITIES, directories=directories)
+    writer = EventWriter(run.events_file)
+    writer.write([ev.Started(pid=1, version="0"), answer, ev.Finished()])
+    writer.close()
+    return run
+
+
+def test_what_was_looked_at_last_is_there_again_without_a_worker(qtbot, store, workspace, recorded_run, captures):
+    add_model(recorded_run)
+    record_look(workspace, recorded_run, captures())
+    panel = open_panel(qtbot, store)
+    wait_measured(qtbot, panel)
+    assert panel.text.toPlainText() == TEXT and store.n_started == 0
+    np.testing.assert_array_equal(left(panel), AFTER[MOST_CHANGED])
+
+
+def test_a_look_that_was_started_elsewhere_is_shown(qtbot, panel, store, workspace, recorded_run, captures):
+    run = record_look(workspace, recorded_run, captures())
+    store.attach(run.id)
+    wait_measured(qtbot, panel)
+    assert panel.text.toPlainText() == TEXT and store.n_started == 0
