@@ -60,5 +60,4 @@ def _origin(trained: RunDir, spec: TrainSpec, parts: dict[str, Rows]) -> Origin:
         n_rows=sum(len(rows) for rows in parts.values()),
         task=plugin("tasks", spec.task).label,
         method=plugin("methods", spec.method).label,
-        example=parts["train"].texts[0],
     )

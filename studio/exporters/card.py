@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+_EXAMPLE = "Write a text here."  # never a row of the data, which may be private
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -14,13 +16,12 @@ class Origin:
     n_rows: int
     task: str
     method: str
-    example: str
 
 
 def model_card(origin: Origin, exporter: Any, labels: list[str], verdict: dict[str, Any]) -> str:
     """Return the card as Markdown with the header that model hubs read."""
     tag = origin.task.lower().replace(" ", "-")
-    usage = exporter.usage.replace("FOLDER", "path/to/this/folder").replace("TEXT", repr(origin.example))
+    usage = exporter.usage.replace("FOLDER", "path/to/this/folder").replace("TEXT", repr(_EXAMPLE))
     lines = [
         f"---\npipeline_tag: {tag}\ntags:\n- {tag}\n- {exporter.id}\n---\n",
         f"# {origin.name}\n",

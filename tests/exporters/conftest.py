@@ -21,7 +21,6 @@ TOPICS = {
 FILLER = [f"word{i}" for i in range(90)]
 LABELS = sorted(TOPICS)
 MAX_LENGTH = 48
-ORIGIN = Origin("Topics", "a tiny model", "topics.csv", 240, "Text classification", "Full fine-tuning", "the cat word1")
 
 
 @pytest.fixture(scope="session")
@@ -88,8 +87,13 @@ def reference(tmp_path_factory, model, tokenizer, measured):
     return folder / "reference.npz"
 
 
+@pytest.fixture(scope="session")
+def origin():
+    return Origin("Topics", "a tiny model", "topics.csv", 240, "Text classification", "Full fine-tuning")
+
+
 @pytest.fixture(scope="session", params=list(family("exporters")))
-def exported(request, tmp_path_factory, model, tokenizer, measured):
+def exported(request, tmp_path_factory, model, tokenizer, measured, origin):
     """Format, folder, what `export_model` returned, and the phases that it reported, for each format."""
     exporter = family("exporters")[request.param]
     folder = tmp_path_factory.mktemp("exports") / "mit Ümläuten" / request.param
@@ -99,7 +103,7 @@ def exported(request, tmp_path_factory, model, tokenizer, measured):
         phases.append(phase)
         return lambda done, total: phases.append((phase, done / total))
 
-    result = export_model(model, tokenizer, exporter.Config(), folder, measured, ORIGIN, progress)
+    result = export_model(model, tokenizer, exporter.Config(), folder, measured, origin, progress)
     return request.param, folder, result, phases
 
 
