@@ -1,13 +1,11 @@
 """Heads as files of numbers: CSV with tokens, NPZ with a caption; no Qt."""
 
 import csv
-import io
 from pathlib import Path
 
 import numpy as np
 
 from studio.attention import maps
-from studio.core.files import write_atomic
 from studio.ui.panels.inspect_look import Look, caption
 
 FORMATS = {
@@ -26,26 +24,24 @@ def file_stem(state: str, layer: int, head: int) -> str:
 
 def write_csv(path: Path, look: Look, state: str, layer: int, head: int) -> None:
     """Write one head with tokens at top and left; the caption stands in the corner, so that readers find the header."""
-    buffer = io.StringIO()
     rows = list(maps.csv_rows(look.matrix(state, layer, head), look.tokens, look.tokens))
     rows[0][0] = f"{rows[0][0]} · {caption(look, state, layer, head)}"
-    csv.writer(buffer, lineterminator="\n").writerows(rows)
-    write_atomic(path, buffer.getvalue())
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 def write_npz(path: Path, look: Look, state: str, layer: int, head: int) -> None:
     """Write one head: `attention` float32 [query, key], `tokens`, `caption`, `state`, `layer` and `head` from 0."""
-    buffer = io.BytesIO()
-    np.savez(
-        buffer,
-        attention=look.matrix(state, layer, head),
-        tokens=np.array(look.tokens),
-        caption=np.array(caption(look, state, layer, head)),
-        state=np.array(state),
-        layer=np.array(layer),
-        head=np.array(head),
-    )
-    write_atomic(path, buffer.getvalue())
+    with open(path, "wb") as file:
+        np.savez(
+            file,
+            attention=look.matrix(state, layer, head),
+            tokens=np.array(look.tokens),
+            caption=np.array(caption(look, state, layer, head)),
+            state=np.array(state),
+            layer=np.array(layer),
+            head=np.array(head),
+        )
 
 
 def write_all_heads(path: Path, look: Look) -> None:

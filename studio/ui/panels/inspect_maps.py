@@ -147,6 +147,8 @@ class MapsView(QWidget):
         self.strip.mark(-1, -1)
         if locked >= 0:
             note = tr("Tint: where “{token}” looks", token=self._shown.tokens[locked])
+        elif self._state == DIFFERENCE:
+            note = tr("Tint: looked at more or less")
         else:
             note = tr("Tint: what this head looks at")
         self.strip_note.setText(note)

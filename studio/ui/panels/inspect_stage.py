@@ -196,11 +196,11 @@ class HeadStage(Card):
 
     def _say_meaning(self) -> str:
         """Return in words how the colours are scaled and the rows normalised."""
-        per_head = tr("Colours: own scale") if self.per_head.isChecked() else tr("Colours: 0 to 1 for all heads")
+        per_head = tr("Colours: this head's own scale") if self.per_head.isChecked() else tr("Colours: 0 to 1 for all heads")
         if self._state == DIFFERENCE and not self.per_head.isChecked():
             per_head = tr("Colours: −1 to 1 for all heads")
         lifted = tr(", γ {gamma}", gamma=LIFTED) if self.lifted.isChecked() else ""
-        cut = tr("No special tokens, rows renormalised to 1 · ") if self._look.without_special else ""
+        cut = tr("No special tokens, rows renormalised · ") if self._look.without_special else ""
         return cut + per_head + lifted
 
     def _why_unverified(self, look: Look) -> str:

@@ -52,7 +52,7 @@ def model_path(model: str) -> str:
 
 def of_run(summary: Summary) -> Subject:
     """Return a trained run as a subject."""
-    return Subject(run=summary.id, name="  ·  ".join([summary.name, words.file_name(summary.model)]))
+    return Subject(run=summary.id, name=" · ".join([summary.name, words.file_name(summary.model)]))
 
 
 def of_model(model: str) -> Subject:

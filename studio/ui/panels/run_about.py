@@ -117,8 +117,9 @@ def sections(state: RunState, facts: RunFacts | None) -> list[tuple[str, list[tu
     when = [tr("Began {moment}", moment=words.moment(state.started or state.created))]
     if state.attempt > 1:
         when.append(tr("Attempt {n}", n=state.attempt))
-    if state.train_seconds:
-        when.append(tr("Trained for {time}", time=words.duration(state.train_seconds)))
+    seconds = state.result.get("train_seconds") or state.train_seconds
+    if seconds:
+        when.append(tr("Trained for {time}", time=words.duration(seconds)))
     found.append((tr("Time"), [("", " · ".join(when))]))
     return found
 

@@ -105,6 +105,7 @@ class LogDrawer(Card):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent=parent)
+        self.setMinimumHeight(184)
         self._reader: LogReader | None = None
         self._views = QStackedWidget()
         self.events, self.output = LogView(), LogView()

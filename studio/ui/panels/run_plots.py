@@ -46,6 +46,7 @@ class RunPlots(QWidget):
         for card in self._cards[1:]:
             card.setMinimumHeight(140)
             card.plot.setMinimumWidth(120)
+            card.plot.show_position(False)
             self._row.addWidget(card, 1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

@@ -40,8 +40,8 @@ class TrainPanel(QWidget):
             "train",
             tr("Here you watch the model learn: loss, accuracy and speed, drawn live at every step."),
             self._ways,
-            tr("The settings on the left are good to begin with: press Start. A run can be stopped at any time and "
-               "goes on from where it was."),
+            tr("The settings on the left are good to begin with: once data is chosen, press Start. A run can be "
+               "stopped at any time and goes on from where it was."),
         )  # fmt: skip
         self.view: RunView | None = None
         self.stack.addWidget(self.empty)

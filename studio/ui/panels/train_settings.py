@@ -2,7 +2,7 @@
 
 import math
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QEvent, QObject, Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QScrollArea, QTabWidget, QVBoxLayout, QWidget
 
 from studio.core.registry import PluginConfig, parse_config, plugin
@@ -18,7 +18,8 @@ from studio.ui.theme import GRID
 from studio.ui.widgets.cards import Card, Finding
 from studio.ui.widgets.labels import Small
 
-WIDTH = 336
+WIDTH = 336  # of the facts of a run; the form takes what it needs
+_SCROLL_BAR = 12
 
 
 class SettingsColumn(Card):
@@ -29,7 +30,7 @@ class SettingsColumn(Card):
     def __init__(self, store: Store, start: QPushButton, parent: QWidget | None = None) -> None:
         super().__init__(parent=parent)
         self._store = store
-        self.setFixedWidth(WIDTH)
+        self.layout().setContentsMargins(GRID + 4, GRID, GRID + 4, GRID + 4)
         self.form = Form(TrainingSpec)
         self.form.setObjectName("train.form")
         self.form.changed.connect(self._take)
@@ -45,9 +46,23 @@ class SettingsColumn(Card):
         self.add(self.obstacle)
         self.start = start
         self.add(start)
+        self.tabs.currentChanged.connect(lambda _: self._fit())
+        self.form.installEventFilter(self)
         store.draft_changed.connect(self._show_draft)
         store.busy_changed.connect(lambda: self._show_draft("busy"))
         self._show_draft("training")
+        self._fit()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.LayoutRequest:
+            self._fit()  # *More* was opened or closed
+        return False
+
+    def _fit(self) -> None:
+        """Give the form the width that it needs, and the curves the rest."""
+        margins = self.layout().contentsMargins()
+        needed = self.form.minimumSizeHint().width() + _SCROLL_BAR + margins.left() + margins.right()
+        self.setFixedWidth(max(WIDTH, needed) if self.tabs.currentIndex() == 0 else WIDTH)
 
     def show_form(self, field: str = "") -> None:
         """Bring the form to the front, with the focus in a field."""
@@ -74,7 +89,7 @@ class SettingsColumn(Card):
         chosen.addStretch(1)
         self._steps = Small()
         layout = QVBoxLayout(content)
-        layout.setContentsMargins(0, GRID, GRID, GRID)
+        layout.setContentsMargins(0, GRID, 0, GRID)
         layout.setSpacing(GRID)
         layout.addLayout(chosen)
         layout.addWidget(self.form)

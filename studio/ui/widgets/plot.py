@@ -156,6 +156,10 @@ class CurvePlot(QWidget):
         for plot in group:
             plot._linked = group
 
+    def show_position(self, on: bool) -> None:
+        """Say at which step the crosshair stands, or leave it to a linked plot that has more room."""
+        self._at.setVisible(on)
+
     def export_csv(self, path: str) -> None:
         """Write every point of the shown curves; see `curves.write_csv`."""
         plot_export.write_csv_of(self, path)
