@@ -45,7 +45,7 @@ def tell(page: TrainPanel, *events: ev.Event) -> RunState:
 
 def open_reviews(qtbot, window: MainWindow, path: Path) -> None:
     window.store.open_data(path)
-    qtbot.waitUntil(lambda: not window.store.busy, timeout=10000)
+    qtbot.waitUntil(lambda: not window.store.busy, timeout=20000)
 
 
 def button(widget: object, name: str) -> QPushButton:
@@ -53,7 +53,7 @@ def button(widget: object, name: str) -> QPushButton:
 
 
 def test_without_data_the_page_says_where_to_go(qtbot, window: MainWindow) -> None:
-    qtbot.waitUntil(lambda: not window.store.busy, timeout=10000)
+    qtbot.waitUntil(lambda: not window.store.busy, timeout=20000)
     window.show_page("train")
     page = window.pages["train"]
     assert page.stack.currentWidget() is page.empty
@@ -144,7 +144,7 @@ def test_pause_and_stop_tell_the_worker_and_a_deaf_one_can_be_forced(qtbot, monk
     controls._patience.setInterval(1)
     controls.stop.click()
     assert [c.type for c in commands.receive(run.path)] == ["pause", "resume", "stop"]
-    qtbot.waitUntil(controls.force.isVisible, timeout=2000)
+    qtbot.waitUntil(controls.force.isVisible, timeout=20000)
     tell(page, ev.Stopped(step=0))
     assert not controls.isVisible() and controls.force.isHidden()
 
@@ -204,10 +204,10 @@ def test_a_killed_worker_is_explained_and_can_be_resumed(page: TrainPanel, run: 
 )
 def test_a_failure_is_mended_by_one_button(qtbot, window, page, run, failed, text, changes) -> None:
     ended(page, run, STEP, failed)
-    qtbot.waitUntil(lambda: page._facts is not None, timeout=5000)
+    qtbot.waitUntil(lambda: page._facts is not None, timeout=20000)
     assert page.main_action().text() == text
     page.main_action().click()
-    qtbot.waitUntil(lambda: not window.store.busy, timeout=10000)
+    qtbot.waitUntil(lambda: not window.store.busy, timeout=20000)
     assert {k: v for k, v in window.store.draft.training.items() if k in changes} == changes
     assert window.store.draft.columns == {"text": "text", "label": "label"} and window.store.problems() == []
     assert page.column.tabs.currentIndex() == 0 and page.main_action() is page.start
@@ -237,7 +237,7 @@ def test_a_burst_of_events_is_drawn_once(qtbot, page: TrainPanel, monkeypatch) -
     monkeypatch.setattr(page.view, "show_run", lambda state, facts: drawn.append(state.step))
     for step in range(1, 201):
         page.store.apply(page.store.current_run, [STEP.model_copy(update={"step": step})])
-    qtbot.waitUntil(lambda: bool(drawn), timeout=2000)
+    qtbot.waitUntil(lambda: bool(drawn), timeout=20000)
     assert drawn == [200]
 
 

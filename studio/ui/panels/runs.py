@@ -43,6 +43,7 @@ class RunsPanel(QWidget):
         super().__init__(parent)
         self.store = store
         self._summaries, self._reader, self._is_reading = [], Summaries(store.workspace), False
+        self._told = ""
         self._kind, self.rows = "train", []  # the rows that the table shows
         self.kinds = QTabBar()
         self.kinds.setExpanding(False)
@@ -123,8 +124,9 @@ class RunsPanel(QWidget):
 
     def _give_up(self, error: Exception) -> None:
         self._is_reading = False
-        self._clock.stop()
-        self.store.fail(error)
+        if repr(error) != self._told:  # the same thing every two seconds would be a nuisance
+            self._told = repr(error)
+            self.store.fail(error)
 
     def _is_changed(self) -> bool:
         """Return whether the store knows a fresher state of a run than the table shows."""
@@ -220,7 +222,9 @@ class RunsPanel(QWidget):
             view = self.table.view
             cell = view.model().index(view.selected_rows()[0], [c.key for c in COLUMNS].index("name"))
             view.scrollTo(cell)
-            self.name_field.setGeometry(view.visualRect(cell).adjusted(0, 1, 0, -1))
+            place = view.visualRect(cell).adjusted(0, 1, 0, -1)
+            place.setWidth(max(200, place.width()))
+            self.name_field.setGeometry(place)
             self.name_field.setText(rows[0]["name"])
             self.name_field.selectAll()
             self.name_field.show()
