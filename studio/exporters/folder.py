@@ -1,5 +1,6 @@
 """Builds an export: the model's files, the tokenizer, the label names, the card, and the proof that it is right."""
 
+import json
 import os
 import shutil
 import tempfile
@@ -9,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from studio.core.files import write_json
 from studio.core.reasons import Failure
 from studio.core.registry import PluginConfig, plugin
 from studio.exporters.card import Origin, model_card
@@ -66,7 +66,7 @@ def export_model(
         if not verdict["verified"]:
             raise Failure("export-unverified", "format", problems=" ".join(verdict["problems"]))
         verdict["reference_size_bytes"] = sum(path.stat().st_size for path in trained.glob("*.safetensors"))
-        write_json(built / "verification.json", verdict)
+        (built / "verification.json").write_text(json.dumps(verdict, indent=1) + "\n", encoding="utf-8")
         (built / "README.md").write_text(model_card(origin, exporter, labels, verdict), encoding="utf-8")
         if directory.is_dir():
             directory.rmdir()
