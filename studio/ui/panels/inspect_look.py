@@ -150,8 +150,11 @@ def caption(look: Look, state: str, layer: int, head: int) -> str:
     parts = [look.subject, f"{kind}layer {layer + 1} of {n_layers}, head {head + 1} of {n_heads}"]
     if len(look.maps) == 2:
         parts.append(STATE_WORDS[state])
+    whose = "rows of each state" if state == DIFFERENCE else "rows"
     parts.append(
-        "special tokens left out, rows renormalised to sum 1" if look.without_special else "rows sum to 1 over the keys"
+        f"special tokens left out, {whose} renormalised to sum 1"
+        if look.without_special
+        else f"{whose} sum to 1 over the keys"
     )
     parts.append("row = query (looks), column = key (looked at)")
     if not look.verified:

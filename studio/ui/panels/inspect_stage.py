@@ -196,12 +196,13 @@ class HeadStage(Card):
 
     def _say_meaning(self) -> str:
         """Return in words how the colours are scaled and the rows normalised."""
-        per_head = tr("Colours: this head's own scale") if self.per_head.isChecked() else tr("Colours: 0 to 1 for all heads")
-        if self._state == DIFFERENCE and not self.per_head.isChecked():
-            per_head = tr("Colours: −1 to 1 for all heads")
+        if self.per_head.isChecked():
+            colours = tr("Colours: this head's own scale")
+        else:
+            colours = tr("Colours: {low} to 1 for all heads", low="−1" if self._state == DIFFERENCE else "0")
         lifted = tr(", γ {gamma}", gamma=LIFTED) if self.lifted.isChecked() else ""
         cut = tr("No special tokens, rows renormalised · ") if self._look.without_special else ""
-        return cut + per_head + lifted
+        return cut + colours + lifted
 
     def _why_unverified(self, look: Look) -> str:
         words_of = {BEFORE: tr("before"), AFTER: tr("after")}

@@ -12,7 +12,8 @@ from studio.ui.theme import Theme, load_theme, number_font
 from studio.ui.widgets.heat import Scale, picture
 
 LABEL_CELL, LARGEST_CELL, SIDE, MARGIN = 12, 24, 640, 16
-FONT = 11
+FONT, LEAST_WIDTH = 11, 420
+WRAPPED = Qt.AlignmentFlag.AlignLeft | Qt.TextFlag.TextWordWrap
 
 
 @dataclass(frozen=True)
@@ -31,24 +32,22 @@ class Figure:
 
     def size(self) -> QSizeF:
         """Return the size of the figure in logical pixels."""
-        left, top = self._corner()
-        n_queries, n_keys = self.values.shape
-        width = max(left + n_keys * self.cell() + MARGIN, 360)
-        return QSizeF(width, top + n_queries * self.cell() + 64)
+        return QSizeF(self._width(), self._corner()[1] + len(self.values) * self.cell() + 64)
 
     def paint(self, painter: QPainter) -> None:
         """Draw the figure at the origin."""
         theme, cell = load_theme("light"), self.cell()
         left, top = self._corner()
         n_queries, n_keys = self.values.shape
-        width = self.size().width()
+        width, head = self._width(), 8 + self._caption_height()
         painter.fillRect(QRectF(0, 0, width, self.size().height()), theme.colour("surface"))
         painter.setFont(number_font(FONT))
         painter.drawImage(QRectF(left, top, n_keys * cell, n_queries * cell), self._picture(theme, cell))
         painter.setPen(theme.colour("text"))
-        painter.drawText(QRectF(MARGIN, 8, width - 2 * MARGIN, 18), Qt.AlignmentFlag.AlignLeft, self.caption)
+        painter.drawText(QRectF(MARGIN, 8, width - 2 * MARGIN, head), WRAPPED, self.caption)
         painter.setPen(theme.colour("muted"))
-        painter.drawText(QRectF(left, 26, width - left, 16), Qt.AlignmentFlag.AlignLeft, tr("key: the token looked at"))
+        key = tr("key: the token looked at")
+        painter.drawText(QRectF(left, head, width - left, 16), Qt.AlignmentFlag.AlignLeft, key)
         self._paint_tokens(painter, theme)
         painter.save()
         painter.translate(MARGIN - 4, top + n_queries * cell)
@@ -87,15 +86,29 @@ class Figure:
             painter.save()
             painter.translate(left + (column + 0.5) * cell, top - 6)
             painter.rotate(-90)
-            rect = QRectF(0, -8, top - 50, 16)
+            rect = QRectF(0, -8, top - 32 - self._caption_height(), 16)
             text = metrics.elidedText(self.key_tokens[column], Qt.TextElideMode.ElideRight, int(rect.width()) + 1)
             painter.drawText(rect, Qt.AlignmentFlag.AlignVCenter, text)
             painter.restore()
 
     def _corner(self) -> tuple[float, float]:
+        """Return where the cells begin: right of the queries' tokens, below caption and keys' tokens."""
+        return self._left(), 36.0 + self._caption_height() + min(130, self._widest(self.key_tokens))
+
+    def _left(self) -> float:
+        return MARGIN + 24.0 + min(130, self._widest(self.query_tokens))
+
+    def _width(self) -> float:
+        return max(self._left() + self.values.shape[1] * self.cell() + MARGIN, LEAST_WIDTH)
+
+    def _widest(self, tokens: list[str]) -> int:
         metrics = QFontMetrics(number_font(FONT))
-        wide = [max(map(metrics.horizontalAdvance, t), default=0) for t in (self.query_tokens, self.key_tokens)]
-        return MARGIN + 24.0 + min(130, wide[0]), 54.0 + min(130, wide[1])
+        return max(map(metrics.horizontalAdvance, tokens), default=0)
+
+    def _caption_height(self) -> int:
+        """Return the height of the caption, broken into as many lines as the width asks for."""
+        room = QRect(0, 0, int(self._width()) - 2 * MARGIN, 10_000)
+        return QFontMetrics(number_font(FONT)).boundingRect(room, WRAPPED, self.caption).height() + 4
 
 
 def write_png(figure: Figure, path: str, scale: float = 2.0) -> None:
