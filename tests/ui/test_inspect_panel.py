@@ -169,6 +169,9 @@ def test_difference_is_after_minus_before_and_both_stand_side_by_side(qtbot, loo
     np.testing.assert_array_equal(right.values, AFTER[0, 0])
     # One scale for both, else the eye compares colours that mean different weights.
     assert right.isVisible() and right.scale == looked.maps.head.matrices["left"].scale
+    for head in np.ndindex(N_LAYERS, N_HEADS):
+        looked.maps.choose_head(*head)
+        assert right.scale.limit == max(BEFORE[head].max(), AFTER[head].max())
 
 
 def test_what_is_not_verified_is_called_so(qtbot, panel, store, captures, tmp_path):
