@@ -5,25 +5,44 @@ import json
 import sys
 import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from studio import __version__
 from studio.core import events as ev
 from studio.core.paths import workspace_dir
 from studio.core.reasons import Failure, describe
-from studio.core.rundir import RunDir, find_run, list_runs
+from studio.core.rundir import EventReader, RunDir, create_run, find_run, list_runs
 from studio.core.spec import EvaluateSpec, ExportSpec, InspectSpec, PredictSpec, TrainSpec, model_path, read_spec
 from studio.core.state import RunState, new_state, read_summary, settle
 
 
+class Stopped(Exception):
+    """A run was stopped by the person; `result` is what it did until then."""
+
+    def __init__(self, result: dict[str, Any]):
+        super().__init__("stopped")
+        self.result = result
+
+
 def main(argv: list[str]) -> int:
     """Execute a command line; 0 only for success, 130 after Ctrl+C."""
-    arguments = _parser().parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a pipe on Windows may not know a check mark
+            stream.reconfigure(encoding="utf-8", errors="replace")
+    arguments = argparse.Namespace(json="--json" in argv, debug="--debug" in argv)
     try:
+        _parser().parse_args(argv, arguments)
         result = arguments.execute(arguments, workspace_dir(arguments.workspace))
     except Failure as failure:
         return _tell_failure(failure, arguments)
+    except Stopped as stopped:
+        if arguments.json:
+            print(json.dumps(stopped.result, ensure_ascii=False), flush=True)
+        else:
+            print(f"Stopped. The run: {stopped.result['run']}", file=sys.stderr)
+        return 130
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -34,9 +53,9 @@ def main(argv: list[str]) -> int:
         return _tell_failure(problem, arguments)
     if isinstance(result, int):
         return result
-    if arguments.json and result is not None:
+    if arguments.json:
         print(json.dumps(result, ensure_ascii=False), flush=True)
-    return 130 if isinstance(result, dict) and result.get("state") == "stopped" else 0
+    return 0
 
 
 def _tell_failure(failure: Failure, arguments: argparse.Namespace) -> int:
@@ -53,33 +72,35 @@ def _tell_failure(failure: Failure, arguments: argparse.Namespace) -> int:
 
 
 def execute(spec: Any, workspace: Path) -> dict[str, Any]:
-    """Start a worker for `spec`, show its progress, and return its result. Raises Failure when it fails."""
-    from studio import supervisor
-
-    run = supervisor.start_new(workspace, spec)
-    return watch(run)
+    """Start a worker for `spec`, show its progress, and return its result. Raises Failure or Stopped."""
+    return watch(create_run(workspace, spec))
 
 
 def watch(run: RunDir) -> dict[str, Any]:
-    """Follow a run to its end on stderr and return its result.
+    """Start the worker of a run, follow it to its end on stderr and return its result.
 
-    Ctrl+C asks it to save and stop, a second one kills it. Raises Failure when it fails.
+    Ctrl+C asks it to save and stop, a second one kills it. Raises Failure when it fails, Stopped when it stops.
     """
     from studio import supervisor
 
-    state, line = new_state(run), ProgressLine(run)
-    batches = supervisor.follow(run)
-    interrupts = 0
+    line, interrupts = ProgressLine(), 0
+    state, reader = _known(run)
+
+    def batches(launch: bool) -> Iterator[list[ev.Event]]:
+        if launch:
+            supervisor.start(run)
+        yield from supervisor.follow(run, reader=reader)
+
+    following = batches(launch=True)
     while True:
         try:
-            batch = next(batches, None)
+            batch = next(following, None)
             if batch is None:
                 break
             for event in batch:
                 state.apply(event)
             line.show(state, batch)
         except KeyboardInterrupt:
-            # The generator is spent by the exception; a new one reads again from where the log is known.
             interrupts += 1
             line.clear()
             if interrupts > 1:
@@ -87,22 +108,34 @@ def watch(run: RunDir) -> dict[str, Any]:
                 raise
             print("Saving and stopping; Ctrl+C again ends it at once.", file=sys.stderr)
             supervisor.stop(run)
-            state = new_state(run)
-            batches = supervisor.follow(run)
+            # The interrupt may have come between reading a batch and folding it: fold all anew.
+            state, reader = _known(run)
+            following = batches(launch=False)
     line.clear()
     settle(state, run)
     if state.problem is not None:
         raise Failure(state.problem.reason, state.problem.field, **state.problem.facts)
     if state.state == "waiting":
         raise Failure("worker-silent", log=run.log_tail())
-    return {"state": state.state, **state.result} if state.kind == "train" else dict(state.result)
+    if state.state == "stopped":
+        raise Stopped({"run": str(run.path), "state": "stopped", "steps": state.step} | state.result)
+    return state.result
+
+
+def _known(run: RunDir) -> tuple[RunState, EventReader]:
+    """Return the state that a run's log tells so far, and a reader that goes on behind it."""
+    state, reader = new_state(run), EventReader(run.events_file)
+    while batch := reader.read():
+        for event in batch:
+            state.apply(event)
+    return state, reader
 
 
 class ProgressLine:
     """One line on stderr that says what a run does: a bar on a terminal, plain lines elsewhere."""
 
-    def __init__(self, run: RunDir):
-        self.run, self.is_terminal, self.last, self.width = run, sys.stderr.isatty(), "", 0
+    def __init__(self) -> None:
+        self.is_terminal, self.last, self.width = sys.stderr.isatty(), "", 0
         self._shown = 0.0
 
     def show(self, state: RunState, batch: list[ev.Event]) -> None:
@@ -163,14 +196,11 @@ def _train(arguments: argparse.Namespace, workspace: Path) -> Any:
 
 
 def _resume(arguments: argparse.Namespace, workspace: Path) -> Any:
-    from studio import supervisor
-
     run = find_run(workspace, arguments.run)
     if run.is_alive():
         raise Failure("run-busy", run=run.id)
-    if (run.model_dir / "config.json").exists() and read_summary(run).state == "finished":
+    if read_summary(run).state == "finished":
         raise Failure("run-complete", run=run.id)
-    supervisor.start(run)
     result = watch(run)
     _say_trained(result, arguments)
     return result
@@ -240,7 +270,7 @@ def _export(arguments: argparse.Namespace, workspace: Path) -> Any:
     if not arguments.json:
         print(
             f"{'verified' if result['verified'] else 'NOT VERIFIED'}: {result['format']}, "
-            f"{result['size_bytes'] / 1e6:.1f} MB, accuracy {result['metric']:.4f} "
+            f"{result['size_bytes'] / 1e6:.1f} MB, {result['metric_name']} {result['metric']:.4f} "
             f"(before {result['reference_metric']:.4f}), {result['latency_ms']:.1f} ms a batch "
             f"(before {result['reference_latency_ms']:.1f})"
         )
@@ -249,13 +279,15 @@ def _export(arguments: argparse.Namespace, workspace: Path) -> Any:
 
 
 def _runs(arguments: argparse.Namespace, workspace: Path) -> Any:
+    from studio.core.registry import family
+
     rows = []
     for run in list_runs(workspace):
         summary = read_summary(run)
-        metric = summary.metric.get("accuracy")
+        metric = summary.metric.get(family("tasks")[summary.task].main_metric) if summary.task else None
         rows.append({"run": run.id, "state": summary.state, "name": summary.name, "metric": metric})
         if not arguments.json:
-            shown = f"accuracy {metric:.4f}" if metric is not None else ""
+            shown = f"{metric:.4f}" if metric is not None else ""
             print(f"{run.id}  {summary.state:<9} {summary.name:<24} {shown}")
     if not rows and not arguments.json:
         print(f"No runs in {workspace} yet. `attune demo --no-window` makes the first.")
@@ -269,7 +301,9 @@ def _doctor(arguments: argparse.Namespace, workspace: Path) -> Any:
     if not arguments.json:
         for row in findings["checks"]:
             print(f"{'✔' if row['ok'] else '✘'} {row['name']}: {row['value']}")
-    return findings if all(row["ok"] for row in findings["checks"]) or arguments.json else 1
+    else:
+        print(json.dumps(findings, ensure_ascii=False))
+    return 0 if all(row["ok"] for row in findings["checks"]) else 1
 
 
 def _demo(arguments: argparse.Namespace, workspace: Path) -> Any:
@@ -313,14 +347,20 @@ def _pictures(arguments: argparse.Namespace, workspace: Path) -> Any:
     return {"files": files}
 
 
+class _Parser(argparse.ArgumentParser):
+    """Reports a wrong command line as any other failure, so that --json has its object."""
+
+    def error(self, message: str) -> NoReturn:
+        command = self.prog.removeprefix("attune").strip()
+        raise Failure("usage", message=message[:1].upper() + message[1:] + ".", command=command)
+
+
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--workspace", metavar="DIR", help="where runs lie (ATTUNE_WORKSPACE, or ~/Attune)")
     common.add_argument("--json", action="store_true", help="the last line of stdout is one JSON object")
     common.add_argument("--debug", action="store_true", help="show tracebacks")
-    parser = argparse.ArgumentParser(
-        "attune", description="Fine-tune transformers on your own computer.", parents=[common]
-    )
+    parser = _Parser("attune", description="Fine-tune transformers on your own computer.", parents=[common])
     parser.add_argument("--version", action="version", version=f"attune {__version__}")
     parser.set_defaults(execute=_window)
     commands = parser.add_subparsers(metavar="COMMAND")

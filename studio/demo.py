@@ -1,5 +1,6 @@
 """The guided sample: data set, training, evaluation, attention before and after, verified export."""
 
+import ctypes
 import os
 import sys
 from collections.abc import Callable
@@ -60,8 +61,6 @@ def run_without_window(
 
     say("1/4  Training the starter on the sample of support messages")
     trained = execute(train_spec(), workspace)
-    if trained["state"] != "finished":
-        return {"state": trained["state"], "train": trained}
     run = trained["run"]
     say("2/4  Measuring it on messages that it has never seen")
     evaluated = execute(evaluate_spec(run), workspace)
@@ -90,5 +89,19 @@ def has_display() -> bool:
     """Return whether a window can be shown: always, but on a Unix desktop without a display server."""
     if sys.platform in ("win32", "darwin"):
         return True
-    offscreen = os.environ.get("QT_QPA_PLATFORM", "")
-    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or offscreen)
+    if os.environ.get("QT_QPA_PLATFORM") or os.environ.get("WAYLAND_DISPLAY"):
+        return True
+    return bool(os.environ.get("DISPLAY")) and _reaches_x_server()
+
+
+def _reaches_x_server() -> bool:
+    """Return whether the X server that DISPLAY names answers; Qt would end the process where it does not."""
+    try:
+        xcb = ctypes.CDLL("libxcb.so.1")
+    except OSError:
+        return True  # without the library Qt itself says what is missing
+    xcb.xcb_connect.restype = ctypes.c_void_p
+    connection = ctypes.c_void_p(xcb.xcb_connect(None, None))
+    is_broken = xcb.xcb_connection_has_error(connection)
+    xcb.xcb_disconnect(connection)
+    return not is_broken

@@ -26,9 +26,12 @@ def examine(workspace: Path) -> dict[str, Any]:
         _qt(),
         *(_check(name, ", ".join(family(name)), family(name)) for name in ("sources", "tasks", "methods", "exporters")),
     ]
-    from studio.engine.device import describe
+    try:
+        from studio.engine.device import describe
 
-    machine = describe()
+        machine = describe()
+    except ImportError as error:  # the very case in which this command is called
+        return {"version": __version__, "checks": [*checks, _check("torch loads", str(error), False)], "machine": {}}
     shown = f"{machine['device']}, {machine['threads']} threads, {machine['memory_bytes'] / 1e9:.0f} GB"
     checks.append(_check("machine", f"{shown}; {machine['precision']}: {machine['why']}", True))
     return {"version": __version__, "checks": checks, "machine": machine}
@@ -66,4 +69,8 @@ def _qt() -> dict[str, Any]:
     code = "from PySide6.QtGui import QGuiApplication; QGuiApplication([])"
     environment = os.environ | ({} if "DISPLAY" in os.environ else {"QT_QPA_PLATFORM": "offscreen"})
     done = subprocess.run([command()[0], "-c", code], capture_output=True, text=True, env=environment)
-    return _check("Qt", "loads" if done.returncode == 0 else done.stderr.strip().splitlines()[-1], not done.returncode)
+    return _check(
+        "Qt",
+        "loads" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["crashed"])[-1],
+        not done.returncode,
+    )

@@ -19,7 +19,6 @@ from studio.core.locks import holder
 from studio.core.rundir import EventReader, RunDir, create_run
 
 _START_SECONDS = 20.0  # the longest that a worker takes to lock its run, on a machine that is very busy
-_LINGER_SECONDS = 2.0  # from the end of a child to its note of the exit
 
 
 def start_new(workspace: Path, spec: Any) -> RunDir:
@@ -37,6 +36,7 @@ def start(run: RunDir) -> None:
     if run.is_alive():
         return
     run.exit_file.unlink(missing_ok=True)
+    began = time.time()
     if run.events_file.exists():
         receive(run.path)  # what was said to a former worker that is gone, such as a stop
     with open(run.log_file, "ab") as log:
@@ -48,9 +48,9 @@ def start(run: RunDir) -> None:
             env=environment(),
             **_DETACHED,
         )
-    threading.Thread(target=_note_exit, args=(process, run), name=f"wait {run.id}", daemon=True).start()
+    threading.Thread(target=_note_exit, args=(process, run, began), name=f"wait {run.id}", daemon=True).start()
     deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline and not run.is_alive() and not run.exit_file.exists():
+    while time.monotonic() < deadline and not run.is_alive() and process.poll() is None:
         time.sleep(0.02)
 
 
@@ -82,12 +82,12 @@ _DETACHED: dict[str, Any] = (
 )
 
 
-def _note_exit(process: subprocess.Popen, run: RunDir) -> None:
+def _note_exit(process: subprocess.Popen, run: RunDir, began: float) -> None:
     code = process.wait()
     # The run may have been moved to the bin by then.
     with contextlib.suppress(OSError):
         if run.path.is_dir():
-            write_json(run.exit_file, {"pid": process.pid, "code": code, "time": time.time()})
+            write_json(run.exit_file, {"pid": process.pid, "code": code, "started": began, "time": time.time()})
 
 
 def follow(
@@ -101,16 +101,14 @@ def follow(
     reader = reader or EventReader(run.events_file)
     stop = stop or threading.Event()
     while not stop.is_set():
-        alive = run.is_alive()  # asked before reading: what a dying worker wrote last is still read
+        # Asked before reading: what a dying worker wrote last is still read.
+        alive = run.is_alive() or _is_our_child(run)
         batch = reader.read()
         yield batch
         if not batch:
             if not alive:
                 break
             stop.wait(poll_seconds)
-    deadline = time.monotonic() + _LINGER_SECONDS
-    while _is_our_child(run) and not run.exit_file.exists() and time.monotonic() < deadline and not stop.is_set():
-        stop.wait(0.02)
 
 
 def stop(run: RunDir) -> None:
@@ -122,12 +120,17 @@ def kill(run: RunDir) -> None:
     """End the worker of a run at once, with the processes that it started; what it logged is kept."""
     if not run.is_alive():
         return
-    with contextlib.suppress(psutil.NoSuchProcess):
-        worker = psutil.Process(holder(run.lock_file)["pid"])
+    found = holder(run.lock_file)
+    with contextlib.suppress(psutil.Error):
+        worker = psutil.Process(found.get("pid"))
+        # An id that was given to another process since is younger than the lock.
+        if "pid" not in found or worker.create_time() > found["time"] + 1:
+            return
         for process in [*worker.children(recursive=True), worker]:
-            with contextlib.suppress(psutil.NoSuchProcess):
+            with contextlib.suppress(psutil.Error):
                 process.kill()
 
 
 def _is_our_child(run: RunDir) -> bool:
+    """Return whether this process started the run's worker and has not yet noted its exit."""
     return any(thread.name == f"wait {run.id}" for thread in threading.enumerate())

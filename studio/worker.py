@@ -40,7 +40,7 @@ def main(directory: str) -> int:
         report.phase("loading")
         end = importlib.import_module(f"studio.engine.{spec.kind}").run(run, spec, report)
     except StopRequested:
-        end = ev.Stopped()
+        end = ev.Stopped(step=report.state.step)
     except BaseException as error:
         traceback.print_exc()
         from studio.engine.failures import problem_of

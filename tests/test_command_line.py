@@ -34,6 +34,7 @@ def test_the_whole_way_by_command(workspace: Path, tmp_path: Path, tiny_spec: di
 
     evaluated = last_json(attune("evaluate", run, "--json", workspace=workspace))
     assert evaluated["metrics"] == pytest.approx(trained["metrics"]["test"], abs=1e-6)
+    assert all(low <= evaluated["metrics"][name] <= high for name, (low, high) in evaluated["intervals"].items())
 
     predicted = attune("predict", "last", "--data", str(tiny_csv), "--out", str(tmp_path / "out.jsonl"), "--json",
                        workspace=workspace)  # fmt: skip
@@ -67,6 +68,8 @@ def test_the_whole_way_by_command(workspace: Path, tmp_path: Path, tiny_spec: di
     ("arguments", "reason"),
     [
         (["train", "nowhere.json"], "spec-missing"),
+        (["train"], "usage"),
+        (["export", "last"], "usage"),
         (["evaluate", "no-such-run"], "run-missing"),
         (["export", "no-such-run", "--format", "onnx", "--out", "x"], "run-missing"),
     ],
@@ -80,6 +83,23 @@ def test_error_is_one_paragraph_and_one_object(workspace: Path, arguments: list[
     assert "Traceback" in attune(*arguments, "--debug", workspace=workspace).stderr
 
 
+def test_predictions_never_replace_the_rows_they_are_made_from(
+    workspace: Path, tmp_path: Path, tiny_spec: dict
+) -> None:
+    (tmp_path / "spec.json").write_text(json.dumps(tiny_spec))
+    last_json(attune("train", str(tmp_path / "spec.json"), "--json", workspace=workspace))
+    mine = tmp_path / "mine.csv"
+    mine.write_text("text,label\nthe sea was calm,water\n")
+    before = mine.read_bytes()
+    done = attune("predict", "last", "--data", str(mine), "--out", str(mine), workspace=workspace)
+    assert done.returncode == 1 and mine.read_bytes() == before
+
+
+def test_doctor_finds_all_well(workspace: Path) -> None:
+    found = last_json(attune("doctor", "--json", workspace=workspace))
+    assert {"torch", "starter model", "Qt", "workspace"} <= {check["name"] for check in found["checks"]}
+
+
 def test_window_without_a_display_says_so(workspace: Path) -> None:
     env = {k: v for k, v in environment().items() if k not in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")}
     if sys.platform in ("win32", "darwin"):
@@ -91,7 +111,7 @@ def test_window_without_a_display_says_so(workspace: Path) -> None:
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
 def test_interrupt_saves_and_resume_goes_on(workspace: Path, tmp_path: Path, tiny_spec: dict) -> None:
     tiny_spec["training"] |= {"num_train_epochs": 60, "evaluations_per_epoch": 1}
-    (tmp_path / "spec.json").write_text(json.dumps(tiny_spec))
+    (tmp_path / "spec.json").write_text(json.dumps(tiny_spec | {"method": "lora"}))
     command = [sys.executable, "-P", "-m", "studio", "train", str(tmp_path / "spec.json"), "--json"]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8", env=environment()

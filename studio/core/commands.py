@@ -1,5 +1,6 @@
 """What a worker is told: one small file each, written by anyone, read once by the worker."""
 
+import contextlib
 import time
 import uuid
 from pathlib import Path
@@ -57,8 +58,10 @@ def receive(directory: Path) -> list[Command]:
     commands = []
     for path in sorted((directory / "commands").glob("[0-9]*.json")):
         try:
-            commands.append(_ADAPTER.validate_json(path.read_bytes()))
-        except (OSError, ValidationError):
-            pass
-        path.unlink(missing_ok=True)
+            data = path.read_bytes()
+            path.unlink()
+        except OSError:
+            continue  # held by another program for a moment: the next call takes it
+        with contextlib.suppress(ValidationError):
+            commands.append(_ADAPTER.validate_json(data))
     return commands

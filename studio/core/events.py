@@ -98,11 +98,12 @@ class Resources(Event):
 
 
 class Checkpoint(Event):
-    """A checkpoint stands complete on disk; `path` is relative to the run."""
+    """A checkpoint stands complete on disk; `path` is relative to the run, `train_seconds` the clock of its step."""
 
     type: Literal["checkpoint"] = "checkpoint"
     step: int
     path: str
+    train_seconds: float = 0.0
 
 
 class Artefact(Event):
@@ -183,7 +184,6 @@ AnyEvent = Annotated[
     | Failed,
     Field(discriminator="type"),
 ]
-TERMINAL = (Finished, Stopped, Failed)
 _ADAPTER: TypeAdapter[Any] = TypeAdapter(AnyEvent)
 
 

@@ -12,7 +12,7 @@ from typing import IO, Any
 _OFFSET = 1 << 30
 
 
-def _try_lock(file: IO[bytes]) -> bool:
+def _try_lock(file: IO[bytes], shared: bool = False) -> bool:
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -22,7 +22,7 @@ def _try_lock(file: IO[bytes]) -> bool:
         else:
             import fcntl
 
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError:
         return False
     return True
@@ -66,7 +66,8 @@ def is_held(path: Path) -> bool:
     except OSError:
         return False
     with contextlib.closing(file):
-        return not _try_lock(file)
+        # Shared, so that two who look at once do not take each other for the holder.
+        return not _try_lock(file, shared=True)
 
 
 def holder(path: Path) -> dict[str, Any]:

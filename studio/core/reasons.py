@@ -116,6 +116,23 @@ REASONS: dict[str, Reason] = {
     "unknown-labels": Reason(
         "{split} has labels that the training part lacks: {labels}.", "Rename them or add training rows."
     ),
+    "shared-rows": Reason(
+        "{n_rows} texts of the {split} part are in the training part too.",
+        "The model has seen them, so the result looks better than it is.",
+    ),
+    "rows-left-out": Reason("{n_rows} rows of {name} have no text or no label.", "They are left out."),
+    "texts-cut": Reason("{n_rows} texts are longer than {n_tokens} tokens.", "What stands behind is cut off."),
+    "data-changed": Reason(
+        "{path} is not the file that this run was trained on.",
+        "Its content has changed since. Put the former file back, or train again.",
+        "run.again",
+    ),
+    "out-is-source": Reason("{path} is the file that is read.", "Choose another file to write to."),
+    "early-stopping-blind": Reason(
+        "Early stopping needs a validation part.",
+        "Give the validation part a share, or set early stopping to 0.",
+        "go.data",
+    ),
     "ragged-rows": Reason(
         "Rows with another number of fields than most: {n_rows}.",
         "They are left out; the first is row {row}: {text}",
@@ -166,12 +183,10 @@ REASONS: dict[str, Reason] = {
     "disk-full": Reason(
         "The disk is full.", "{needed} are needed in {path}, {free} are free. Make room, then resume.", "run.resume"
     ),
-    "no-checkpoint": Reason("This run has no checkpoint to go on from.", "Start it again.", "run.again"),
     "run-missing": Reason("There is no run called {run} in this workspace.", "`attune runs` lists them."),
     "run-not-finished": Reason("The run {run} has no trained model yet.", "Wait for it, or resume it.", "run.resume"),
     "run-complete": Reason("The run {run} is finished.", "Train again from its spec, or use its model.", "run.again"),
     "run-busy": Reason("The run {run} is working.", "Wait for it to end, or stop it.", "run.stop"),
-    "run-newer": Reason("The run {run} was written by a newer Attune.", "Update Attune to open it."),
     "workspace-unwritable": Reason("Attune can't write to {path}.", "{message}"),
     # worker ends
     "worker-killed": Reason(
@@ -194,7 +209,6 @@ REASONS: dict[str, Reason] = {
     ),
     "worker-silent": Reason("The worker did not start.", "The last lines of its log: {log}"),
     # inspection
-    "capture-refused": Reason("The attention of this model can't be shown.", "{message}"),
     "capture-unsupported": Reason(
         "The attention of models of the type {model_type} can't be captured.",
         "Their code does not use transformers' attention interface; choose another model.",
@@ -237,6 +251,6 @@ REASONS: dict[str, Reason] = {
         "also needs: apt-get install {packages}",
     ),
     "qt-libraries": Reason("Qt could not be loaded: {message}", "On Debian or Ubuntu: apt-get install {packages}"),
-    "usage": Reason("{message}", "`attune {command} --help` shows how it is used."),
+    "usage": Reason("{message}", "How it is used: attune {command} --help"),
     "unexpected": Reason("Something went wrong that Attune does not know: {reason}.", "{message}"),
 }

@@ -71,7 +71,8 @@ class RunDir:
 def create_run(workspace: Path, spec: Any) -> RunDir:
     """Make a new run directory for `spec` in the workspace and write the spec into it."""
     moment = time.strftime("%Y%m%d-%H%M%S")
-    path = workspace / "runs" / f"{moment}-{spec.kind}-{secrets.token_hex(2)}"
+    names = (f"{moment}-{spec.kind}-{secrets.token_hex(2)}" for _ in range(100))
+    path = next(p for name in names if not (p := workspace / "runs" / name).exists())
     try:
         path.mkdir(parents=True)
         run = RunDir(path)

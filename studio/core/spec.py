@@ -110,7 +110,7 @@ class TrainingSpec(Model):
     early_stopping_patience: int = setting(
         0,
         "Early stopping",
-        "Stops after so many evaluations without a better loss; 0 never stops early.",
+        "Stops after so many evaluations without a better result; 0 never stops early.",
         "evaluations",
         True,
         "Schedule",
@@ -202,7 +202,7 @@ def parse_spec(value: dict[str, Any], base: Path | None = None) -> Any:
     Raises Failure "spec-version" for a newer version and "spec-invalid" with one line per wrong field.
     """
     version = value.get("version", VERSION) if isinstance(value, dict) else VERSION
-    if not isinstance(version, int) or version > VERSION:
+    if not isinstance(version, int) or not 1 <= version <= VERSION:
         raise Failure("spec-version", version=version, newest=VERSION)
     while version < VERSION:
         value = UPGRADES[version](value)

@@ -48,8 +48,9 @@ class RunState:
     warnings: list[Problem] = field(default_factory=list)
     problem: Problem | None = None
     result: dict[str, Any] = field(default_factory=dict)
+    worked_seconds: float = 0.0
     _speed_from: tuple[float, int] = (0.0, 0)
-    _rows: int = 0
+    _last_time: float = 0.0
 
     @property
     def is_active(self) -> bool:
@@ -65,6 +66,9 @@ class RunState:
 
     def apply(self, event: ev.Event) -> None:
         """Fold one event into the state."""
+        if not isinstance(event, ev.Started):  # between two attempts nobody worked
+            self.worked_seconds += max(0.0, event.time - self._last_time) if self._last_time else 0.0
+        self._last_time = event.time
         handler = _HANDLERS.get(type(event))
         if handler is not None:
             handler(self, event)
@@ -78,6 +82,7 @@ def _started(s: RunState, e: ev.Started) -> None:
             series.cut_after(e.from_step)
         s.checkpoints = [c for c in s.checkpoints if c.step <= e.from_step]
         s.step = e.from_step
+        s.train_seconds = next((c.train_seconds for c in s.checkpoints if c.step == e.from_step), 0.0)
         s._speed_from = (s.train_seconds, e.from_step)
 
 
@@ -142,13 +147,18 @@ def settle(state: RunState, run: RunDir) -> None:
 
     Call it after all events have been read.
     """
-    if not state.is_active or run.is_alive():
+    if run.is_alive():
         return
-    if state.state == "waiting" and not run.exit_file.exists():
+    exit_info = read_json(run.exit_file)
+    if not state.is_active:
+        # A worker that came after the last word and died before its own first one.
+        if exit_info is None or not exit_info.get("code") or exit_info.get("started", 0.0) <= state.ended:
+            return
+    elif state.state == "waiting" and exit_info is None:
         return  # no worker has taken it up yet
     state.state, state.phase = "ended", ""
-    state.ended = state.ended or time.time()
-    state.problem = describe_exit(read_json(run.exit_file), run.log_tail())
+    state.ended = time.time()
+    state.problem = describe_exit(exit_info, run.log_tail())
 
 
 def describe_exit(exit_info: dict[str, Any] | None, log: str) -> Problem:
@@ -188,6 +198,7 @@ class Summary:
     data: str
     model: str
     method: str
+    task: str
     metric: dict[str, float]
     created: float
     seconds: float
@@ -201,12 +212,16 @@ def summarise(state: RunState) -> dict[str, Any]:
     if loss is not None and len(loss):
         stride = max(1, len(loss) // 60)
         sparkline = [float(v) for v in loss.y[::stride]]
+    measured = state.result.get("metrics") if state.kind == "train" else None
+    # In the end the kept model counts, on the way the last evaluation.
+    known = measured or state.latest
+    metric = dict(known.get("test") or known.get("validation") or {})
     return {
         "state": state.state,
         "step": state.step,
         "total_steps": state.total_steps,
-        "metric": dict(state.latest.get("test") or state.latest.get("validation") or {}),
-        "seconds": (state.ended or time.time()) - state.started if state.started else 0.0,
+        "metric": metric,
+        "seconds": state.worked_seconds,
         "sparkline": sparkline,
     }
 
@@ -227,6 +242,7 @@ def read_summary(run: RunDir) -> Summary:
         data=(train or {}).get("path", "") if isinstance(train, dict) else str(train or ""),
         model=str(spec.get("model") or spec.get("run") or ""),
         method=(spec.get("method") or {}).get("kind", ""),
+        task=(spec.get("task") or {}).get("kind", ""),
         metric=found.get("metric", {}),
         created=_created(run),
         seconds=found.get("seconds", 0.0),

@@ -11,7 +11,7 @@ import numpy as np
 from studio.core.reasons import Failure, Problem
 from studio.core.registry import PluginConfig, plugin
 from studio.core.spec import DataSpec, TrainSpec
-from studio.sources.tables import OpenedTable, open_table
+from studio.sources.tables import OpenedTable, content_hash, open_table
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,7 @@ def read_parts(spec: TrainSpec, workspace: Path) -> tuple[dict[str, Rows], list[
     opened = open_columns(spec.data.train, spec.columns, workspace)
     columns = column_names(spec.columns, opened.table)
     problems = opened.problems + task.check(opened.table, columns)
-    for problem in problems:
-        if problem.field:
-            raise Failure(problem.reason, problem.field, **problem.facts)
+    raise_first(problems)
     hashes = {opened.config.path: opened.content_hash}
     everything = _used_rows(task, opened.table, columns)
     parts = split_rows(everything, spec.data)
@@ -50,13 +48,43 @@ def read_parts(spec: TrainSpec, workspace: Path) -> tuple[dict[str, Rows], list[
     for name in ("validation", "test"):
         source = getattr(spec.data, name)
         if isinstance(source, PluginConfig):
-            other = open_columns(source, spec.columns, workspace)
-            parts[name] = _used_rows(task, other.table, column_names(spec.columns, other.table))
-            hashes[other.config.path] = other.content_hash
+            parts[name], found = read_file(source, spec, workspace, gold=True)
+            if not len(parts[name]):
+                raise Failure("split-empty", f"data.{name}", split=name)
+            problems += found
+            hashes[source.path] = content_hash(Path(source.path))
+        shared = len(set(parts[name].texts) & set(parts["train"].texts))
+        if shared:
+            problems.append(Problem("shared-rows", {"n_rows": shared, "split": name}))
         unknown = sorted(set(parts[name].labels) - known)
         if unknown:
             raise Failure("unknown-labels", f"data.{name}", split=name, labels=", ".join(unknown[:5]))
     return parts, problems, hashes
+
+
+def raise_first(problems: list[Problem]) -> None:
+    """Raise the first problem that belongs to a field as a Failure; the others are only worth knowing."""
+    for problem in problems:
+        if problem.field:
+            raise Failure(problem.reason, problem.field, **problem.facts)
+
+
+def read_file(source: PluginConfig, spec: TrainSpec, workspace: Path, gold: bool) -> tuple[Rows, list[Problem]]:
+    """Return the rows of a file with the columns of a spec, and what a person should know of them.
+
+    gold: rows without text or label are left out; else all rows stay, and the label column may be missing.
+    """
+    task = plugin("tasks", spec.task)
+    opened = open_columns(source, spec.columns, workspace)
+    if gold:
+        rows = _used_rows(task, opened.table, column_names(spec.columns, opened.table))
+        n_out = opened.table.num_rows - len(rows)
+        name = Path(source.path).name
+        left_out = [Problem("rows-left-out", {"n_rows": n_out, "name": name})] if n_out else []
+        return rows, opened.problems + left_out
+    wanted = {r: c for r, c in spec.columns.items() if r == "text" or str(c) in opened.table.column_names}
+    texts, labels = task.rows(opened.table, column_names(wanted, opened.table))
+    return Rows(texts, labels, list(range(len(texts)))), opened.problems
 
 
 def open_columns(source: PluginConfig, columns: dict[str, str | int], workspace: Path) -> OpenedTable:

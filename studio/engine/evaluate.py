@@ -1,5 +1,6 @@
 """Measures a trained model on rows: metrics, blocks to look at, and one prediction a row."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -7,84 +8,90 @@ import numpy as np
 
 from studio.core import events as ev
 from studio.core.files import write_json
-from studio.core.registry import plugin
-from studio.core.rundir import RunDir, find_run
-from studio.core.spec import EvaluateSpec, TrainSpec
-from studio.engine import models
-from studio.engine.data import Rows, column_names, open_columns, read_parts, tokenise, workspace_of
+from studio.core.reasons import Failure
+from studio.core.registry import PluginConfig, plugin
+from studio.core.rundir import RunDir
+from studio.core.spec import EvaluateSpec
+from studio.engine.data import Rows, tokenise, workspace_of
 from studio.engine.reporter import Reporter
+from studio.engine.trained import open_trained
 
 BATCH_SIZE = 64
 
 
 def run(run_dir: RunDir, spec: EvaluateSpec, report: Reporter) -> ev.Event:
     """Measure a trained run on a split of its data or on a file; return the terminal event."""
-    workspace = workspace_of(run_dir.path)
-    trained = find_run(workspace, spec.run)
-    train_spec, labels = trained.spec(), models.trained_labels(trained)
+    trained = open_trained(workspace_of(run_dir.path), spec.run)
     report.phase("data")
     if spec.data is None:
-        rows, name = read_parts(train_spec, workspace)[0][spec.split], spec.split
+        rows, name = trained.parts()[spec.split], spec.split
+        if not len(rows):
+            raise Failure("split-empty", "split", split=name)
     else:
-        rows, name = rows_of_file(spec.data, train_spec, workspace), Path(spec.data.path).name
-        _require_known(rows, labels)
+        rows, name = trained.rows_of(spec.data, report.warn, gold=True), Path(spec.data.path).name
     report.phase("model")
-    model, tokenizer = models.load_trained(trained)
-    metrics = measure(run_dir, train_spec, model, tokenizer, rows, labels, spec.split, report)
-    return ev.Finished(result={"run": str(trained.path), "data": name, "n_rows": len(rows), "metrics": metrics})
+    model, tokenizer = trained.load()
+    dataset, _ = tokenise(rows, trained.labels, tokenizer, trained.max_length)
+    found = measure(run_dir, trained.spec.task, model, tokenizer, rows, dataset, spec.split, report)
+    result = {"run": str(trained.run.path), "data": name, "n_rows": len(rows), "metrics": found.metrics}
+    return ev.Finished(result=result | {"intervals": found.intervals})
 
 
-def rows_of_file(source: Any, spec: TrainSpec, workspace: Path) -> Rows:
-    """Return the rows of a file that has the columns of a run's spec; the label column may be missing."""
-    task = plugin("tasks", spec.task)
-    opened = open_columns(source, spec.columns, workspace)
-    present = {r: c for r, c in spec.columns.items() if r == "text" or str(c) in opened.table.column_names}
-    texts, labels = task.rows(opened.table, column_names(present, opened.table))
-    return Rows(texts, labels, list(range(len(texts))))
+@dataclass(frozen=True)
+class Measured:
+    """Metrics by name, and the 95 % interval [low, high] of each."""
 
-
-def _require_known(rows: Rows, labels: list[str]) -> None:
-    from studio.core.reasons import Failure
-
-    unknown = sorted(set(rows.labels) - set(labels))
-    if unknown:
-        raise Failure("unknown-labels", "data", split="The file", labels=", ".join(unknown[:5]) or "(empty)")
+    metrics: dict[str, float]
+    intervals: dict[str, list[float]]
 
 
 def measure(
     run_dir: RunDir,
-    spec: TrainSpec,
+    task_config: PluginConfig,
     model: Any,
     tokenizer: Any,
     rows: Rows,
-    labels: list[str],
+    dataset: Any,
     split: str,
     report: Reporter,
-    dataset: Any = None,
-) -> dict[str, float]:
-    """Return the metrics of `rows` and write `evaluation-<split>.json` and `predictions-<split>.parquet` to the run."""
-    task = plugin("tasks", spec.task)
+) -> Measured:
+    """Return how good a model is on rows; write `evaluation-<split>.json` and `predictions-<split>.parquet`.
+
+    dataset: the rows, tokenised. All rows have a label that the model knows.
+    """  # fmt: skip
+    task = plugin("tasks", task_config)
+    labels = [model.config.id2label[i] for i in range(model.config.num_labels)]
     report.say(ev.Phase(name="evaluating"))
-    if dataset is None:
-        dataset, _ = tokenise(rows, labels, tokenizer, max_length_of(spec, model))
     logits = predict_logits(model, tokenizer, dataset, report.progress("evaluating"))
     gold = np.array([labels.index(label) for label in rows.labels])
     log_probabilities = log_softmax(logits)
     losses = -log_probabilities[np.arange(len(gold)), gold]
-    metrics = {"loss": float(losses.mean())} | task.metrics(logits, gold)
+
+    def metrics_of(chosen: Any) -> dict[str, float]:
+        return {"loss": float(losses[chosen].mean())} | task.metrics(logits[chosen], gold[chosen])
+
+    found = Measured(metrics_of(slice(None)), bootstrap(metrics_of, len(gold), report.check))
     blocks = [block.model_dump(mode="json") for block in task.report(logits, gold, labels)]
-    write_json(run_dir.path / f"evaluation-{split}.json", {"metrics": metrics, "n_rows": len(rows), "blocks": blocks})
+    said = {"metrics": found.metrics, "intervals": found.intervals, "n_rows": len(rows), "blocks": blocks}
+    write_json(run_dir.path / f"evaluation-{split}.json", said)
     path = run_dir.path / f"predictions-{split}.parquet"
     write_predictions(path, rows, labels, np.exp(log_probabilities), losses)
     report.say(ev.Artefact(name=f"evaluation-{split}", path=f"evaluation-{split}.json"))
     report.say(ev.Artefact(name=f"predictions-{split}", path=path.name))
-    return metrics
+    return found
 
 
-def max_length_of(spec: TrainSpec, model: Any) -> int:
-    """Return the length in tokens that texts are cut to: the setting, or less if the model takes less."""
-    most = getattr(model.config, "max_position_embeddings", None) or spec.training.max_length
-    return min(spec.training.max_length, most)
+def bootstrap(metrics_of: Any, n_rows: int, check: Any, n_resamples: int = 300) -> dict[str, list[float]]:
+    """Return the 95 % percentile interval of each metric over resampled rows (Efron 1979), the same at each call.
+
+    metrics_of: from row indices [n_rows] to metrics by name. check: called between resamples, may raise.
+    """
+    rng = np.random.default_rng(0)
+    draws: list[dict[str, float]] = []
+    for _ in range(n_resamples):
+        check()
+        draws.append(metrics_of(rng.integers(0, n_rows, n_rows)))
+    return {name: np.percentile([draw[name] for draw in draws], [2.5, 97.5]).tolist() for name in draws[0]}
 
 
 def predict_logits(model: Any, tokenizer: Any, dataset: Any, progress: Any = None) -> np.ndarray:

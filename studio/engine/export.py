@@ -4,31 +4,28 @@ from pathlib import Path
 
 from studio.core import events as ev
 from studio.core.registry import plugin
-from studio.core.rundir import RunDir, find_run
+from studio.core.rundir import RunDir
 from studio.core.spec import ExportSpec, TrainSpec
-from studio.engine import models
-from studio.engine.data import Rows, read_parts, workspace_of
-from studio.engine.evaluate import max_length_of
+from studio.engine.data import Rows, workspace_of
 from studio.engine.reporter import Reporter
+from studio.engine.trained import open_trained
 from studio.exporters.card import Origin
 from studio.exporters.folder import LEAST_ROWS, Measured, export_model
 
 
 def run(run_dir: RunDir, spec: ExportSpec, report: Reporter) -> ev.Event:
     """Export a trained run and return the terminal event, whose result holds the verification's figures."""
-    workspace = workspace_of(run_dir.path)
-    trained = find_run(workspace, spec.run)
-    train_spec, labels = trained.spec(), models.trained_labels(trained)
+    trained = open_trained(workspace_of(run_dir.path), spec.run)
     report.phase("data")
-    parts, _, _ = read_parts(train_spec, workspace)
+    parts = trained.parts()
     rows = _measured_rows(parts)
     report.phase("model")
-    model, tokenizer = models.merged(trained)
+    model, tokenizer = trained.merged()
     measured = Measured(
-        task=train_spec.task.kind,
+        task=trained.spec.task.kind,
         texts=rows.texts,
-        gold=[labels.index(label) for label in rows.labels],
-        max_length=max_length_of(train_spec, model),
+        gold=[trained.labels.index(label) for label in rows.labels],
+        max_length=trained.max_length,
     )
 
     def phase(name: str):
@@ -36,7 +33,7 @@ def run(run_dir: RunDir, spec: ExportSpec, report: Reporter) -> ev.Event:
         return report.progress(name)
 
     result = export_model(
-        model, tokenizer, spec.format, Path(spec.out), measured, _origin(trained, train_spec, parts), phase
+        model, tokenizer, spec.format, Path(spec.out), measured, _origin(trained.run, trained.spec, parts), phase
     )
     report.say(ev.Artefact(name="export", path=result["directory"]))
     return ev.Finished(result=result)
@@ -51,10 +48,10 @@ def _measured_rows(parts: dict[str, Rows]) -> Rows:
     return Rows(texts + train.texts[:n_more], labels + train.labels[:n_more], indices + train.indices[:n_more])
 
 
-def _origin(trained: RunDir, spec: TrainSpec, parts: dict[str, Rows]) -> Origin:
+def _origin(run: RunDir, spec: TrainSpec, parts: dict[str, Rows]) -> Origin:
     model = spec.model if spec.model == "starter" else Path(spec.model).name
     return Origin(
-        name=trained.name() or f"{Path(spec.data.train.path).stem} ({model})",
+        name=run.name() or f"{Path(spec.data.train.path).stem} ({model})",
         base_model="sentence-transformers/all-MiniLM-L6-v2 (the starter)" if model == "starter" else model,
         data_file=Path(spec.data.train.path).name,
         n_rows=sum(len(rows) for rows in parts.values()),

@@ -22,13 +22,17 @@ def problem_of(error: BaseException, run: RunDir) -> Problem:
         except (Failure, AttributeError):
             batch = 0
         return Problem("out-of-memory", {"batch": batch}, "training.per_device_train_batch_size")
+    if isinstance(error, SafetensorError | RuntimeError) and _is_full(run):
+        # Both safetensors and torch.save report a full disk as an error of their own.
+        return disk_full(run, 0)
     if isinstance(error, SafetensorError):
-        # Its reader reports a full disk as its own kind of error.
-        if shutil.disk_usage(run.path).free < 1 << 20:
-            return disk_full(run, 0)
         return Problem("model-corrupt", {"path": str(run.path), "message": f"{error}."}, "model")
     message = f"{str(error) or 'No message.'} The full report is in {run.log_file}."
     return Problem("unexpected", {"reason": type(error).__name__, "message": message})
+
+
+def _is_full(run: RunDir) -> bool:
+    return shutil.disk_usage(run.path).free < 1 << 20
 
 
 def disk_full(run: RunDir, needed_bytes: int) -> Problem:

@@ -12,11 +12,12 @@ from studio.core import events as ev
 from studio.core.anatomy import describe_model
 from studio.core.files import read_json
 from studio.core.reasons import Failure
-from studio.core.rundir import RunDir, find_run
+from studio.core.rundir import RunDir
 from studio.core.spec import InspectSpec
 from studio.engine import models
 from studio.engine.data import workspace_of
 from studio.engine.reporter import Reporter
+from studio.engine.trained import open_trained
 
 STATES = {"tuned": ("after",), "base": ("before",), "both": ("before", "after")}
 KEPT_ANSWERS = 2  # maps of a long text take 150 MB; the window shows the newest, and may still hold the one before
@@ -99,7 +100,7 @@ class Subject:
     def explain(self, text: str, states: tuple[str, ...], out: Path, with_attention: bool) -> dict[str, dict[str, Any]]:
         """Return per state the probabilities by label and, if asked, the folder and the checks of the maps.
 
-        Raises Failure: text-empty, text-too-long, capture-refused.
+        Raises Failure: text-empty, text-too-long, capture-….
         """
         if not text.strip():
             raise Failure("text-empty", "text")
@@ -137,15 +138,15 @@ class Subject:
 def _load(run_dir: RunDir, spec: InspectSpec) -> Subject:
     if not spec.run:
         return _load_folder(spec)
-    trained = find_run(workspace_of(run_dir.path), spec.run)
-    labels = models.trained_labels(trained)
-    tuned, tokenizer = models.load_trained(trained)
+    trained = open_trained(workspace_of(run_dir.path), spec.run)
+    tuned, tokenizer = trained.load()
     base = None
     if not hasattr(tuned, "disable_adapter") and spec.state != "tuned":
-        base = models.load_base(trained.spec(), labels, tokenizer).eval()
+        base = trained.load_base(tokenizer)
     # An adapter lies in a folder without a config; its base has one.
-    folder = trained.model_dir if (trained.model_dir / "config.json").is_file() else trained.spec().model
-    return Subject(tuned, base, tokenizer, describe_model(str(folder)).max_positions or 512, labels)
+    own = trained.run.model_dir
+    folder = own if (own / "config.json").is_file() else trained.spec.model
+    return Subject(tuned, base, tokenizer, describe_model(str(folder)).max_positions or 512, trained.labels)
 
 
 def _load_folder(spec: InspectSpec) -> Subject:
@@ -158,9 +159,7 @@ def _load_folder(spec: InspectSpec) -> Subject:
     config = read_json(Path(info.path) / "config.json") or {}
     has_head = any("ForSequenceClassification" in name for name in config.get("architectures") or [])
     auto = transformers.AutoModelForSequenceClassification if has_head else transformers.AutoModel
-    model = auto.from_pretrained(
-        info.path, use_safetensors=True, dtype="float32", local_files_only=True, trust_remote_code=False
-    ).eval()
+    model = auto.from_pretrained(info.path, use_safetensors=True, dtype="float32", **models.SAFE).eval()
     if model.config.is_encoder_decoder and not has_head:
         raise Failure("model-unsupported", "model", model_type=info.model_type)
     labels = [model.config.id2label[i] for i in sorted(model.config.id2label)] if has_head else []

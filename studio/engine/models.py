@@ -1,17 +1,16 @@
-"""Loads models: a base model with a new head, a trained run, its state before the training; never foreign code."""
+"""Loads model folders: tokenizers, and base models with a new head; never foreign code."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from studio.core.anatomy import describe_model
-from studio.core.files import read_json
 from studio.core.reasons import Failure
 from studio.core.registry import plugin
-from studio.core.rundir import RunDir
 from studio.core.spec import TrainSpec
 
-_SAFE = {"local_files_only": True, "trust_remote_code": False}
+# Nothing is fetched, and nothing that a folder brings is executed.
+SAFE = {"local_files_only": True, "trust_remote_code": False}
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -19,7 +18,7 @@ def load_tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, **_SAFE)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **SAFE)
     except (OSError, ValueError) as error:
         raise Failure("model-no-tokenizer", "model", path=str(folder)) from error
     if tokenizer.pad_token is None:
@@ -36,7 +35,7 @@ def load_base(spec: TrainSpec, labels: Sequence[str], tokenizer: Any) -> Any:
 
     info = describe_model(spec.model)
     auto = getattr(transformers, plugin("tasks", spec.task).auto_class)
-    config = transformers.AutoConfig.from_pretrained(info.path, **_SAFE)
+    config = transformers.AutoConfig.from_pretrained(info.path, **SAFE)
     if type(config) not in auto._model_mapping:
         raise Failure("model-unsupported", "model", model_type=info.model_type)
     config.num_labels = len(labels)
@@ -47,36 +46,5 @@ def load_base(spec: TrainSpec, labels: Sequence[str], tokenizer: Any) -> Any:
         config.pad_token_id = tokenizer.pad_token_id
     transformers.set_seed(spec.training.seed)
     return auto.from_pretrained(
-        info.path, config=config, use_safetensors=True, dtype="float32", ignore_mismatched_sizes=True, **_SAFE
+        info.path, config=config, use_safetensors=True, dtype="float32", ignore_mismatched_sizes=True, **SAFE
     )
-
-
-def trained_labels(run: RunDir) -> list[str]:
-    """Return the labels of a trained run. Raises Failure "run-not-finished"."""
-    resolved = read_json(run.resolved_file) or {}
-    if "labels" not in resolved or not (run.model_dir / "tokenizer_config.json").is_file():
-        raise Failure("run-not-finished", "run", run=run.id)
-    return resolved["labels"]
-
-
-def load_trained(run: RunDir) -> tuple[Any, Any]:
-    """Return model (with its adapter, if it has one) and tokenizer of a trained run, on the processor, in eval mode."""
-    import transformers
-
-    labels = trained_labels(run)
-    spec = run.spec()
-    tokenizer = load_tokenizer(run.model_dir)
-    if (run.model_dir / "adapter_config.json").is_file():
-        from peft import PeftModel
-
-        model = PeftModel.from_pretrained(load_base(spec, labels, tokenizer), run.model_dir)
-    else:
-        auto = getattr(transformers, plugin("tasks", spec.task).auto_class)
-        model = auto.from_pretrained(run.model_dir, use_safetensors=True, dtype="float32", **_SAFE)
-    return model.eval(), tokenizer
-
-
-def merged(run: RunDir) -> tuple[Any, Any]:
-    """Return the trained model of a run as a plain transformers model, and its tokenizer."""
-    model, tokenizer = load_trained(run)
-    return plugin("methods", run.spec().method).merge(model).eval(), tokenizer

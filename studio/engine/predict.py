@@ -6,12 +6,12 @@ import numpy as np
 
 from studio.core import events as ev
 from studio.core.reasons import Failure
-from studio.core.rundir import RunDir, find_run
+from studio.core.rundir import RunDir
 from studio.core.spec import PredictSpec
-from studio.engine import models
 from studio.engine.data import tokenise, workspace_of
-from studio.engine.evaluate import log_softmax, max_length_of, predict_logits, rows_of_file, write_predictions
+from studio.engine.evaluate import log_softmax, predict_logits, write_predictions
 from studio.engine.reporter import Reporter
+from studio.engine.trained import open_trained
 
 
 def run(run_dir: RunDir, spec: PredictSpec, report: Reporter) -> ev.Event:
@@ -19,16 +19,16 @@ def run(run_dir: RunDir, spec: PredictSpec, report: Reporter) -> ev.Event:
     out = Path(spec.out)
     if out.suffix not in (".csv", ".jsonl", ".parquet"):
         raise Failure("data-format", "out", path=spec.out, formats=".csv, .jsonl, .parquet")
-    workspace = workspace_of(run_dir.path)
-    trained = find_run(workspace, spec.run)
-    train_spec, labels = trained.spec(), models.trained_labels(trained)
+    if out == Path(spec.data.path):
+        raise Failure("out-is-source", "out", path=spec.out)
+    trained = open_trained(workspace_of(run_dir.path), spec.run)
     report.phase("data")
-    rows = rows_of_file(spec.data, train_spec, workspace)
+    rows = trained.rows_of(spec.data, report.warn, gold=False)
     report.phase("model")
-    model, tokenizer = models.load_trained(trained)
+    model, tokenizer = trained.load()
     report.phase("predicting")
-    dataset, _ = tokenise(rows, labels, tokenizer, max_length_of(train_spec, model))
+    dataset, _ = tokenise(rows, trained.labels, tokenizer, trained.max_length)
     logits = predict_logits(model, tokenizer, dataset, report.progress("predicting"))
-    write_predictions(out, rows, labels, np.exp(log_softmax(logits)), None)
+    write_predictions(out, rows, trained.labels, np.exp(log_softmax(logits)), None)
     report.say(ev.Artefact(name="predictions", path=str(out)))
-    return ev.Finished(result={"run": str(trained.path), "n_rows": len(rows), "file": str(out)})
+    return ev.Finished(result={"run": str(trained.run.path), "n_rows": len(rows), "file": str(out)})

@@ -12,6 +12,7 @@ import psutil
 from studio.core import commands
 from studio.core import events as ev
 from studio.core.files import write_json
+from studio.core.reasons import Problem
 from studio.core.rundir import EventWriter, RunDir, read_events
 from studio.core.state import RunState, new_state, summarise
 
@@ -56,6 +57,10 @@ class Reporter:
         """Add an event to the log; it is on disk within a twentieth of a second."""
         self._queue.append(event)
 
+    def warn(self, problem: Problem) -> None:
+        """Say something that does not stop the run but that the person should know."""
+        self.say(ev.Warned(reason=problem.reason, facts=problem.facts))
+
     def phase(self, name: str) -> None:
         """Say what the worker does now, and obey a stop that came in."""
         self.say(ev.Phase(name=name))
@@ -79,16 +84,20 @@ class Reporter:
         if self.stop.is_set():
             raise StopRequested
 
-    def wait_while_paused(self) -> float:
-        """Wait until the run may go on; return the seconds that it waited."""
+    def wait_while_paused(self) -> None:
+        """Wait until the run may go on."""
         if self._go_on.is_set():
-            return 0.0
+            return
         self.say(ev.Paused(paused=True))
-        began = time.monotonic()
         while not self._go_on.wait(0.1) and not self.stop.is_set():
             pass
         self.say(ev.Paused(paused=False))
-        return time.monotonic() - began
+
+    def mean_loss(self) -> float:
+        """Return the mean training loss of all steps of the run, those of former attempts included."""
+        self._flush()
+        losses = self.state.series.get(("train", "loss"))
+        return float(losses.y.mean()) if losses else float("nan")
 
     def sync(self) -> None:
         """Write all that was said, down to the disk; called before a checkpoint takes its name."""
@@ -111,8 +120,9 @@ class Reporter:
             now = time.monotonic()
             if now >= next_command:
                 next_command = now + _COMMAND_SECONDS
-                for command in commands.receive(self.run.path):
-                    self.obey(command)
+                with contextlib.suppress(OSError):
+                    for command in commands.receive(self.run.path):
+                        self.obey(command)
             if now >= next_resource:
                 next_resource = now + _RESOURCE_SECONDS
                 self.say(ev.Resources(rss_bytes=process.memory_info().rss, cpu_percent=process.cpu_percent()))

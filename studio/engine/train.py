@@ -1,18 +1,22 @@
 """A training run: rows, model and method become a Trainer; what comes out is saved, measured and told."""
 
+import contextlib
 import math
 import shutil
 from dataclasses import dataclass
 from typing import Any
 
 from studio.core import events as ev
-from studio.core.files import write_json
+from studio.core.anatomy import describe_model
+from studio.core.files import read_json, write_json
+from studio.core.reasons import Failure, Problem
 from studio.core.registry import plugin
 from studio.core.rundir import RunDir
 from studio.core.spec import TrainSpec, dump_spec
 from studio.engine import checkpoints, device, evaluate, models
-from studio.engine.data import Rows, read_parts, tokenise, workspace_of
-from studio.engine.reporter import Reporter
+from studio.engine.data import Rows, raise_first, read_parts, tokenise, workspace_of
+from studio.engine.reporter import Reporter, StopRequested
+from studio.engine.trained import require_same
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,6 @@ class Prepared:
 
     parts: dict[str, Rows]
     datasets: dict[str, Any]
-    labels: list[str]
     model: Any
     tokenizer: Any
     learning_rate: float
@@ -31,13 +34,11 @@ class Prepared:
 def run(run_dir: RunDir, spec: TrainSpec, report: Reporter) -> ev.Event:
     """Train what `spec` asks for, from the last checkpoint if there is one; return the terminal event."""
     checkpoints.discard_partial(run_dir)
-    prepared = _prepare(run_dir, spec, report)
-    trainer = _build_trainer(run_dir, spec, prepared, report)
     found = checkpoints.last_checkpoint(run_dir)
+    prepared = _prepare(run_dir, spec, report, is_resume=found is not None)
+    trainer = _build_trainer(run_dir, spec, prepared, report)
     report.phase("training")
-    trainer.clock.go()
-    output = trainer.train(resume_from_checkpoint=str(found[1]) if found else None)
-    trainer.clock.pause()
+    trainer.train(resume_from_checkpoint=str(found[1]) if found else None)
     report.say(ev.Phase(name="saving"))
     trainer.save_model(str(run_dir.model_dir))
     report.say(ev.Artefact(name="model", path="model"))
@@ -47,83 +48,96 @@ def run(run_dir: RunDir, spec: TrainSpec, report: Reporter) -> ev.Event:
         "steps": trainer.state.global_step,
         "train_seconds": trainer.clock.seconds,
         "samples_per_second": trainer.samples_per_second,
-        "metrics": {"train": {"loss": output.training_loss}},
+        "metrics": {"train": {"loss": report.mean_loss()}},
     }
     if trainer.was_stopped:
         return ev.Stopped(step=trainer.state.global_step, result=result)
     # Without the wrapper that computes in bf16, so that a later evaluation finds the very same numbers.
     model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False).eval()
-    for name in ("validation", "test"):
-        rows = prepared.parts[name]
-        if len(rows):
-            measured = evaluate.measure(
-                run_dir, spec, model, prepared.tokenizer, rows, prepared.labels, name, report,
-                dataset=prepared.datasets[name],
-            )  # fmt: skip
-            result["metrics"][name] = measured
-            epoch = float(trainer.state.epoch or 0)
+    # The training is done: a stop that comes now leaves out what is not measured yet, and nothing else.
+    with contextlib.suppress(StopRequested):
+        for name in ("validation", "test"):
+            rows = prepared.parts[name]
+            if not len(rows):
+                continue
+            dataset = prepared.datasets[name]
+            measured = evaluate.measure(run_dir, spec.task, model, prepared.tokenizer, rows, dataset, name, report)
+            result["metrics"][name] = measured.metrics
             if name == "test":
-                report.say(ev.Metrics(split="test", step=trainer.state.global_step, epoch=epoch, values=measured))
+                step, epoch = trainer.state.global_step, float(trainer.state.epoch or 0)
+                report.say(ev.Metrics(split="test", step=step, epoch=epoch, values=measured.metrics))
     # The model is saved; the checkpoints of a finished run are three times as large and serve nobody.
     shutil.rmtree(run_dir.checkpoints_dir, ignore_errors=True)
     return ev.Finished(result=result)
 
 
-def _prepare(run_dir: RunDir, spec: TrainSpec, report: Reporter) -> Prepared:
+def _prepare(run_dir: RunDir, spec: TrainSpec, report: Reporter, is_resume: bool) -> Prepared:
     report.phase("data")
     parts, problems, hashes = read_parts(spec, workspace_of(run_dir.path))
+    if is_resume:
+        require_same((read_json(run_dir.resolved_file) or {}).get("hashes", {}), hashes)
     for problem in problems:
-        report.say(ev.Warned(reason=problem.reason, facts=problem.facts))
+        report.warn(problem)
     task, method = plugin("tasks", spec.task), plugin("methods", spec.method)
     labels = task.labels(parts["train"].labels)
-    folder = models.describe_model(spec.model)
-    tokenizer = models.load_tokenizer(folder.path)
-    max_length = min(spec.training.max_length, folder.max_positions or spec.training.max_length)
-    datasets, n_cut = {}, 0
-    for name, rows in parts.items():
-        if not len(rows):
-            continue
-        report.check()
-        datasets[name], cut = tokenise(rows, labels, tokenizer, max_length)
-        n_cut += cut
-    report.say(
-        ev.DataReady(
-            n_train=len(parts["train"]), n_validation=len(parts["validation"]), n_test=len(parts["test"]),
-            labels=labels, n_truncated=n_cut,
-        )
-    )  # fmt: skip
+    info = describe_model(spec.model)
+    raise_first(method.check(info, spec.method))
+    tokenizer = models.load_tokenizer(info.path)
+    max_length = min(spec.training.max_length, info.max_positions or spec.training.max_length)
+    datasets = _tokenise(parts, labels, tokenizer, max_length, report)
     report.phase("model")
     model = method.apply(models.load_base(spec, labels, tokenizer), spec.method)
     # peft keeps a copy of the untrained head beside the trained one, which nobody would call a part of the model.
     counted = [p for name, p in model.named_parameters() if ".original_module." not in name]
     n_trainable = sum(p.numel() for p in counted if p.requires_grad)
     report.say(ev.ModelReady(n_parameters=sum(p.numel() for p in counted), n_trainable=n_trainable))
-    precision = device.pick_precision(spec.training.precision)
-    rate = spec.training.learning_rate
-    learning_rate = method.learning_rate(spec.method) if rate == "auto" else rate
-    picks = [
-        ev.Picked(name="precision", value=precision.name, why=precision.why),
-        ev.Picked(
-            name="learning_rate", value=learning_rate,
-            why=f"what {method.label} learns well with" if rate == "auto" else "as you asked",
-        ),
-        ev.Picked(name="max_length", value=max_length, why="your setting, and what the model can take"),
-    ]  # fmt: skip
-    for pick in picks:
+    picks = _pick(spec, max_length)
+    for pick in picks.values():
         report.say(pick)
     write_json(
         run_dir.resolved_file,
         {
             "spec": dump_spec(spec),
-            "picked": {pick.name: {"value": pick.value, "why": pick.why} for pick in picks},
+            "picked": {name: {"value": pick.value, "why": pick.why} for name, pick in picks.items()},
             "labels": labels,
             "max_length": max_length,
             "split": {name: rows.indices for name, rows in parts.items()},
             "hashes": hashes,
-            "model_path": folder.path,
+            "model_path": info.path,
         },
     )
-    return Prepared(parts, datasets, labels, model, tokenizer, learning_rate, precision.name)
+    return Prepared(parts, datasets, model, tokenizer, picks["learning_rate"].value, picks["precision"].value)
+
+
+def _tokenise(
+    parts: dict[str, Rows], labels: list[str], tokenizer: Any, max_length: int, report: Reporter
+) -> dict[str, Any]:
+    """Return the datasets of the parts that have rows, and say what the rows turned out to be."""
+    datasets, n_cut = {}, 0
+    for name, rows in parts.items():
+        report.check()
+        if len(rows):
+            datasets[name], cut = tokenise(rows, labels, tokenizer, max_length)
+            n_cut += cut
+    n_rows = {f"n_{name}": len(rows) for name, rows in parts.items()}
+    report.say(ev.DataReady(**n_rows, labels=labels, n_truncated=n_cut))
+    if n_cut:
+        report.warn(Problem("texts-cut", {"n_rows": n_cut, "n_tokens": max_length}))
+    return datasets
+
+
+def _pick(spec: TrainSpec, max_length: int) -> dict[str, ev.Picked]:
+    """Return what is used for each setting that may be automatic, and why."""
+    method, rate = plugin("methods", spec.method), spec.training.learning_rate
+    precision = device.pick_precision(spec.training.precision)
+    learning_rate = method.learning_rate(spec.method) if rate == "auto" else rate
+    why = f"what {method.label} learns well with" if rate == "auto" else "as you asked"
+    picks = [
+        ev.Picked(name="precision", value=precision.name, why=precision.why),
+        ev.Picked(name="learning_rate", value=learning_rate, why=why),
+        ev.Picked(name="max_length", value=max_length, why="your setting, and what the model can take"),
+    ]
+    return {pick.name: pick for pick in picks}
 
 
 def _build_trainer(run_dir: RunDir, spec: TrainSpec, prepared: Prepared, report: Reporter) -> Any:
@@ -158,8 +172,9 @@ def _build_trainer(run_dir: RunDir, spec: TrainSpec, prepared: Prepared, report:
         save_steps=every,
         save_total_limit=2,
         load_best_model_at_end=keep_best,
-        metric_for_best_model=task.main_metric if keep_best else None,
-        greater_is_better=True if keep_best else None,
+        metric_for_best_model=task.main_metric if validation is not None else None,
+        greater_is_better=True if validation is not None else None,
+        restore_callback_states_from_checkpoint=True,
         logging_steps=1,
         logging_nan_inf_filter=False,
         report_to=[],
@@ -167,7 +182,9 @@ def _build_trainer(run_dir: RunDir, spec: TrainSpec, prepared: Prepared, report:
         dataloader_pin_memory=device.device().type == "cuda",
     )
     callbacks = []
-    if t.early_stopping_patience and keep_best:
+    if t.early_stopping_patience:
+        if validation is None:
+            raise Failure("early-stopping-blind", "training.early_stopping_patience")
         callbacks.append(EarlyStoppingCallback(t.early_stopping_patience))
     return AttuneTrainer(
         model=prepared.model,

@@ -103,7 +103,8 @@ class AttuneTrainer(Trainer):
     def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
         self.clock.pause()
         super()._maybe_log_save_evaluate(*args, **kwargs)
-        self.clock.go()
+        if not self.is_over:
+            self.clock.go()
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         self.report.say(ev.Phase(name="evaluating"))
@@ -143,7 +144,8 @@ class AttuneTrainer(Trainer):
         self.report.sync()
         checkpoints.put_in_place(partial / name, root / name)
         partial.rmdir()
-        self.report.say(ev.Checkpoint(step=self.state.global_step, path=f"checkpoints/{name}"))
+        seconds, step = self.clock.seconds, self.state.global_step
+        self.report.say(ev.Checkpoint(step=step, path=f"checkpoints/{name}", train_seconds=seconds))
         self._last_saved = time.monotonic()
         rotate_checkpoints(str(root), self.args.save_total_limit, self.state.best_model_checkpoint)
 
@@ -155,6 +157,10 @@ class AttuneTrainer(Trainer):
             problem = disk_full(self.report.run, needed)
             raise Failure(problem.reason, problem.field, **problem.facts)
 
+    @property
+    def is_over(self) -> bool:
+        return self.control.should_training_stop or self.state.global_step >= self.state.max_steps
+
     def is_save_due(self) -> bool:
         return time.monotonic() - self._last_saved > _SAVE_SECONDS
 
@@ -165,10 +171,13 @@ class _Reports(TrainerCallback):
     def __init__(self, trainer: AttuneTrainer):
         self.trainer, self.report = trainer, trainer.report
 
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.trainer.clock.go()
+
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        # It runs again when the step is logged, evaluated and saved.
         self.trainer.clock.pause()
         self.report.wait_while_paused()
-        self.trainer.clock.go()
         if self.report.stop.is_set():
             self.trainer.was_stopped = state.global_step < state.max_steps
             control.should_save = control.should_training_stop = True

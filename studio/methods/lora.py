@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from studio.core.anatomy import ModelInfo, Tensor, classify
-from studio.core.reasons import Problem
+from studio.core.reasons import Failure, Problem
 from studio.core.registry import PluginConfig
 from studio.core.spec import setting
 
@@ -43,7 +43,7 @@ class Lora:
         return [(t, t.n_parameters if t.part == "head" else 0) for t in tensors] + adapters
 
     def apply(self, model: Any, config: Config) -> Any:
-        """Return the model wrapped by peft. Raises ValueError where it has no linear layer."""
+        """Return the model wrapped by peft. Raises Failure "method-unsupported" where it has no linear layer."""
         from peft import LoraConfig, get_peft_model
         from torch.nn import Linear
         from transformers.pytorch_utils import Conv1D
@@ -53,6 +53,8 @@ class Lora:
             name for name, module in modules.items()
             if isinstance(module, Linear | Conv1D) and classify(f"{name}.weight")[1] is not None
         ]  # fmt: skip
+        if not targets:
+            raise Failure("method-unsupported", "method", method=self.label, model_type=model.config.model_type)
         heads = {name for name, _ in model.named_parameters() if classify(name)[0] == "head"}
         saved = sorted({".".join(name.split(".")[:-1]) for name in heads})
         adapter = LoraConfig(

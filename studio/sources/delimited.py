@@ -115,6 +115,7 @@ def _is_chinese(data: bytes) -> bool:
 def _parse(text: str, delimiter: str, quotes: bool) -> list[list[str]]:
     quoting = csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
     lines = io.StringIO(text, newline="")
+    csv.field_size_limit(2**31 - 1)  # its own limit of 131,072 characters is less than a long document
     try:
         return [row for row in csv.reader(lines, delimiter=delimiter, quoting=quoting) if row] or [[""]]
     except csv.Error:

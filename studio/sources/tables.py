@@ -1,7 +1,9 @@
 """Opens a source as a memory-mapped Arrow table: parsed once, then shared by the window and the worker."""
 
+import contextlib
 import hashlib
 import os
+import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,8 +57,12 @@ def open_table(config: PluginConfig, workspace: Path) -> OpenedTable:
     content = content_hash(path)
     key = hashlib.sha256(f"{READERS} {content} {config.model_dump_json(exclude={'path'})}".encode()).hexdigest()[:24]
     cached, notes = workspace / "cache" / "tables" / f"{key}.arrow", workspace / "cache" / "tables" / f"{key}.json"
-    found = read_json(notes)
-    if found is None or not cached.is_file():
+    found, table = read_json(notes), None
+    if found is not None:
+        # A file that a power cut left half-written is made again.
+        with contextlib.suppress(pa.ArrowInvalid, OSError):
+            table = _map_table(cached)
+    if table is None:
         read = _read(config, path)
         _write_table(read.table, cached)
         found = {
@@ -64,8 +70,7 @@ def open_table(config: PluginConfig, workspace: Path) -> OpenedTable:
             "problems": [[p.reason, p.facts, p.field] for p in read.problems],
         }
         write_json(notes, found)
-    with pa.memory_map(str(cached)) as mapped:
-        table = pa.ipc.open_file(mapped).read_all()
+        table = _map_table(cached)
     resolved = type(config).model_validate(found["config"] | {"path": str(path)})
     problems = [Problem(*problem) for problem in found["problems"]]
     return OpenedTable(table, resolved, problems, content, path.stat().st_size)
@@ -83,14 +88,24 @@ def _read(config: PluginConfig, path: Path) -> Read:
     return read
 
 
+def _map_table(path: Path) -> Any:
+    import pyarrow as pa
+
+    with pa.memory_map(str(path)) as mapped:
+        return pa.ipc.open_file(mapped).read_all()
+
+
 def _write_table(table: Any, path: Path) -> None:
     import pyarrow as pa
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
     try:
-        with pa.OSFile(str(partial), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
-            writer.write_table(table, max_chunksize=64_000)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(partial, "wb") as file:
+            with pa.ipc.new_file(file, table.schema) as writer:
+                writer.write_table(table, max_chunksize=64_000)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(partial, path)
     except OSError as error:
         raise Failure("workspace-unwritable", path=str(path.parent), message=error.strerror or str(error)) from error

@@ -144,11 +144,12 @@ class TextClassification:
 
     def labels(self, values: Sequence[str]) -> list[str]:
         """Return the different labels in a stable order: by number if all are numbers, else by name."""
-        found = {v for v in values if v}
+        found = sorted({v for v in values if v})
         try:
-            return sorted(found, key=float)
+            numbers = {v: float(v) for v in found}
         except ValueError:
-            return sorted(found)
+            return found
+        return sorted(found, key=numbers.get) if np.isfinite(list(numbers.values())).all() else found
 
     def metrics(self, logits: np.ndarray, gold: np.ndarray) -> dict[str, float]:
         """Return accuracy and macro F1 by scikit-learn. logits: [rows, labels]; gold: label indices [rows]."""

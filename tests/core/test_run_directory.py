@@ -157,3 +157,33 @@ def test_lines_wait_while_the_disk_is_full(tmp_path: Path) -> None:
     writer.write([metrics(2, loss=2.0)])
     full.close()
     assert [e.step for e in EventReader(path).read()] == [1, 2]
+
+
+def test_worker_that_dies_before_its_first_word_is_noticed_after_a_stop(workspace: Path) -> None:
+    from studio.core.files import write_json
+
+    run = create_run(workspace, SPEC)
+    state = new_state(run)
+    for event in (ev.Started(pid=1, version="0", time=100.0), ev.Stopped(step=3, time=110.0)):
+        state.apply(event)
+    write_json(run.exit_file, {"code": 1, "started": 99.0})
+    settle(state, run)
+    assert state.state == "stopped", "this exit belongs to the worker that said so itself"
+    write_json(run.exit_file, {"code": -9, "started": 200.0})
+    settle(state, run)
+    assert (state.state, state.problem.facts["signal"]) == ("ended", "SIGKILL")
+
+
+def test_clock_of_a_run_knows_its_attempts(workspace: Path) -> None:
+    state = RunState()
+    for event in [
+        ev.Started(pid=1, version="0", time=1000.0),
+        metrics(4, loss=1.0).model_copy(update={"time": 1010.0}),
+        ev.Checkpoint(step=4, path="c", train_seconds=4.0, time=1010.0),
+        metrics(7, loss=1.0).model_copy(update={"time": 1013.0}),
+        ev.Started(pid=2, version="0", attempt=2, from_step=4, time=90_000.0),
+    ]:
+        state.apply(event)
+    assert state.train_seconds == 4.0, "the steps behind the checkpoint are trained again"
+    state.apply(ev.Finished(time=90_005.0))
+    assert summarise(state)["seconds"] == 18.0, "the days between two attempts do not count"

@@ -16,9 +16,9 @@ from studio.core.files import read_json
 from studio.core.rundir import create_run
 from studio.core.spec import InspectSpec, parse_spec
 from studio.core.state import new_state
-from studio.engine import models as engine_models
 from studio.engine import train
 from studio.engine.reporter import Reporter
+from studio.engine.trained import open_trained
 
 TOPICS = {"animals": "cat dog horse goose otter", "food": "bread soup rice plum cheese"}
 WORDS = [f"word{i}" for i in range(20)] + " ".join(TOPICS.values()).split()
@@ -185,7 +185,7 @@ def test_before_is_the_base_and_after_is_the_trained(of_run, trained, model_fold
     tokenizer = transformers.AutoTokenizer.from_pretrained(model_folder)
     base = transformers.AutoModel.from_pretrained(model_folder)
     np.testing.assert_allclose(before.maps["attention"], own_maps(base, tokenizer), atol=1e-5)
-    tuned, _ = engine_models.merged(trained)
+    tuned, _ = open_trained(trained.path.parents[1], trained.id).merged()
     np.testing.assert_allclose(after.maps["attention"], own_maps(tuned, tokenizer), atol=1e-5)
     change = maps.js_divergence(before.maps["attention"], after.maps["attention"])
     assert change.shape == (N_LAYERS, N_HEADS) and change.max() > 1e-4

@@ -74,8 +74,9 @@ def losses(run: RunDir) -> dict[int, float]:
     return dict(zip(series.x.astype(int).tolist(), series.y.tolist(), strict=True))
 
 
-@pytest.mark.parametrize("end", ["stop", "kill"])
-def test_run_goes_on_exactly_where_it_ended(workspace: Path, tiny_spec: dict, end: str) -> None:
+@pytest.mark.parametrize(("end", "method"), [("stop", "full"), ("kill", "lora")])
+def test_run_goes_on_exactly_where_it_ended(workspace: Path, tiny_spec: dict, end: str, method: str) -> None:
+    tiny_spec["method"] = method
     tiny_spec["training"] |= {"num_train_epochs": 20, "evaluations_per_epoch": 1}
     straight, state = execute(workspace, tiny_spec)
     assert state.state == "finished"
@@ -207,3 +208,56 @@ def test_order_of_rows_depends_on_seed_and_epoch_alone() -> None:
     assert first != list(sampler)
     spreads = [np.ptp([lengths[i] for i in first[s : s + 16]]) for s in range(0, 992, 16)]
     assert np.mean(spreads) < 5, "batches hold texts of like length"
+
+
+def test_what_changed_since_the_training_is_refused(workspace: Path, tmp_path: Path, tiny_spec: dict) -> None:
+    data = tmp_path / "rows.csv"
+    shutil.copy(tiny_spec["data"]["train"], data)
+    tiny_spec["data"]["train"] = str(data)
+    run, state = execute(workspace, tiny_spec)
+    assert state.state == "finished"
+    data.write_text(data.read_text() + "one more row,fruit\n")
+    _, state = execute(workspace, {"kind": "evaluate", "run": str(run.path)})
+    assert (state.state, state.problem.reason) == ("failed", "data-changed")
+
+
+def test_files_of_their_own_are_checked_like_the_rest(workspace: Path, tmp_path: Path, tiny_spec: dict) -> None:
+    train = Path(tiny_spec["data"]["train"])
+    other = tmp_path / "validation.csv"
+    other.write_text("\n".join(train.read_text().splitlines()[:20]) + "\n,fruit\n")
+    tiny_spec["data"] |= {"validation": str(other), "test": 0.0}
+    run, state = execute(workspace, tiny_spec)
+    assert state.state == "finished" and state.data.n_validation == 19
+    told = {problem.reason: problem.facts for problem in state.warnings}
+    assert told["shared-rows"]["n_rows"] > 0 and told["rows-left-out"]["n_rows"] == 1
+    _, state = execute(workspace, {"kind": "evaluate", "run": str(run.path)})
+    assert state.problem.reason == "split-empty", "the run has no test part"
+    other.write_text("text,label\n,\n ,fruit\n")
+    _, state = execute(workspace, tiny_spec)
+    assert (state.problem.reason, state.problem.field) == ("split-empty", "data.validation")
+
+
+def test_method_that_does_not_fit_the_model_is_refused(workspace: Path, tiny_spec: dict) -> None:
+    _, state = execute(workspace, tiny_spec | {"method": {"kind": "freeze", "layers": 99}})
+    assert (state.problem.reason, state.problem.field) == ("layers-out-of-range", "method.layers")
+
+
+def test_labels_have_one_order() -> None:
+    task = family("tasks")["text-classification"]
+    assert task.labels(["10", "9", "1.0", "1", "9"]) == ["1", "1.0", "9", "10"]
+    assert task.labels(["2", "nan", "1"]) == ["1", "2", "nan"]
+
+
+def test_intervals_hold_the_metric_and_narrow_with_rows() -> None:
+    from studio.engine.evaluate import bootstrap
+
+    rng = np.random.default_rng(1)
+    widths = []
+    for n_rows in (50, 5000):
+        right = rng.random(n_rows) < 0.8
+        found = bootstrap(lambda chosen, right=right: {"accuracy": float(right[chosen].mean())}, n_rows, lambda: None)
+        low, high = found["accuracy"]
+        assert low < right.mean() < high
+        widths.append(high - low)
+    # The binomial's own width: 2 × 1.96 × sqrt(p (1 - p) / n).
+    assert widths[1] == pytest.approx(2 * 1.96 * (0.16 / 5000) ** 0.5, rel=0.2) and widths[0] > 5 * widths[1]

@@ -1,0 +1,91 @@
+"""A run that has been trained: its model as it is, as it was before, and merged, and the rows it was made from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from studio.core.files import read_json
+from studio.core.reasons import Failure, Problem
+from studio.core.registry import plugin
+from studio.core.rundir import RunDir, find_run
+from studio.core.spec import TrainSpec
+from studio.engine import models
+from studio.engine.data import Rows, read_file, read_parts, workspace_of
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a finished or stopped training left; `max_length` in tokens, `hashes` of its files by path."""
+
+    run: RunDir
+    spec: TrainSpec
+    labels: list[str]
+    max_length: int
+    hashes: dict[str, str]
+
+    @property
+    def workspace(self) -> Path:
+        return workspace_of(self.run.path)
+
+    def load(self) -> tuple[Any, Any]:
+        """Return the model (with its adapter, if it has one) and the tokenizer, on the processor, in eval mode."""
+        import transformers
+
+        tokenizer = models.load_tokenizer(self.run.model_dir)
+        if (self.run.model_dir / "adapter_config.json").is_file():
+            from peft import PeftModel
+
+            model = PeftModel.from_pretrained(self.load_base(tokenizer), self.run.model_dir)
+        else:
+            auto = getattr(transformers, plugin("tasks", self.spec.task).auto_class)
+            model = auto.from_pretrained(self.run.model_dir, use_safetensors=True, dtype="float32", **models.SAFE)
+        return model.eval(), tokenizer
+
+    def load_base(self, tokenizer: Any) -> Any:
+        """Return the model as it was before the training, with the same new head."""
+        return models.load_base(self.spec, self.labels, tokenizer).eval()
+
+    def merged(self) -> tuple[Any, Any]:
+        """Return the model as a plain transformers model, and the tokenizer."""
+        model, tokenizer = self.load()
+        return plugin("methods", self.spec.method).merge(model).eval(), tokenizer
+
+    def parts(self) -> dict[str, Rows]:
+        """Return the rows of train, validation and test. Raises Failure "data-changed" if a file is another now."""
+        parts, _, hashes = read_parts(self.spec, self.workspace)
+        require_same(self.hashes, hashes)
+        return parts
+
+    def rows_of(self, source: Any, warn: Callable[[Problem], None], gold: bool) -> Rows:
+        """Return the rows of a file that has the columns of the run's spec.
+
+        gold: only rows with text and label, none with an unknown label; else all rows, with or without labels.
+        Raises Failure "column-missing", "split-empty", "unknown-labels".
+        """
+        rows, problems = read_file(source, self.spec, self.workspace, gold)
+        for problem in problems:
+            warn(problem)
+        name = Path(source.path).name
+        if not len(rows):
+            raise Failure("split-empty", "data", split=name)
+        unknown = sorted(set(rows.labels) - set(self.labels))
+        if gold and unknown:
+            raise Failure("unknown-labels", "data", split=name, labels=", ".join(unknown[:5]))
+        return rows
+
+
+def open_trained(workspace: Path, name: str) -> Trained:
+    """Return the trained run that `name` means. Raises Failure "run-missing" or "run-not-finished"."""
+    run = find_run(workspace, name)
+    resolved = read_json(run.resolved_file) or {}
+    if "labels" not in resolved or not (run.model_dir / "tokenizer_config.json").is_file():
+        raise Failure("run-not-finished", "run", run=run.id)
+    return Trained(run, run.spec(), resolved["labels"], resolved["max_length"], resolved["hashes"])
+
+
+def require_same(before: dict[str, str], now: dict[str, str]) -> None:
+    """Raise Failure "data-changed" for the first file whose content is not what it was."""
+    for path, content in before.items():
+        if now.get(path, content) != content:
+            raise Failure("data-changed", "data.train", path=path)
