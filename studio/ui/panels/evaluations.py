@@ -31,13 +31,17 @@ class Measured:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One evaluation: metrics by name, blocks without the tiles, and the predictions (pyarrow.Table or None)."""
+    """One evaluation: metrics by name, half the width of their 95 % intervals, blocks without the tiles, predictions.
+
+    predictions: a pyarrow.Table, or None.
+    """
 
     measured: Measured
     n_rows: int
     metrics: dict[str, float]
     blocks: list[Block] = field(default_factory=list)
     predictions: Any = None
+    half_widths: dict[str, float] = field(default_factory=dict)
 
 
 def measured_parts(workspace: Path, run_id: str) -> list[Measured]:
@@ -70,6 +74,7 @@ def read_evaluation(measured: Measured) -> Evaluation:
     return Evaluation(
         measured, said.get("n_rows", 0), said.get("metrics", {}), blocks,
         read_predictions(measured.directory / f"predictions-{measured.split}.parquet"),
+        {name: (high - low) / 2 for name, (low, high) in said.get("intervals", {}).items()},
     )  # fmt: skip
 
 

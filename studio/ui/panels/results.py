@@ -222,7 +222,8 @@ class Results(QWidget):
     def _show(self, found: Evaluation) -> None:
         self.n_rows.setText(tr("{n} rows", n=words.count(found.n_rows)))
         names = {words.word(words.METRICS, name): value for name, value in found.metrics.items()}
-        self.tiles.set_values(names)
+        widths = {words.word(words.METRICS, name): width for name, width in found.half_widths.items()}
+        self.tiles.set_values(names, widths)
         self._draw_blocks(found.blocks)
         self.rows.show_predictions(found.predictions)
         self.examples_found.emit(example_rows(found.predictions))
