@@ -188,9 +188,7 @@ def _attend(
         for name, option in options.items()
     }
     with torch.autocast(query.device.type, enabled=False):
-        ours, weights = _eager_function(module)(
-            module, query.float(), key.float(), value.float(), additive, **exact
-        )
+        ours, weights = _eager_function(module)(module, query.float(), key.float(), value.float(), additive, **exact)
     difference = (ours - output.float().reshape(ours.shape)).abs()
     if allowed is not None:
         # A query that may look at nothing (padding) has no distribution; implementations fill in what they like.

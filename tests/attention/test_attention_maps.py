@@ -141,7 +141,9 @@ def test_saved_capture_is_read_back(tmp_path, monkeypatch, family, mapped):
     assert saved.checks == captured.checks
     np.testing.assert_allclose(saved.facts["probabilities"], captured.probabilities)
     assert sorted(path.name for path in (tmp_path / "é 1").iterdir()) == [
-        "attention.npz", "checks.json", "tokens.json",
+        "attention.npz",
+        "checks.json",
+        "tokens.json",
     ]
 
 

@@ -41,6 +41,7 @@ class Lateness(QObject):
         self._clock, self._used = QElapsedTimer(), 0.0
         self._timer = QTimer(self, interval=PERIOD_MS, timerType=Qt.TimerType.PreciseTimer)
         self._timer.timeout.connect(self._note)
+
     def begin(self) -> None:
         """Measure from now on."""
         self.late, self.busy = [], []

@@ -232,5 +232,3 @@ def test_while_a_file_is_read_the_page_shows_its_shape(qtbot, window: MainWindow
     assert desk.body.currentWidget() is desk.skeleton
     settle(qtbot, window)
     assert desk.body.currentWidget() is desk.opened
-
-

@@ -63,8 +63,10 @@ class Figure:
     def meaning(self) -> str:
         """Return what the colours mean."""
         low, high = self.scale.ends()
-        said = tr("difference of attention, {low} to {high}", low=low, high=high) if self.scale.difference else (
-            tr("attention, {low} to {high}", low=low, high=high)
+        said = (
+            tr("difference of attention, {low} to {high}", low=low, high=high)
+            if self.scale.difference
+            else (tr("attention, {low} to {high}", low=low, high=high))
         )
         return said + (f", γ {self.scale.gamma:g}" if self.scale.gamma != 1 else "")
 

@@ -43,8 +43,13 @@ class HeadMatrix(QAbstractScrollArea):
         follow_theme(self, self._show_theme)
 
     def set_matrix(
-        self, values: np.ndarray, query_tokens: list[str], key_tokens: list[str], caption: str = "",
-        difference: bool = False, limit: float | None = None,
+        self,
+        values: np.ndarray,
+        query_tokens: list[str],
+        key_tokens: list[str],
+        caption: str = "",
+        difference: bool = False,
+        limit: float | None = None,
     ) -> None:
         """Show values [query, key] with the tokens of both axes.
 
@@ -233,9 +238,7 @@ class HeadMatrix(QAbstractScrollArea):
                 part = furthest(part, rows, columns)
             self._image, self._image_key = picture(self.scale.colours(part, theme)), key
         first = self.cell_rect(top, left)
-        painter.drawImage(
-            QRectF(first.left(), first.top(), (right - left) * cell, (bottom - top) * cell), self._image
-        )
+        painter.drawImage(QRectF(first.left(), first.top(), (right - left) * cell, (bottom - top) * cell), self._image)
 
     def _paint_tokens(self, painter: QPainter, theme: Theme) -> None:
         area, cell, metrics = self._area(), self._cell(), painter.fontMetrics()

@@ -42,8 +42,8 @@ class HeadGrid(QWidget):
     def set_maps(self, maps: np.ndarray, difference: bool = False) -> None:
         """Show maps [layer, head, query, key]; large ones are reduced in the background."""
         self._shape, self._difference = maps.shape[:2], difference
-        self._order = np.arange(self._shape[0] * self._shape[1]) if len(self._order) != np.prod(self._shape) else (
-            self._order
+        self._order = (
+            np.arange(self._shape[0] * self._shape[1]) if len(self._order) != np.prod(self._shape) else (self._order)
         )
         side = min(REDUCED, max(maps.shape[2:]))
 

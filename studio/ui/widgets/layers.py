@@ -103,7 +103,8 @@ class LayerStrip(QWidget):
             painter.setPen(theme.colour("muted"))
             painter.drawText(
                 QRectF(self.width() - self._count_width(), y, self._count_width() - 4, height),
-                middle | Qt.AlignmentFlag.AlignRight, count,
+                middle | Qt.AlignmentFlag.AlignRight,
+                count,
             )
             for rect, part in zip(self.part_rects(row), parts, strict=True):
                 _paint_part(painter, theme, rect.adjusted(0, 0, -1 if rect.width() > 3 else 0, 0), part)

@@ -24,8 +24,14 @@ class MatrixView(QWidget):
     chosen = Signal(int, int)
 
     def __init__(
-        self, rows: Sequence[str], columns: Sequence[str], values: Sequence[Sequence[float]], row_axis: str = "",
-        column_axis: str = "", clickable: bool = False, parent: QWidget | None = None,
+        self,
+        rows: Sequence[str],
+        columns: Sequence[str],
+        values: Sequence[Sequence[float]],
+        row_axis: str = "",
+        column_axis: str = "",
+        clickable: bool = False,
+        parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self._rows, self._columns = list(rows), list(columns)
