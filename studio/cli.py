@@ -265,7 +265,7 @@ def _export(arguments: argparse.Namespace, workspace: Path) -> Any:
         spec = ExportSpec(run=str(run.path), format=arguments.format, out=out)
     except ValidationError as error:
         message = f"There is no format {arguments.format}; there are: {', '.join(family('exporters'))}."
-        raise Failure("usage", message=message, command="export") from error
+        raise Failure("usage", message=message, command="attune export") from error
     result = execute(spec, workspace)
     if not arguments.json:
         print(
@@ -351,8 +351,7 @@ class _Parser(argparse.ArgumentParser):
     """Reports a wrong command line as any other failure, so that --json has its object."""
 
     def error(self, message: str) -> NoReturn:
-        command = self.prog.removeprefix("attune").strip()
-        raise Failure("usage", message=message[:1].upper() + message[1:] + ".", command=command)
+        raise Failure("usage", message=message[:1].upper() + message[1:] + ".", command=self.prog)
 
 
 def _parser() -> argparse.ArgumentParser:

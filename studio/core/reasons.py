@@ -251,6 +251,6 @@ REASONS: dict[str, Reason] = {
         "also needs: apt-get install {packages}",
     ),
     "qt-libraries": Reason("Qt could not be loaded: {message}", "On Debian or Ubuntu: apt-get install {packages}"),
-    "usage": Reason("{message}", "How it is used: attune {command} --help"),
+    "usage": Reason("{message}", "How it is used: {command} --help"),
     "unexpected": Reason("Something went wrong that Attune does not know: {reason}.", "{message}"),
 }
