@@ -43,9 +43,11 @@ def main(directory: str) -> int:
         end = ev.Stopped(step=report.state.step)
     except BaseException as error:
         traceback.print_exc()
+        from studio.engine.checkpoints import discard_partial
         from studio.engine.failures import problem_of
 
         problem = problem_of(error, run)
+        discard_partial(run)  # on a full disk this makes the room for the last words
         end = ev.Failed(reason=problem.reason, facts=problem.facts, field=problem.field)
     try:
         report.say(end)

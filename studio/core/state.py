@@ -1,8 +1,10 @@
 """The state of a run: a fold of its events, completed by how its process ended."""
 
+import shutil
 import signal
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from studio.core import events as ev
@@ -158,7 +160,21 @@ def settle(state: RunState, run: RunDir) -> None:
         return  # no worker has taken it up yet
     state.state, state.phase = "ended", ""
     state.ended = time.time()
-    state.problem = describe_exit(exit_info, run.log_tail())
+    # On a full disk neither the worker's last word nor its exit code could be written.
+    is_full = not (exit_info or {}).get("code") and is_disk_full(run.path)
+    state.problem = disk_full(run.path) if is_full else describe_exit(exit_info, run.log_tail())
+
+
+def is_disk_full(path: Path) -> bool:
+    """Return whether the disk of `path` has no room for a page of the log."""
+    return shutil.disk_usage(path).free < 1 << 20
+
+
+def disk_full(path: Path, needed_bytes: int = 0) -> Problem:
+    """Return the problem of a disk without room, and how much there is."""
+    needed = f"{needed_bytes / 1e6:,.0f} MB" if needed_bytes else "More bytes"
+    free = f"{shutil.disk_usage(path).free / 1e6:,.0f} MB"
+    return Problem("disk-full", {"needed": needed, "free": free, "path": str(path)})
 
 
 def describe_exit(exit_info: dict[str, Any] | None, log: str) -> Problem:

@@ -16,8 +16,8 @@ from transformers.trainer_utils import rotate_checkpoints  # noqa: TID253
 
 from studio.core import events as ev
 from studio.core.reasons import Failure
+from studio.core.state import disk_full
 from studio.engine import checkpoints
-from studio.engine.failures import disk_full
 from studio.engine.reporter import Reporter
 
 _SAVE_SECONDS = 300.0  # the longest that a crash can cost
@@ -154,7 +154,7 @@ class AttuneTrainer(Trainer):
         weights = sum(p.numel() * p.element_size() for p in self.model.parameters() if p.requires_grad)
         needed = 3 * weights + (16 << 20)
         if shutil.disk_usage(root).free < needed:
-            problem = disk_full(self.report.run, needed)
+            problem = disk_full(self.report.run.path, needed)
             raise Failure(problem.reason, problem.field, **problem.facts)
 
     @property

@@ -187,3 +187,18 @@ def test_clock_of_a_run_knows_its_attempts(workspace: Path) -> None:
     assert state.train_seconds == 4.0, "the steps behind the checkpoint are trained again"
     state.apply(ev.Finished(time=90_005.0))
     assert summarise(state)["seconds"] == 18.0, "the days between two attempts do not count"
+
+
+def test_full_disk_is_told_though_nobody_could_write_it_down(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import shutil
+
+    from studio.core.reasons import describe
+
+    run = create_run(workspace, SPEC)
+    state = new_state(run)
+    state.apply(ev.Started(pid=1, version="0"))
+    usage = shutil.disk_usage(workspace)._replace(free=4096)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    settle(state, run)
+    assert state.problem.reason == "disk-full"
+    assert describe(state.problem.reason, state.problem.facts).fix == "run.resume"

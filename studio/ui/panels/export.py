@@ -222,11 +222,15 @@ class ExportPanel(QWidget):
             self._propose_folder()
 
     def _show_exports(self, found: list[Export]) -> None:
-        self._exports = found
+        is_first_look, self._exports = not self._exports, found
         active = next((e for e in found if e.state.is_active), None)
         if active is not None and self.job.run() != active.run_id:
             self._store.attach(active.run_id)
             self.job.show_run(active.run_id, format_name(active.format))
+            if active.format in self.cards.cards:
+                self.cards.choose(active.format)
+        elif is_first_look and found and found[0].format in self.cards.cards:
+            self.cards.choose(found[0].format)
         for format_id, card in self.cards.cards.items():
             own = [e for e in found if e.format == format_id]
             card.show_export(own[0] if own else None, next((e for e in own if e.is_measured), None))
