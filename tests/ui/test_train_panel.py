@@ -123,7 +123,8 @@ def test_the_strip_says_what_goes_on(page: TrainPanel) -> None:
     assert page.view.strip.memory._number.text().replace("\N{NO-BREAK SPACE}", " ") == "1.3 GB"
     assert page.view.strip.isVisible() and not page.view.outcome.isVisible() and not page.start.isVisible()
     # A resume is as fast as this attempt, not as the steps that were trained before it.
-    tell(page, ev.Started(attempt=2, from_step=200, pid=2, version="0"))
+    checkpoint = ev.Checkpoint(step=200, path="checkpoints/checkpoint-200", train_seconds=120)
+    tell(page, checkpoint, ev.Started(attempt=2, from_step=200, pid=2, version="0"))
     for i in (201, 202):
         seconds = 120 + (i - 200) * 2
         tell(page, ev.Metrics(split="train", step=i, epoch=0.5, total_steps=866, train_seconds=seconds, values={}))

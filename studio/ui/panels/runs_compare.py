@@ -8,6 +8,7 @@ from typing import Any
 
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QTabBar, QWidget
 
+from studio.core.reasons import Failure
 from studio.core.rundir import RunDir, read_events, readable_id
 from studio.core.state import RunState, new_state
 from studio.ui import words
@@ -95,13 +96,16 @@ class RunsCompare(QWidget):
             found = {}
             for run_id in wanted:
                 run = store.run_dir(run_id)
-                if not run.spec_file.exists():
-                    continue  # it was just moved to the bin
-                size = run.events_file.stat().st_size if run.events_file.exists() else 0
-                has = kept.get(run_id)
-                # A name can change without the log.
-                fresh = has is None or has[0] != size or has[1].name != (run.name() or readable_id(run_id))
-                found[run_id] = (size, read_compared(run)) if fresh else has
+                try:
+                    size = run.events_file.stat().st_size if run.events_file.exists() else 0
+                    has = kept.get(run_id)
+                    # A name can change without the log.
+                    fresh = has is None or has[0] != size or has[1].name != (run.name() or readable_id(run_id))
+                    found[run_id] = (size, read_compared(run)) if fresh else has
+                except (Failure, OSError):
+                    if run.spec_file.exists():
+                        raise
+                    # It was moved to the bin while it was read.
             return found
 
         def show(found: dict[str, tuple[int, Compared]]) -> None:
