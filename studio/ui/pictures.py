@@ -107,6 +107,9 @@ def _state_pictures(folder: Path) -> list[Picture]:
 
 
 def _draw(workspace: Path, out: Path, theme: str, size: tuple[int, int], pictures: list[Picture]) -> list[str]:
+    from PySide6.QtCore import QPoint
+    from PySide6.QtGui import QCursor
+
     from studio.ui.app import make_window
 
     window = make_window(workspace)
@@ -115,6 +118,7 @@ def _draw(workspace: Path, out: Path, theme: str, size: tuple[int, int], picture
     window.store.settings_changed.emit()
     window.resize(*size)
     window.show()
+    QCursor.setPos(window.mapToGlobal(QPoint(*size)))  # out of the way of what lights up under it
     files = []
     for picture in pictures:
         window.show_page(picture.page)
@@ -130,9 +134,13 @@ def _draw(workspace: Path, out: Path, theme: str, size: tuple[int, int], picture
 
 def _settle(window, is_ready: Callable) -> None:
     """Let the window work until the state is there and nothing has been read for a moment."""
+    from PySide6.QtCore import QEvent
+
     deadline, calm_since = time.monotonic() + _MOST_SECONDS, time.monotonic()
     while time.monotonic() < deadline:
         window.app.processEvents()
+        # Outside of Qt's own loop what was deleted stays until it is sent away.
+        window.app.sendPostedEvents(None, QEvent.Type.DeferredDelete)
         if window.store.busy or not is_ready(window):
             calm_since = time.monotonic()
         if time.monotonic() - calm_since > _CALM_SECONDS:

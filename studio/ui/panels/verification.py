@@ -188,6 +188,7 @@ class Verification(Card):
         while self._table.count():
             widget = self._table.takeAt(0).widget()
             if widget is not None:
+                widget.hide()  # until it goes it would stand at the card's corner
                 widget.deleteLater()
         for line, check in enumerate(checks):
             picture = Picture(_ICONS[check.passed][0], 14, _ICONS[check.passed][1])
