@@ -36,6 +36,18 @@ class Resume(Command):
     type: Literal["resume"] = "resume"
 
 
+class Save(Command):
+    """Write a checkpoint at the next step."""
+
+    type: Literal["save"] = "save"
+
+
+class Evaluate(Command):
+    """Measure the validation rows at the next step, and save what was measured."""
+
+    type: Literal["evaluate"] = "evaluate"
+
+
 class Explain(Command):
     """Predict a text before and after the fine-tuning, and capture its attention if asked."""
 
@@ -44,7 +56,7 @@ class Explain(Command):
     attention: bool = True
 
 
-_ADAPTER: TypeAdapter = TypeAdapter(Annotated[Stop | Pause | Resume | Explain, Field(discriminator="type")])
+_ADAPTER: TypeAdapter = TypeAdapter(Annotated[Stop | Pause | Resume | Save | Evaluate | Explain, Field(discriminator="type")])
 
 
 def send(directory: Path, command: Command) -> None:

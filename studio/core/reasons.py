@@ -180,6 +180,9 @@ REASONS: dict[str, Reason] = {
         "Lower the learning rate ({learning_rate} now) and start again.",
         "go.train",
     ),
+    "nothing-to-evaluate": Reason(
+        "There are no validation rows to measure.", "Give the validation part a share before the next run.", "go.data"
+    ),
     "disk-full": Reason(
         "The disk is full.", "{needed} are needed in {path}, {free} are free. Make room, then resume.", "run.resume"
     ),

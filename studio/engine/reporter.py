@@ -29,12 +29,12 @@ class StopRequested(Exception):
 class Reporter:
     """Takes events from any thread of the worker, and flags that commands set.
 
-    `stop` is set by a stop command, `paused` by pause and resume; `explain` holds the texts that wait.
+    `stop`, `save` and `evaluate` are set by the commands of that name; `explain` holds the texts that wait.
     """
 
     def __init__(self, run: RunDir):
         self.run = run
-        self.stop = threading.Event()
+        self.stop, self.save, self.evaluate = threading.Event(), threading.Event(), threading.Event()
         self.explain: deque[commands.Explain] = deque()
         self.wake = threading.Event()
         self._go_on = threading.Event()
@@ -142,6 +142,10 @@ class Reporter:
                 self._go_on.clear()
             case commands.Resume():
                 self._go_on.set()
+            case commands.Save():
+                self.save.set()
+            case commands.Evaluate():
+                self.evaluate.set()
             case commands.Explain():
                 self.explain.append(command)
         self.wake.set()

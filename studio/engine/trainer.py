@@ -15,10 +15,10 @@ from transformers import Trainer, TrainerCallback  # noqa: TID253
 from transformers.trainer_utils import rotate_checkpoints  # noqa: TID253
 
 from studio.core import events as ev
-from studio.core.reasons import Failure
+from studio.core.reasons import Failure, Problem
 from studio.core.state import disk_full
 from studio.engine import checkpoints
-from studio.engine.reporter import Reporter
+from studio.engine.reporter import Reporter, StopRequested
 
 _SAVE_SECONDS = 300.0  # the longest that a crash can cost
 
@@ -108,12 +108,29 @@ class AttuneTrainer(Trainer):
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         self.report.say(ev.Phase(name="evaluating"))
-        metrics = super().evaluate(*args, **kwargs)
+        try:
+            metrics = super().evaluate(*args, **kwargs)
+        except StopRequested:
+            # The step is saved all the same, and measured first of all when the run goes on.
+            self.was_stopped = self.control.should_save = self.control.should_training_stop = True
+            metrics = {}
         self.report.say(ev.Phase(name="training"))
         return metrics
 
+    def measure_what_was_left(self) -> None:
+        """Make up for the evaluation that a stop had cut short, at the step of the checkpoint."""
+        step, measured = self.state.global_step, self.report.state.series.get(("validation", "loss"))
+        is_due = self.args.eval_strategy == "steps" and step and step % self.state.eval_steps == 0
+        if not is_due or (measured is not None and step in measured.x):
+            return
+        self._determine_best_metric(self.evaluate(), None)
+        if self.state.best_global_step == step:
+            self.state.best_model_checkpoint = str(Path(self.args.output_dir) / f"checkpoint-{step}")
+
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
         """Trainer's choice, but of two evaluations with the same metric the one with the lower loss is the better."""
+        if not metrics:
+            return False  # a stop cut the evaluation short
         losses = {entry["step"]: entry["eval_loss"] for entry in self.state.log_history if "eval_loss" in entry}
         best_step, best_metric = self.state.best_global_step, self.state.best_metric
         is_best = super()._determine_best_metric(metrics, trial)
@@ -172,6 +189,7 @@ class _Reports(TrainerCallback):
         self.trainer, self.report = trainer, trainer.report
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.trainer.measure_what_was_left()
         self.trainer.clock.go()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -181,12 +199,21 @@ class _Reports(TrainerCallback):
         if self.report.stop.is_set():
             self.trainer.was_stopped = state.global_step < state.max_steps
             control.should_save = control.should_training_stop = True
-        elif self.trainer.is_save_due():
+            return
+        if self.report.save.is_set() or self.trainer.is_save_due():
+            self.report.save.clear()
             control.should_save = True
+        if self.report.evaluate.is_set():
+            self.report.evaluate.clear()
+            if self.trainer.eval_dataset is None:
+                self.report.warn(Problem("nothing-to-evaluate"))
+            else:
+                # Saved too, because it may be the best so far.
+                control.should_evaluate = control.should_save = True
 
     def on_prediction_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        # A stop in the middle of an evaluation is obeyed at the next step, as soon as this one is over.
         self.report.wait_while_paused()
+        self.report.check()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         logs = logs or {}

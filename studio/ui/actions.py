@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtGui import QAction, QKeySequence, QShowEvent
 from PySide6.QtWidgets import QMenu, QPushButton, QWidget
 
+from studio.core import commands
 from studio.core.paths import sample_file
 from studio.core.reasons import Failure
 from studio.core.spec import TrainSpec
@@ -48,6 +49,15 @@ def _can_resume(store: Store) -> bool:
     if state is None or state.kind != "train":
         return False
     return state.state == "paused" or (state.state in ("stopped", "failed", "ended") and bool(state.checkpoints))
+
+
+def _is_training(store: Store) -> bool:
+    state = _state(store)
+    return state is not None and state.kind == "train" and state.is_active and state.phase == "training"
+
+
+def _can_evaluate(store: Store) -> bool:
+    return _is_training(store) and _state(store).data is not None and _state(store).data.n_validation > 0
 
 
 def _again(window: "MainWindow") -> None:
@@ -99,6 +109,14 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("run.stop", "Stop", lambda w: w.store.stop(w.store.current_run), "stop", "Shift+F5", "Run", _is_active),
     Action("run.resume", "Resume", lambda w: w.store.resume(w.store.current_run), "play", "", "Run", _can_resume),
+    Action(
+        "run.save", "Save a checkpoint now", lambda w: w.store.send(w.store.current_run, commands.Save()), "save", "",
+        "Run", _is_training,
+    ),
+    Action(
+        "run.evaluate", "Measure the validation rows now",
+        lambda w: w.store.send(w.store.current_run, commands.Evaluate()), "evaluate", "", "Run", _can_evaluate,
+    ),
     Action("run.again", "Start again", _again, "refresh", "", "Run", lambda store: bool(store.current_run)),
     Action("run.kill", "Force stop", lambda w: w.store.kill(w.store.current_run), "error", "", "Run", _is_active),
     Action(

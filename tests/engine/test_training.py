@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from studio import supervisor
+from studio.core import commands
 from studio.core import events as ev
 from studio.core.reasons import Failure
 from studio.core.registry import family
@@ -58,12 +59,7 @@ def test_all_methods_are_covered_above() -> None:
 
 
 def wait_for_step(run: RunDir, step: int) -> None:
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline:
-        if any(isinstance(e, ev.Metrics) and e.step >= step for e in read_events(run)):
-            return
-        time.sleep(0.02)
-    raise AssertionError(f"step {step} never came; {run.log_tail()}")
+    wait_for(run, ev.Metrics, step=step)
 
 
 def losses(run: RunDir) -> dict[int, float]:
@@ -94,6 +90,50 @@ def test_run_goes_on_exactly_where_it_ended(workspace: Path, tiny_spec: dict, en
     before, after = losses(straight), losses(run)
     assert before.keys() == after.keys()
     assert max(abs(before[step] - after[step]) for step in before) <= 1e-6
+
+
+def test_stop_inside_an_evaluation_is_made_up_for(workspace: Path, tiny_spec: dict, tmp_path: Path) -> None:
+    rows = Path(tiny_spec["data"]["train"]).read_text().splitlines()
+    many = tmp_path / "many.csv"
+    many.write_text("\n".join([rows[0], *(f"{row.split(',')[0]} {i},{row.split(',')[1]}" for i in range(400)
+                                           for row in rows[1:])]) + "\n")  # fmt: skip
+    tiny_spec["data"] |= {"validation": str(many), "test": 0.0}
+    tiny_spec["training"] |= {"num_train_epochs": 2, "evaluations_per_epoch": 1}
+    run = supervisor.start_new(workspace, parse_spec(tiny_spec))
+    wait_for(run, ev.Phase, name="evaluating")
+    supervisor.stop(run)
+    state = follow(run)
+    step = state.result["steps"]
+    assert state.state == "stopped" and state.step == step < state.total_steps
+    assert ("validation", "loss") not in state.series, "it was cut short"
+    supervisor.start(run)
+    state = follow(run)
+    assert state.state == "finished" and state.series["validation", "loss"].x.tolist() == [step, 2 * step]
+
+
+def test_save_and_evaluate_are_done_when_they_are_asked_for(workspace: Path, tiny_spec: dict) -> None:
+    tiny_spec["training"] |= {"num_train_epochs": 60, "evaluations_per_epoch": 1, "per_device_train_batch_size": 1}
+    run = supervisor.start_new(workspace, parse_spec(tiny_spec))
+    wait_for_step(run, 5)
+    commands.send(run.path, commands.Save())
+    wait_for(run, ev.Checkpoint)
+    commands.send(run.path, commands.Evaluate())
+    wait_for_step(run, 200)
+    supervisor.stop(run)
+    state = follow(run)
+    assert state.state == "stopped"
+    measured = {step for step in state.series["validation", "loss"].x if step % 72}  # epochs of 72 steps
+    saved = {checkpoint.step for checkpoint in state.checkpoints if checkpoint.step % 72}
+    assert len(measured) == 1 and measured < saved, "a save for itself, and one with the measuring"
+
+
+def wait_for(run: RunDir, kind: type, **values: object) -> None:
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        if any(isinstance(e, kind) and all(getattr(e, k) == v for k, v in values.items()) for e in read_events(run)):
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"{kind.__name__} never came; {run.log_tail()}")
 
 
 def test_killed_window_leaves_a_worker_that_ends_well(workspace: Path, tiny_spec: dict) -> None:
