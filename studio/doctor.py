@@ -62,7 +62,7 @@ def _qt() -> dict[str, Any]:
     """Load Qt in a process of its own: a missing system library would end this one."""
     import subprocess
 
-    from studio.supervisor import command
+    from studio.core.processes import command
 
     if getattr(sys, "frozen", False):
         return _check("Qt", "inside the application", True)

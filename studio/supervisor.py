@@ -2,8 +2,8 @@
 
 import contextlib
 import os
+import secrets
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,9 +15,11 @@ import psutil
 from studio.core.commands import Stop, receive, send
 from studio.core.events import Event
 from studio.core.files import write_json
-from studio.core.locks import holder
+from studio.core.locks import Lock, holder
+from studio.core.processes import DETACHED, command, environment
 from studio.core.rundir import EventReader, RunDir, create_run
 
+_SPARE_NEEDS_BYTES = 2 << 30  # what must be free: a spare takes a third of it, and shall press nobody
 _START_SECONDS = 20.0  # the longest that a worker takes to lock its run, on a machine that is very busy
 
 
@@ -29,7 +31,7 @@ def start_new(workspace: Path, spec: Any) -> RunDir:
 
 
 def start(run: RunDir) -> None:
-    """Start a worker for `run` and return when it has taken the run up or has died (up to a second).
+    """Start a worker for `run`, or give it to the spare, and return when it is taken up or the worker has died.
 
     A run whose worker lives is left alone. The exit of the worker is noted in `exit.json`.
     """
@@ -39,47 +41,28 @@ def start(run: RunDir) -> None:
     began = time.time()
     if run.events_file.exists():
         receive(run.path)  # what was said to a former worker that is gone, such as a stop
-    with open(run.log_file, "ab") as log:
-        process = subprocess.Popen(
-            command("worker", str(run.path)),
-            stdin=subprocess.DEVNULL,  # a piped stdin can block an import on Windows
-            stdout=log,
-            stderr=log,
-            env=environment(),
-            **_DETACHED,
-        )
+    spare = _spares.get(run.path.parent.parent)
+    process = (spare.assign(run) if spare else None) or _start_cold(run)
     threading.Thread(target=_note_exit, args=(process, run, began), name=f"wait {run.id}", daemon=True).start()
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and not run.is_alive() and process.poll() is None:
         time.sleep(0.02)
 
 
-def command(*arguments: str) -> list[str]:
-    """Return the command line of another process of this program."""
-    if getattr(sys, "frozen", False):
-        return [sys.executable, *arguments]
-    # Without -P a random.py in the user's folder would be imported in place of Python's own.
-    return [sys.executable, "-P", "-m", "studio", *arguments]
+def _start_cold(run: RunDir) -> subprocess.Popen:
+    with open(run.log_file, "ab") as log:
+        return _popen("worker", str(run.path), output=log)
 
 
-def environment() -> dict[str, str]:
-    """Return the environment of a worker: this one's, offline, in UTF-8, able to import this package."""
-    package_parent = str(Path(__file__).resolve().parent.parent)
-    return os.environ | {
-        "HF_HUB_OFFLINE": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "TRANSFORMERS_VERBOSITY": "error",
-        "TOKENIZERS_PARALLELISM": "true",
-        "PYTHONUTF8": "1",
-        "PYTHONPATH": os.pathsep.join(filter(None, [package_parent, os.environ.get("PYTHONPATH", "")])),
-    }
-
-
-_DETACHED: dict[str, Any] = (
-    {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
-    if sys.platform == "win32"
-    else {"start_new_session": True}
-)
+def _popen(*arguments: str, output: Any = subprocess.DEVNULL) -> subprocess.Popen:
+    return subprocess.Popen(
+        command(*arguments),
+        stdin=subprocess.DEVNULL,  # a piped stdin can block an import on Windows
+        stdout=output,
+        stderr=output,
+        env=environment(),
+        **DETACHED,
+    )
 
 
 def _note_exit(process: subprocess.Popen, run: RunDir, began: float) -> None:
@@ -88,6 +71,63 @@ def _note_exit(process: subprocess.Popen, run: RunDir, began: float) -> None:
     with contextlib.suppress(OSError):
         if run.path.is_dir():
             write_json(run.exit_file, {"pid": process.pid, "code": code, "started": began, "time": time.time()})
+
+
+class Spare:
+    """A worker that waits, with all that is slow to import done, for the next run of this process."""
+
+    def __init__(self, workspace: Path):
+        self.directory = workspace / "spare"
+        self._lock = Lock(self.directory / "window.lock")
+        self._process: subprocess.Popen | None = None
+        self._file = self.directory
+        self._changing = threading.Lock()
+
+    def keep(self) -> bool:
+        """Start the spare unless it waits already; False if another process keeps one or memory is short."""
+        with self._changing:
+            if self._process is not None and self._process.poll() is None:
+                return True
+            if psutil.virtual_memory().available < _SPARE_NEEDS_BYTES or not (
+                self._lock.is_mine or self._lock.acquire({}, timeout_seconds=0.1)
+            ):
+                return False
+            self._file = self.directory / f"{secrets.token_hex(4)}.json"
+            self._process = _popen("spare", str(self._file), str(os.getpid()))
+            return True
+
+    def assign(self, run: RunDir) -> subprocess.Popen | None:
+        """Give `run` to the spare and return its process, or None when no spare waits."""
+        with self._changing:
+            process, self._process = self._process, None
+            if process is None or process.poll() is not None:
+                return None
+            write_json(self._file, {"run": str(run.path)})
+            return process
+
+    def end(self) -> None:
+        """End the spare and let another process keep one."""
+        with self._changing:
+            if self._process is not None:
+                self._process.kill()
+                self._process.wait()
+                self._process = None
+            self._lock.release()
+
+
+_spares: dict[Path, Spare] = {}
+
+
+def keep_spare(workspace: Path) -> bool:
+    """Have a worker ready for this process' next run in `workspace`; False when it can't be (see Spare.keep)."""
+    return _spares.setdefault(workspace, Spare(workspace)).keep()
+
+
+def end_spare(workspace: Path) -> None:
+    """End the spare worker of a workspace, if this process keeps one."""
+    spare = _spares.pop(workspace, None)
+    if spare is not None:
+        spare.end()
 
 
 def follow(

@@ -7,22 +7,29 @@ import locale
 import os
 import signal
 import sys
+import threading
+import time
 import traceback
 from pathlib import Path
 
 from studio import __version__
 from studio.core import events as ev
-from studio.core.locks import Lock
+from studio.core.files import read_json
+from studio.core.locks import Lock, holder, is_held
 from studio.core.rundir import RunDir
 
 
-def main(directory: str) -> int:
-    """Execute the run in `directory`; 0 when it finished or was stopped, 1 when it failed, 3 when it has a worker."""
+def main(directory: str, warming: threading.Thread | None = None) -> int:
+    """Execute the run in `directory`; 0 when it finished or was stopped, 1 when it failed, 3 when it has a worker.
+
+    warming: a thread that imports what the run needs; given by a spare, whose process is settled already.
+    """
     run = RunDir(Path(directory).absolute())
     lock = Lock(run.lock_file)
     if not lock.acquire({}):
         return 3
-    _settle_process()
+    if warming is None:
+        _settle_process()
     from studio.engine.reporter import Reporter, StopRequested
 
     report = Reporter(run)
@@ -38,6 +45,8 @@ def main(directory: str) -> int:
     try:
         spec = run.spec()
         report.phase("loading")
+        if warming is not None:
+            warming.join()
         end = importlib.import_module(f"studio.engine.{spec.kind}").run(run, spec, report)
     except StopRequested:
         end = ev.Stopped(step=report.state.step)
@@ -56,6 +65,42 @@ def main(directory: str) -> int:
         traceback.print_exc()
         return 1
     return 1 if isinstance(end, ev.Failed) else 0
+
+
+def wait(assignment: Path, window_pid: int) -> int:
+    """Import what is slow, and wait for the file `assignment` to name a run; then be that run's worker.
+
+    Ends with 0 when the window of `window_pid` is gone (its lock is free), or when memory is short.
+    """
+    _settle_process()
+    warming = threading.Thread(target=_warm_up, name="warming", daemon=True)
+    warming.start()
+    next_look = 0.0
+    while not assignment.exists():
+        if time.monotonic() >= next_look:
+            next_look = time.monotonic() + 0.5
+            lock = assignment.parent / "window.lock"
+            if not is_held(lock) or holder(lock).get("pid") != window_pid or is_memory_short():
+                os._exit(0)  # the thread may be in the middle of an import
+        time.sleep(0.02)
+    run = RunDir(Path(read_json(assignment)["run"]))
+    assignment.unlink()
+    with open(run.log_file, "ab") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    return main(str(run.path), warming)
+
+
+def is_memory_short() -> bool:
+    """Return whether the machine needs the memory that a waiting spare takes."""
+    import psutil
+
+    return psutil.virtual_memory().available < 1 << 29
+
+
+def _warm_up() -> None:
+    for name in ("studio.engine.train", "studio.engine.trainer", "studio.engine.inspect", "datasets", "peft"):
+        importlib.import_module(name)
 
 
 def _resume_step(run: RunDir) -> int:

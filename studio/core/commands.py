@@ -56,7 +56,9 @@ class Explain(Command):
     attention: bool = True
 
 
-_ADAPTER: TypeAdapter = TypeAdapter(Annotated[Stop | Pause | Resume | Save | Evaluate | Explain, Field(discriminator="type")])
+_ADAPTER: TypeAdapter = TypeAdapter(
+    Annotated[Stop | Pause | Resume | Save | Evaluate | Explain, Field(discriminator="type")]
+)
 
 
 def send(directory: Path, command: Command) -> None:

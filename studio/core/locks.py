@@ -52,6 +52,11 @@ class Lock:
         self._file = file
         return True
 
+    @property
+    def is_mine(self) -> bool:
+        """Return whether this object holds the lock."""
+        return self._file is not None
+
     def release(self) -> None:
         """Give the lock back; the file stays."""
         if self._file is not None:

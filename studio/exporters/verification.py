@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from studio.core.processes import command, environment
 from studio.core.registry import family
 from studio.exporters.reference import BATCH_SIZE, Reference
 from studio.exporters.runners import Runner, load_transformers, n_usable_cores
-from studio.supervisor import command, environment
 
 Progress = Callable[[float, float], None]
 _TIMED_BATCHES = 4

@@ -16,6 +16,7 @@ from studio.core.rundir import readable_id
 from studio.ui import crash, theme
 from studio.ui.i18n import set_language, tr
 from studio.ui.notices import Notice
+from studio.ui.spare import SpareKeeper
 from studio.ui.store import Store
 from studio.ui.window import MainWindow
 
@@ -35,8 +36,11 @@ def make_app() -> QApplication:
     return app
 
 
-def make_window(workspace: Path) -> MainWindow:
-    """Return the window of a workspace, not yet shown; it takes up living runs as soon as events flow."""
+def make_window(workspace: Path, keep_spare: bool = True) -> MainWindow:
+    """Return the window of a workspace, not yet shown; it takes up living runs as soon as events flow.
+
+    keep_spare: have a worker ready for what the person starts, while memory allows.
+    """
     app = make_app()
     store = Store(Path(workspace))
     set_language(app, store.settings.language)
@@ -45,6 +49,8 @@ def make_window(workspace: Path) -> MainWindow:
     store.setParent(window)
     window.app = app  # the application must live as long as its window
     QTimer.singleShot(0, store, store.wake)
+    if keep_spare:
+        window.closed.connect(SpareKeeper(store, window).end)
     return window
 
 

@@ -112,7 +112,7 @@ def _draw(workspace: Path, out: Path, theme: str, size: tuple[int, int], picture
 
     from studio.ui.app import make_window
 
-    window = make_window(workspace)
+    window = make_window(workspace, keep_spare=False)
     # Not by change_settings, which would be written down.
     window.store.settings = window.store.settings.model_copy(update={"theme": theme})
     window.store.settings_changed.emit()

@@ -3,7 +3,7 @@
 import importlib
 from pathlib import Path
 
-from PySide6.QtCore import QRect, Qt, QUrl
+from PySide6.QtCore import QRect, Qt, QUrl, Signal
 from PySide6.QtGui import QCloseEvent, QDesktopServices, QDragEnterEvent, QDropEvent, QGuiApplication
 from PySide6.QtWidgets import (
     QApplication,
@@ -40,6 +40,8 @@ _SPEC_SIZE = 1 << 20  # a larger JSON file is data, not a spec
 
 class MainWindow(QMainWindow):
     """Shows one page of seven at a time; pages are made when they are first opened."""
+
+    closed = Signal()
 
     def __init__(self, store: Store):
         super().__init__()
@@ -196,6 +198,7 @@ class MainWindow(QMainWindow):
         at = self.normalGeometry()
         self.store.change_settings(window=[at.x(), at.y(), at.width(), at.height(), int(self.isMaximized())])
         self.store.close()
+        self.closed.emit()
         super().closeEvent(event)
 
     def _restore_geometry(self) -> None:

@@ -11,6 +11,7 @@ import pytest
 from studio import supervisor
 from studio.core import commands
 from studio.core import events as ev
+from studio.core.processes import command, environment
 from studio.core.reasons import Failure
 from studio.core.registry import family
 from studio.core.rundir import RunDir, create_run, read_events
@@ -143,7 +144,7 @@ def test_killed_window_leaves_a_worker_that_ends_well(workspace: Path, tiny_spec
     run = create_run(workspace, parse_spec(tiny_spec))
     code = f"from pathlib import Path; from studio.core.rundir import RunDir; from studio import supervisor\n\
 run = RunDir(Path({str(run.path)!r})); supervisor.start(run)\nfor _ in supervisor.follow(run): pass"
-    parent = subprocess.Popen([*supervisor.command()[:2], "-c", code], env=supervisor.environment())
+    parent = subprocess.Popen([*command()[:2], "-c", code], env=environment())
     wait_for_step(run, 1)
     parent.kill()
     parent.wait()

@@ -22,12 +22,12 @@ from studio.ui.window import MainWindow
 
 
 @pytest.fixture
-def open_window(workspace: Path, qapp: QApplication) -> Iterator[Callable[[], MainWindow]]:
+def open_window(workspace: Path, qapp: QApplication) -> Iterator[Callable[..., MainWindow]]:
     """Open a window on the workspace; all are closed at the end, and every worker is ended."""
     opened: list[MainWindow] = []
 
-    def open_one() -> MainWindow:
-        window = make_window(workspace)
+    def open_one(keep_spare: bool = False) -> MainWindow:
+        window = make_window(workspace, keep_spare)
         window.resize(1180, 760)
         window.show()
         opened.append(window)

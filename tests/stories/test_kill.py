@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from studio import supervisor
+from studio.core.processes import environment
 from studio.core.rundir import RunDir, list_runs
 from studio.core.spec import parse_spec
 from studio.core.state import RunState
@@ -100,7 +100,7 @@ def test_a_killed_window_is_no_loss_and_two_windows_see_the_same(
     until, open_window: Callable[[], MainWindow], workspace: Path, tiny_spec: dict
 ) -> None:
     command = [sys.executable, "-P", "-c", WINDOW, str(workspace), json.dumps(long_spec(tiny_spec))]
-    first = subprocess.Popen(command, env=supervisor.environment(), stdout=subprocess.DEVNULL)
+    first = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL)
     second = open_window()
     second.show_page("runs")
     try:

@@ -80,7 +80,7 @@ def store(workspace: Path, qapp: QApplication) -> Iterator[Store]:
 
 @pytest.fixture
 def window(workspace: Path, qapp: QApplication) -> Iterator[MainWindow]:
-    window = make_window(workspace)
+    window = make_window(workspace, keep_spare=False)
     window.resize(1024, 640)
     window.show()
     yield window

@@ -1,0 +1,35 @@
+"""How another process of this program is started."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+# A worker outlives its parent, and the parent's Ctrl+C is not for it.
+DETACHED: dict[str, Any] = (
+    {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
+    if sys.platform == "win32"
+    else {"start_new_session": True}
+)
+
+
+def command(*arguments: str) -> list[str]:
+    """Return the command line of another process of this program."""
+    if getattr(sys, "frozen", False):
+        return [sys.executable, *arguments]
+    # Without -P a random.py in the user's folder would be imported in place of Python's own.
+    return [sys.executable, "-P", "-m", "studio", *arguments]
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of a worker: this one's, offline, in UTF-8, able to import this package."""
+    package_parent = str(Path(__file__).resolve().parent.parent.parent)
+    return os.environ | {
+        "HF_HUB_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "TOKENIZERS_PARALLELISM": "true",
+        "PYTHONUTF8": "1",
+        "PYTHONPATH": os.pathsep.join(filter(None, [package_parent, os.environ.get("PYTHONPATH", "")])),
+    }

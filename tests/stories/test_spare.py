@@ -1,0 +1,80 @@
+"""A worker waits while the window is open, takes up what is started, and goes with the window."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from studio import supervisor
+from studio.core import events as ev
+from studio.core.rundir import read_events
+from studio.core.spec import parse_spec
+from studio.ui.window import MainWindow
+
+
+def spares(workspace: Path) -> list[psutil.Process]:
+    """The processes that wait for a run of this workspace."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if "spare" in words and any(str(workspace) in word for word in words):
+            found.append(process)
+    return found
+
+
+def is_warm(process: psutil.Process) -> bool:
+    return process.memory_info().rss > 400e6 and process.cpu_percent(0.3) < 30
+
+
+def test_spare_takes_up_what_is_started_and_goes_with_the_window(
+    open_window: Callable[..., MainWindow], until: Callable[..., None], workspace: Path, tiny_spec: dict
+) -> None:
+    window = open_window(keep_spare=True)
+    until(lambda: len(spares(workspace)) == 1 and is_warm(spares(workspace)[0]), "a warm spare")
+    spare = spares(workspace)[0]
+    other = open_window(keep_spare=True)
+    began = time.time()
+    run_id = window.store.start_run(parse_spec(tiny_spec))
+    run = window.store.run_dir(run_id)
+    until(lambda: run_id not in window.store.followers, "the end of the run")
+    state = window.store.runs[run_id]
+    assert state.state == "finished", state.problem
+    told = read_events(run)
+    assert [e.pid for e in told if isinstance(e, ev.Started)] == [spare.pid]
+    first = next(e for e in told if isinstance(e, ev.Metrics))
+    assert first.time - began < 6, "a cold one imports for that long before it reads its data"
+    until(lambda: len(spares(workspace)) == 1, "the next spare, one for both windows")
+    window.close()
+    other.close()
+    until(lambda: not spares(workspace), "the end of the spare")
+
+
+def test_no_spare_where_memory_is_short(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "_SPARE_NEEDS_BYTES", psutil.virtual_memory().total * 2)
+    assert not supervisor.keep_spare(workspace) and not spares(workspace)
+    supervisor.end_spare(workspace)
+
+
+def test_spare_ends_when_its_window_is_killed(workspace: Path) -> None:
+    import subprocess
+
+    from studio.core.processes import command, environment
+
+    code = f"from pathlib import Path; from studio import supervisor; import time\n\
+supervisor.keep_spare(Path({str(workspace)!r})); time.sleep(60)"
+    window = subprocess.Popen([*command()[:2], "-c", code], env=environment())
+    deadline = time.monotonic() + 20
+    while not spares(workspace):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert not supervisor.keep_spare(workspace), "one per workspace"
+    window.kill()
+    window.wait()
+    while spares(workspace):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert supervisor.keep_spare(workspace)
+    supervisor.end_spare(workspace)
+    assert not spares(workspace)
