@@ -128,6 +128,14 @@ class TrainingSpec(Model):
         True,
         "Machine",
     )
+    kernels: Literal["auto", "plain"] = setting(
+        "auto",
+        "Layers",
+        "Automatic trains with Attune's own quick layers on a processor; plain takes those of the library.",
+        "",
+        True,
+        "Machine",
+    )
     group_by_length: bool = setting(
         True, "Group by length", "Batches of texts of like length, so that little is padded.", "", True, "Machine"
     )

@@ -36,6 +36,15 @@ def pick_precision(asked: str) -> Precision:
     return Precision("fp32", "your processor has no bf16")
 
 
+def pick_kernels(asked: str) -> tuple[str, str]:
+    """Return "quick" or "plain" layers for the training, and why."""
+    if asked == "plain":
+        return "plain", "as you asked"
+    if device().type != "cpu":
+        return "plain", "a GPU has its own"
+    return "quick", "on a processor, dropout, attention and AdamW take fewer passes so"
+
+
 def describe() -> dict[str, Any]:
     """Return what `attune doctor` says of the machine."""
     import os

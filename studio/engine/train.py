@@ -29,6 +29,7 @@ class Prepared:
     tokenizer: Any
     learning_rate: float
     precision: str
+    is_quick: bool
 
 
 def run(run_dir: RunDir, spec: TrainSpec, report: Reporter) -> ev.Event:
@@ -39,6 +40,8 @@ def run(run_dir: RunDir, spec: TrainSpec, report: Reporter) -> ev.Event:
     trainer = _build_trainer(run_dir, spec, prepared, report)
     report.phase("training")
     trainer.train(resume_from_checkpoint=str(found[1]) if found else None)
+    if trainer.kernels is not None:
+        trainer.kernels.undo()
     report.say(ev.Phase(name="saving"))
     trainer.save_model(str(run_dir.model_dir))
     report.say(ev.Artefact(name="model", path="model"))
@@ -106,7 +109,15 @@ def _prepare(run_dir: RunDir, spec: TrainSpec, report: Reporter, is_resume: bool
             "model_path": info.path,
         },
     )
-    return Prepared(parts, datasets, model, tokenizer, picks["learning_rate"].value, picks["precision"].value)
+    return Prepared(
+        parts,
+        datasets,
+        model,
+        tokenizer,
+        picks["learning_rate"].value,
+        picks["precision"].value,
+        picks["kernels"].value == "quick",
+    )
 
 
 def _tokenise(
@@ -132,7 +143,9 @@ def _pick(spec: TrainSpec, max_length: int) -> dict[str, ev.Picked]:
     precision = device.pick_precision(spec.training.precision)
     learning_rate = method.learning_rate(spec.method) if rate == "auto" else rate
     why = f"what {method.label} learns well with" if rate == "auto" else "as you asked"
+    layers, why_layers = device.pick_kernels(spec.training.kernels)
     picks = [
+        ev.Picked(name="kernels", value=layers, why=why_layers),
         ev.Picked(name="precision", value=precision.name, why=precision.why),
         ev.Picked(name="learning_rate", value=learning_rate, why=why),
         ev.Picked(name="max_length", value=max_length, why="your setting, and what the model can take"),
@@ -143,6 +156,7 @@ def _pick(spec: TrainSpec, max_length: int) -> dict[str, ev.Picked]:
 def _build_trainer(run_dir: RunDir, spec: TrainSpec, prepared: Prepared, report: Reporter) -> Any:
     from transformers import DataCollatorWithPadding, EarlyStoppingCallback, TrainingArguments
 
+    from studio.engine import kernels
     from studio.engine.trainer import AttuneTrainer
 
     t, task = spec.training, plugin("tasks", spec.task)
@@ -192,10 +206,12 @@ def _build_trainer(run_dir: RunDir, spec: TrainSpec, prepared: Prepared, report:
         train_dataset=prepared.datasets["train"],
         # Shortest first, so that evaluation pads little; its order does not matter.
         eval_dataset=validation.sort("length") if validation is not None else None,
-        data_collator=DataCollatorWithPadding(prepared.tokenizer),
+        # On a processor each new shape costs its kernels a preparation; a multiple of 8 keeps them few.
+        data_collator=DataCollatorWithPadding(prepared.tokenizer, pad_to_multiple_of=8),
         processing_class=prepared.tokenizer,
         compute_metrics=lambda result: task.metrics(result.predictions, result.label_ids),
         callbacks=callbacks,
         report=report,
         group_by_length=t.group_by_length,
+        quick=kernels.Kernels(prepared.model, prepared.precision == "bf16") if prepared.is_quick else None,
     )

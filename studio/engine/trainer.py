@@ -17,7 +17,7 @@ from transformers.trainer_utils import rotate_checkpoints  # noqa: TID253
 from studio.core import events as ev
 from studio.core.reasons import Failure, Problem
 from studio.core.state import disk_full
-from studio.engine import checkpoints
+from studio.engine import checkpoints, kernels
 from studio.engine.reporter import Reporter, StopRequested
 
 _SAVE_SECONDS = 300.0  # the longest that a crash can cost
@@ -77,9 +77,11 @@ class Clock:
 class AttuneTrainer(Trainer):
     """Trainer that speaks through a Reporter and writes checkpoints aside before they take their name."""
 
-    def __init__(self, *args: Any, report: Reporter, group_by_length: bool, **kwargs: Any):
+    def __init__(
+        self, *args: Any, report: Reporter, group_by_length: bool, quick: kernels.Kernels | None = None, **kwargs: Any
+    ):
         super().__init__(*args, **kwargs)
-        self.report, self.group_by_length = report, group_by_length
+        self.report, self.group_by_length, self.kernels = report, group_by_length, quick
         self.clock = Clock(report.state.train_seconds)
         self.n_rows_seen = 0
         self.was_stopped = False
@@ -90,6 +92,32 @@ class AttuneTrainer(Trainer):
     def samples_per_second(self) -> float:
         """Rows trained per second of optimisation, in this attempt."""
         return self.n_rows_seen / max(self.clock.seconds - self._seconds_before, 1e-9)
+
+    def create_optimizer(self, model: Any = None) -> Any:
+        if self.kernels is None or self.optimizer is not None:
+            return super().create_optimizer(model)
+        decayed = self.get_decay_parameter_names(self.model)
+        trained = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for name, p in trained if name in decayed], "weight_decay": self.args.weight_decay},
+            {"params": [p for name, p in trained if name not in decayed], "weight_decay": 0.0},
+        ]
+        _, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+        self.optimizer = kernels.AdamW(groups, self.kernels.embeddings, **options)
+        return self.optimizer
+
+    def _clip_grad_norm(self, model: Any) -> Any:
+        if self.kernels is None:
+            return super()._clip_grad_norm(model)
+        return self.optimizer.optimizer.clip(self.args.max_grad_norm)
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        if self.kernels is None or grad_norm is not None:
+            return super()._get_grad_norm(model, grad_norm)
+        return self.optimizer.optimizer.clip(0.0)
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        return 0  # Trainer's count walks through all parameters at each step, and nobody reads it
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         # Trainer hands over the rows without this column, which the model does not take.

@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from studio.supervisor import command, environment
+from studio.core.processes import command, environment
 
 
 def main() -> None:

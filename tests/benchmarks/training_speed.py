@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from studio.supervisor import command, environment
+from studio.core.processes import command, environment
 
 
 def last_line(arguments: list[str], folder: str) -> dict:
