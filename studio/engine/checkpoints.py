@@ -38,5 +38,7 @@ def put_in_place(partial: Path, final: Path) -> None:
 
 
 def discard_partial(run: RunDir) -> None:
-    """Remove what a worker that died inside a checkpoint left behind."""
+    """Remove what a worker that died left behind: half a checkpoint, the output of frozen layers."""
     shutil.rmtree(run.checkpoints_dir / PARTIAL, ignore_errors=True)
+    for file in run.path.glob("trunk.*"):
+        file.unlink(missing_ok=True)

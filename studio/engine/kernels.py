@@ -159,6 +159,12 @@ class AdamW(torch.optim.AdamW):
             table.index_copy_(0, ids, changed)
 
 
+def layer_stack(model: nn.Module) -> nn.ModuleList | None:
+    """Return the list of a model's layers; None where there are several, as in an encoder with a decoder."""
+    stacks = [module for module in model.modules() if isinstance(module, nn.ModuleList) and len(module) > 1]
+    return stacks[0] if len(stacks) == 1 else None
+
+
 class Kernels:
     """A model's layers in their quick form, until `undo`; use them on a processor alone.
 
@@ -197,16 +203,16 @@ class Kernels:
             self._undo.callback(self.model.set_attn_implementation, former)
 
     def _cast_at_first_layer(self) -> None:
-        stacks = [module for module in self.model.modules() if isinstance(module, nn.ModuleList) and len(module) > 1]
-        if len(stacks) != 1:
-            return  # an encoder and a decoder, or layers in groups: leave the casts to autocast
+        stack = layer_stack(self.model)
+        if stack is None:
+            return  # leave the casts to autocast
 
         def cast(_: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
             first, *rest = arguments
             is_used = isinstance(first, Tensor) and torch.is_autocast_enabled("cpu")
             return (first.to(torch.bfloat16), *rest) if is_used else arguments
 
-        self._undo.callback(stacks[0][0].register_forward_pre_hook(cast).remove)
+        self._undo.callback(stack[0].register_forward_pre_hook(cast).remove)
 
 
 def _is_simple(module: nn.Embedding, weights: list[Tensor]) -> bool:

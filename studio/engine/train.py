@@ -3,6 +3,7 @@
 import contextlib
 import math
 import shutil
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,8 +41,7 @@ def run(run_dir: RunDir, spec: TrainSpec, report: Reporter) -> ev.Event:
     trainer = _build_trainer(run_dir, spec, prepared, report)
     report.phase("training")
     trainer.train(resume_from_checkpoint=str(found[1]) if found else None)
-    if trainer.kernels is not None:
-        trainer.kernels.undo()
+    trainer.restore_model()
     report.say(ev.Phase(name="saving"))
     trainer.save_model(str(run_dir.model_dir))
     report.say(ev.Artefact(name="model", path="model"))
@@ -156,11 +156,22 @@ def _pick(spec: TrainSpec, max_length: int) -> dict[str, ev.Picked]:
 def _build_trainer(run_dir: RunDir, spec: TrainSpec, prepared: Prepared, report: Reporter) -> Any:
     from transformers import DataCollatorWithPadding, EarlyStoppingCallback, TrainingArguments
 
-    from studio.engine import kernels
+    from studio.engine import kernels, trunk
     from studio.engine.trainer import AttuneTrainer
 
     t, task = spec.training, plugin("tasks", spec.task)
-    validation = prepared.datasets.get("validation")
+    began = time.perf_counter()
+    quick = kernels.Kernels(prepared.model, prepared.precision == "bf16") if prepared.is_quick else None
+    frozen = _compute_frozen(run_dir, spec, prepared, report)
+    datasets = {name: prepared.datasets[name] for name in ("train", "validation") if name in prepared.datasets}
+    # Shortest first, so that evaluation pads little; its order does not matter.
+    ordered = {name: dataset.sort("length") for name, dataset in datasets.items() if name == "validation"}
+    # On a processor each new shape costs its kernels a preparation; a multiple of 8 keeps them few.
+    collator = DataCollatorWithPadding(prepared.tokenizer, pad_to_multiple_of=8)
+    if frozen is not None:
+        datasets, collator = frozen.parts, trunk.collate
+        ordered = {name: part.sorted_by_length() for name, part in datasets.items() if name == "validation"}
+    validation = ordered.get("validation")
     steps_per_epoch = math.ceil(len(prepared.parts["train"]) / t.per_device_train_batch_size)
     steps_per_epoch = math.ceil(steps_per_epoch / t.gradient_accumulation_steps)
     every = max(1, math.ceil(steps_per_epoch / t.evaluations_per_epoch))
@@ -203,15 +214,41 @@ def _build_trainer(run_dir: RunDir, spec: TrainSpec, prepared: Prepared, report:
     return AttuneTrainer(
         model=prepared.model,
         args=arguments,
-        train_dataset=prepared.datasets["train"],
-        # Shortest first, so that evaluation pads little; its order does not matter.
-        eval_dataset=validation.sort("length") if validation is not None else None,
-        # On a processor each new shape costs its kernels a preparation; a multiple of 8 keeps them few.
-        data_collator=DataCollatorWithPadding(prepared.tokenizer, pad_to_multiple_of=8),
+        train_dataset=datasets["train"],
+        eval_dataset=validation,
+        data_collator=collator,
         processing_class=prepared.tokenizer,
         compute_metrics=lambda result: task.metrics(result.predictions, result.label_ids),
         callbacks=callbacks,
         report=report,
+        lengths=list(prepared.datasets["train"]["length"]),
         group_by_length=t.group_by_length,
-        quick=kernels.Kernels(prepared.model, prepared.precision == "bf16") if prepared.is_quick else None,
+        quick=quick,
+        frozen=frozen,
+        seconds_before=time.perf_counter() - began if frozen else 0.0,
     )
+
+
+def _compute_frozen(run_dir: RunDir, spec: TrainSpec, prepared: Prepared, report: Reporter) -> Any:
+    """Return the frozen layers' output for all rows that training uses, or None; say which, and why."""
+    from studio.engine.trunk import Trunk, TrunkRefused, n_frozen_layers
+
+    n_layers = n_frozen_layers(prepared.model)
+    if not n_layers:
+        return None
+    if getattr(spec.method, "cache", "off") == "off":
+        report.say(ev.Picked(name="frozen_output", value="each epoch", why="as you asked"))
+        return None
+    if spec.training.num_train_epochs <= 1:
+        report.say(ev.Picked(name="frozen_output", value="each epoch", why="there is only one"))
+        return None
+    report.phase("frozen")
+    parts = {name: prepared.datasets[name] for name in ("train", "validation") if name in prepared.datasets}
+    try:
+        found = Trunk(prepared.model, n_layers, parts, prepared.tokenizer, run_dir, prepared.precision, report)
+    except TrunkRefused as refused:
+        report.say(ev.Picked(name="frozen_output", value="each epoch", why=str(refused)))
+        return None
+    why = f"{n_layers} layers are frozen, so their output is the same in every epoch: {found.n_bytes / 1e6:,.0f} MB"
+    report.say(ev.Picked(name="frozen_output", value="once", why=why))
+    return found

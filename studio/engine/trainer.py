@@ -19,6 +19,7 @@ from studio.core.reasons import Failure, Problem
 from studio.core.state import disk_full
 from studio.engine import checkpoints, kernels
 from studio.engine.reporter import Reporter, StopRequested
+from studio.engine.trunk import Trunk
 
 _SAVE_SECONDS = 300.0  # the longest that a crash can cost
 
@@ -69,29 +70,54 @@ class Clock:
     def pause(self) -> None:
         self._before, self._since = self.seconds, None
 
+    def add(self, seconds: float) -> None:
+        self._before += seconds
+
     @property
     def seconds(self) -> float:
         return self._before + (time.perf_counter() - self._since if self._since else 0.0)
 
 
 class AttuneTrainer(Trainer):
-    """Trainer that speaks through a Reporter and writes checkpoints aside before they take their name."""
+    """Trainer that speaks through a Reporter and writes checkpoints aside before they take their name.
+
+    lengths: tokens of each training row. quick: the model's layers in their quick form.
+    frozen: stand-ins for its frozen ones. seconds_before: what was
+    spent on the training already, such as on the frozen layers' output.
+    """
 
     def __init__(
-        self, *args: Any, report: Reporter, group_by_length: bool, quick: kernels.Kernels | None = None, **kwargs: Any
+        self,
+        *args: Any,
+        report: Reporter,
+        lengths: list[int],
+        group_by_length: bool,
+        quick: kernels.Kernels | None = None,
+        frozen: Trunk | None = None,
+        seconds_before: float = 0.0,
+        **kwargs: Any,
     ):
         super().__init__(*args, **kwargs)
-        self.report, self.group_by_length, self.kernels = report, group_by_length, quick
+        self.report, self.lengths, self.group_by_length, self.kernels = report, lengths, group_by_length, quick
+        self.frozen = frozen
         self.clock = Clock(report.state.train_seconds)
         self.n_rows_seen = 0
         self.was_stopped = False
         self._seconds_before, self._last_saved = self.clock.seconds, time.monotonic()
+        self.clock.add(seconds_before)
         self.add_callback(_Reports(self))
 
     @property
     def samples_per_second(self) -> float:
         """Rows trained per second of optimisation, in this attempt."""
         return self.n_rows_seen / max(self.clock.seconds - self._seconds_before, 1e-9)
+
+    def restore_model(self) -> None:
+        """Give the model its own layers back, with the weights that were trained."""
+        if self.frozen is not None:
+            self.frozen.undo()
+        if self.kernels is not None:
+            self.kernels.undo()
 
     def create_optimizer(self, model: Any = None) -> Any:
         if self.kernels is None or self.optimizer is not None:
@@ -120,9 +146,7 @@ class AttuneTrainer(Trainer):
         return 0  # Trainer's count walks through all parameters at each step, and nobody reads it
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        # Trainer hands over the rows without this column, which the model does not take.
-        lengths = list(self.train_dataset["length"])
-        return LengthGroupedSampler(lengths, self.args.train_batch_size, self.args.seed, self.group_by_length)
+        return LengthGroupedSampler(self.lengths, self.args.train_batch_size, self.args.seed, self.group_by_length)
 
     def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         self.n_rows_seen += len(inputs["labels"])

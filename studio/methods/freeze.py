@@ -18,6 +18,9 @@ class Config(PluginConfig):
     layers: Annotated[int, Field(ge=0, le=1000)] | Literal["all"] = setting(
         3, "Frozen layers", "The first layers that stay as they are; all leaves only the head to train."
     )
+    cache: Literal["auto", "off"] = setting(
+        "auto", "Frozen output", "Automatic computes what the frozen layers give once for all epochs.", "", True
+    )
 
 
 class Freeze:
@@ -44,10 +47,20 @@ class Freeze:
     def apply(self, model: Any, config: Config) -> Any:
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(not _is_frozen(name, config))
+        for module in model.modules():
+            own = list(module.parameters())
+            if own and not any(p.requires_grad for p in own):
+                _hold_in_eval(module)
         return model
 
     def merge(self, model: Any) -> Any:
         return model
+
+
+def _hold_in_eval(module: Any) -> None:
+    """Keep a frozen part without dropout, also when the model is told to train: nothing in it can overfit."""
+    module.eval()
+    module.train = lambda mode=True: module
 
 
 def _is_frozen(name: str, config: Config) -> bool:

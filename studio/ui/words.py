@@ -37,6 +37,7 @@ PHASES = {
     "loading": "starting",
     "data": "reading the data",
     "model": "loading the model",
+    "frozen": "computing the frozen layers once",
     "training": "training",
     "evaluating": "evaluating",
     "saving": "saving",
