@@ -182,6 +182,10 @@ class Kernels:
                 self._become(module, Embedding)
                 module.found = []
                 self.embeddings.append(module)
+            elif getattr(module, "cast_input_dtype_enabled", False):
+                # peft casts what enters an adapter to fp32, and autocast casts it back.
+                module.cast_input_dtype_enabled = False
+                self._undo.callback(setattr, module, "cast_input_dtype_enabled", True)
         self._take_attention()
         if in_bf16:
             self._cast_at_first_layer()

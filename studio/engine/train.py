@@ -14,7 +14,7 @@ from studio.core.reasons import Failure, Problem
 from studio.core.registry import plugin
 from studio.core.rundir import RunDir
 from studio.core.spec import TrainSpec, dump_spec
-from studio.engine import checkpoints, device, evaluate, models
+from studio.engine import checkpoints, device, evaluate, frozen_weights, models
 from studio.engine.data import Rows, raise_first, read_parts, tokenise, workspace_of
 from studio.engine.reporter import Reporter, StopRequested
 from studio.engine.trained import require_same
@@ -28,9 +28,8 @@ class Prepared:
     datasets: dict[str, Any]
     model: Any
     tokenizer: Any
-    learning_rate: float
-    precision: str
-    is_quick: bool
+    picks: dict[str, ev.Picked]
+    is_half: bool  # frozen weights are held in bf16
 
 
 def run(run_dir: RunDir, spec: TrainSpec, report: Reporter) -> ev.Event:
@@ -42,6 +41,9 @@ def run(run_dir: RunDir, spec: TrainSpec, report: Reporter) -> ev.Event:
     report.phase("training")
     trainer.train(resume_from_checkpoint=str(found[1]) if found else None)
     trainer.restore_model()
+    if prepared.is_half:
+        fresh = models.load_base(spec, list(prepared.model.config.id2label.values()), prepared.tokenizer)
+        frozen_weights.restore(prepared.model, fresh)
     report.say(ev.Phase(name="saving"))
     trainer.save_model(str(run_dir.model_dir))
     report.say(ev.Artefact(name="model", path="model"))
@@ -95,6 +97,10 @@ def _prepare(run_dir: RunDir, spec: TrainSpec, report: Reporter, is_resume: bool
     n_trainable = sum(p.numel() for p in counted if p.requires_grad)
     report.say(ev.ModelReady(n_parameters=sum(p.numel() for p in counted), n_trainable=n_trainable))
     picks = _pick(spec, max_length)
+    saved = frozen_weights.hold_in_bf16(model) if picks["precision"].value == "bf16" else 0
+    if saved:
+        why = f"they do not train, and take {saved / 1e6:,.0f} MB less so"
+        picks["frozen_weights"] = ev.Picked(name="frozen_weights", value="bf16", why=why)
     for pick in picks.values():
         report.say(pick)
     write_json(
@@ -114,9 +120,8 @@ def _prepare(run_dir: RunDir, spec: TrainSpec, report: Reporter, is_resume: bool
         datasets,
         model,
         tokenizer,
-        picks["learning_rate"].value,
-        picks["precision"].value,
-        picks["kernels"].value == "quick",
+        picks,
+        bool(saved),
     )
 
 
@@ -160,8 +165,9 @@ def _build_trainer(run_dir: RunDir, spec: TrainSpec, prepared: Prepared, report:
     from studio.engine.trainer import AttuneTrainer
 
     t, task = spec.training, plugin("tasks", spec.task)
+    precision = prepared.picks["precision"].value
     began = time.perf_counter()
-    quick = kernels.Kernels(prepared.model, prepared.precision == "bf16") if prepared.is_quick else None
+    quick = kernels.Kernels(prepared.model, precision == "bf16") if prepared.picks["kernels"].value == "quick" else None
     frozen = _compute_frozen(run_dir, spec, prepared, report)
     datasets = {name: prepared.datasets[name] for name in ("train", "validation") if name in prepared.datasets}
     # Shortest first, so that evaluation pads little; its order does not matter.
@@ -179,7 +185,7 @@ def _build_trainer(run_dir: RunDir, spec: TrainSpec, prepared: Prepared, report:
     arguments = TrainingArguments(
         output_dir=str(run_dir.checkpoints_dir),
         num_train_epochs=t.num_train_epochs,
-        learning_rate=prepared.learning_rate,
+        learning_rate=prepared.picks["learning_rate"].value,
         per_device_train_batch_size=t.per_device_train_batch_size,
         per_device_eval_batch_size=64,
         gradient_accumulation_steps=t.gradient_accumulation_steps,
@@ -190,7 +196,7 @@ def _build_trainer(run_dir: RunDir, spec: TrainSpec, prepared: Prepared, report:
         warmup_steps=t.warmup_steps,
         seed=t.seed,
         use_cpu=device.device().type == "cpu",
-        bf16=prepared.precision == "bf16",
+        bf16=precision == "bf16",
         eval_strategy="steps" if validation is not None else "no",
         eval_steps=every,
         save_strategy="steps",
@@ -236,19 +242,24 @@ def _compute_frozen(run_dir: RunDir, spec: TrainSpec, prepared: Prepared, report
     n_layers = n_frozen_layers(prepared.model)
     if not n_layers:
         return None
+    found = None
     if getattr(spec.method, "cache", "off") == "off":
-        report.say(ev.Picked(name="frozen_output", value="each epoch", why="as you asked"))
-        return None
-    if spec.training.num_train_epochs <= 1:
-        report.say(ev.Picked(name="frozen_output", value="each epoch", why="there is only one"))
-        return None
-    report.phase("frozen")
-    parts = {name: prepared.datasets[name] for name in ("train", "validation") if name in prepared.datasets}
-    try:
-        found = Trunk(prepared.model, n_layers, parts, prepared.tokenizer, run_dir, prepared.precision, report)
-    except TrunkRefused as refused:
-        report.say(ev.Picked(name="frozen_output", value="each epoch", why=str(refused)))
-        return None
-    why = f"{n_layers} layers are frozen, so their output is the same in every epoch: {found.n_bytes / 1e6:,.0f} MB"
-    report.say(ev.Picked(name="frozen_output", value="once", why=why))
+        why = "as you asked"
+    elif spec.training.num_train_epochs <= 1:
+        why = "there is only one"
+    else:
+        report.phase("frozen")
+        parts = {name: prepared.datasets[name] for name in ("train", "validation") if name in prepared.datasets}
+        precision = prepared.picks["precision"].value
+        try:
+            found = Trunk(prepared.model, n_layers, parts, prepared.tokenizer, run_dir, precision, report)
+            size = f"{found.n_bytes / 1e6:,.0f} MB"
+            why = f"{n_layers} layers are frozen, so their output is the same in every epoch ({size})"
+        except TrunkRefused as refused:
+            why = str(refused)
+    pick = ev.Picked(name="frozen_output", value="once" if found else "each epoch", why=why)
+    report.say(pick)
+    resolved = read_json(run_dir.resolved_file)
+    resolved["picked"][pick.name] = {"value": pick.value, "why": pick.why}
+    write_json(run_dir.resolved_file, resolved)
     return found
