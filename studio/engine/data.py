@@ -1,4 +1,4 @@
-"""From a spec to rows that a model can train on: reading, splitting, tokenising."""
+"""From a spec to rows that a model can train on: reading and splitting."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -149,32 +149,3 @@ _PARTS = ("train", "validation", "test")
 
 def _select(rows: Rows, chosen: Sequence[int]) -> Rows:
     return Rows([rows.texts[i] for i in chosen], [rows.labels[i] for i in chosen], [rows.indices[i] for i in chosen])
-
-
-def tokenise(rows: Rows, labels: Sequence[str], tokenizer: Any, max_length: int) -> tuple[Any, int]:
-    """Return a datasets.Dataset of token ids (with `labels` where gold is known) and how many texts were cut.
-
-    Columns: the tokenizer's own, `length` in tokens, `labels` as indices.
-    """
-    from datasets import Dataset
-
-    number = {label: i for i, label in enumerate(labels)}
-    columns: dict[str, list[Any]] = {"text": rows.texts}
-    if all(label in number for label in rows.labels):
-        columns["labels"] = [number[label] for label in rows.labels]
-
-    def encode(batch: dict[str, list[str]]) -> dict[str, list[Any]]:
-        encoded = tokenizer(batch["text"], truncation=True, max_length=max_length)
-        cut = [bool(e.overflowing) for e in encoded.encodings] if encoded.encodings else [False] * len(batch["text"])
-        return dict(encoded) | {"cut": cut, "length": [len(ids) for ids in encoded["input_ids"]]}
-
-    # In memory and without a fingerprint: the rows are already in memory, and hashing a tokenizer is slow.
-    dataset = Dataset.from_dict(columns).map(
-        encode,
-        batched=True,
-        remove_columns=["text"],
-        keep_in_memory=True,
-        new_fingerprint="tokens",
-        load_from_cache_file=False,
-    )
-    return dataset.remove_columns(["cut"]), sum(dataset["cut"])

@@ -12,11 +12,12 @@ from studio.core.reasons import Failure
 from studio.core.registry import PluginConfig, plugin
 from studio.core.rundir import RunDir
 from studio.core.spec import EvaluateSpec
-from studio.engine.data import Rows, tokenise, workspace_of
+from studio.engine.data import Rows, workspace_of
 from studio.engine.reporter import Reporter
+from studio.engine.tokens import tokenise
 from studio.engine.trained import open_trained
 
-BATCH_SIZE = 64
+MOST_ROWS, MOST_TOKENS = 256, 8192  # in one batch
 
 
 def run(run_dir: RunDir, spec: EvaluateSpec, report: Reporter) -> ev.Event:
@@ -31,8 +32,8 @@ def run(run_dir: RunDir, spec: EvaluateSpec, report: Reporter) -> ev.Event:
         rows, name = trained.rows_of(spec.data, report.warn, gold=True), Path(spec.data.path).name
     report.phase("model")
     model, tokenizer = trained.load()
-    dataset, _ = tokenise(rows, trained.labels, tokenizer, trained.max_length)
-    found = measure(run_dir, trained.spec.task, model, tokenizer, rows, dataset, spec.split, report)
+    dataset, _ = tokenise(rows, trained.labels, tokenizer, trained.max_length, trained.workspace)
+    found = measure(run_dir, trained.spec.task, model, tokenizer, rows, dataset, spec.split, report, trained.precision)
     result = {"run": str(trained.run.path), "data": name, "n_rows": len(rows), "metrics": found.metrics}
     return ev.Finished(result=result | {"intervals": found.intervals})
 
@@ -54,15 +55,16 @@ def measure(
     dataset: Any,
     split: str,
     report: Reporter,
+    precision: str,
 ) -> Measured:
     """Return how good a model is on rows; write `evaluation-<split>.json` and `predictions-<split>.parquet`.
 
-    dataset: the rows, tokenised. All rows have a label that the model knows.
+    dataset: the rows, tokenised. All rows have a label that the model knows. precision: that of the training.
     """  # fmt: skip
     task = plugin("tasks", task_config)
     labels = [model.config.id2label[i] for i in range(model.config.num_labels)]
     report.say(ev.Phase(name="evaluating"))
-    logits = predict_logits(model, tokenizer, dataset, report.progress("evaluating"))
+    logits = predict_logits(model, tokenizer, dataset, precision, report.progress("evaluating"))
     gold = np.array([labels.index(label) for label in rows.labels])
     log_probabilities = log_softmax(logits)
     losses = -log_probabilities[np.arange(len(gold)), gold]
@@ -94,27 +96,33 @@ def bootstrap(metrics_of: Any, n_rows: int, check: Any, n_resamples: int = 300) 
     return {name: np.percentile([draw[name] for draw in draws], [2.5, 97.5]).tolist() for name in draws[0]}
 
 
-def predict_logits(model: Any, tokenizer: Any, dataset: Any, progress: Any = None) -> np.ndarray:
-    """Return float32 logits [rows, labels] in the rows' order, computed in float32 in batches of like length."""
+def predict_logits(model: Any, tokenizer: Any, dataset: Any, precision: str, progress: Any = None) -> np.ndarray:
+    """Return float32 logits [rows, labels] in the rows' order, computed in `precision` in batches of like length."""
     import torch
     from transformers import DataCollatorWithPadding
 
-    collate = DataCollatorWithPadding(tokenizer)
+    collate = DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8)
     names = [name for name in dataset.column_names if name in tokenizer.model_input_names]
     inputs = dataset.select_columns(names)
-    order = np.argsort(dataset["length"], kind="stable")
+    lengths = np.array(dataset["length"])
+    order = np.argsort(lengths, kind="stable")
     device = next(model.parameters()).device
     result: np.ndarray | None = None
-    with torch.inference_mode():
-        for start in range(0, len(order), BATCH_SIZE):
-            chosen = order[start : start + BATCH_SIZE]
+    start = 0
+    in_bf16 = torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+    with torch.inference_mode(), in_bf16:
+        while start < len(order):
+            # Sorted, so that the last of a batch is its longest.
+            longest = lengths[order[min(start + MOST_ROWS, len(order)) - 1]]
+            chosen = order[start : start + max(1, min(MOST_ROWS, MOST_TOKENS // int(longest)))]
             batch = collate([inputs[int(i)] for i in chosen]).to(device)
             logits = model(**batch).logits.float().cpu().numpy()
             if result is None:
                 result = np.empty((len(order), logits.shape[-1]), np.float32)
             result[chosen] = logits
+            start += len(chosen)
             if progress:
-                progress(start + len(chosen), len(order))
+                progress(start, len(order))
     return result if result is not None else np.empty((0, model.config.num_labels), np.float32)
 
 

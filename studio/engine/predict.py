@@ -8,9 +8,10 @@ from studio.core import events as ev
 from studio.core.reasons import Failure
 from studio.core.rundir import RunDir
 from studio.core.spec import PredictSpec
-from studio.engine.data import tokenise, workspace_of
+from studio.engine.data import workspace_of
 from studio.engine.evaluate import log_softmax, predict_logits, write_predictions
 from studio.engine.reporter import Reporter
+from studio.engine.tokens import tokenise
 from studio.engine.trained import open_trained
 
 
@@ -27,8 +28,8 @@ def run(run_dir: RunDir, spec: PredictSpec, report: Reporter) -> ev.Event:
     report.phase("model")
     model, tokenizer = trained.load()
     report.phase("predicting")
-    dataset, _ = tokenise(rows, trained.labels, tokenizer, trained.max_length)
-    logits = predict_logits(model, tokenizer, dataset, report.progress("predicting"))
+    dataset, _ = tokenise(rows, trained.labels, tokenizer, trained.max_length, trained.workspace)
+    logits = predict_logits(model, tokenizer, dataset, trained.precision, report.progress("predicting"))
     write_predictions(out, rows, trained.labels, np.exp(log_softmax(logits)), None)
     report.say(ev.Artefact(name="predictions", path=str(out)))
     return ev.Finished(result={"run": str(trained.run.path), "n_rows": len(rows), "file": str(out)})

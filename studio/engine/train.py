@@ -15,8 +15,9 @@ from studio.core.registry import plugin
 from studio.core.rundir import RunDir
 from studio.core.spec import TrainSpec, dump_spec
 from studio.engine import checkpoints, device, evaluate, frozen_weights, models
-from studio.engine.data import Rows, raise_first, read_parts, tokenise, workspace_of
+from studio.engine.data import Rows, raise_first, read_parts, workspace_of
 from studio.engine.reporter import Reporter, StopRequested
+from studio.engine.tokens import tokenise
 from studio.engine.trained import require_same
 
 
@@ -59,6 +60,7 @@ def run(run_dir: RunDir, spec: TrainSpec, report: Reporter) -> ev.Event:
         return ev.Stopped(step=trainer.state.global_step, result=result)
     # Without the wrapper that computes in bf16, so that a later evaluation finds the very same numbers.
     model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False).eval()
+    precision = prepared.picks["precision"].value
     # The training is done: a stop that comes now leaves out what is not measured yet, and nothing else.
     with contextlib.suppress(StopRequested):
         for name in ("validation", "test"):
@@ -66,7 +68,9 @@ def run(run_dir: RunDir, spec: TrainSpec, report: Reporter) -> ev.Event:
             if not len(rows):
                 continue
             dataset = prepared.datasets[name]
-            measured = evaluate.measure(run_dir, spec.task, model, prepared.tokenizer, rows, dataset, name, report)
+            measured = evaluate.measure(
+                run_dir, spec.task, model, prepared.tokenizer, rows, dataset, name, report, precision
+            )
             result["metrics"][name] = measured.metrics
             if name == "test":
                 step, epoch = trainer.state.global_step, float(trainer.state.epoch or 0)
@@ -133,7 +137,7 @@ def _tokenise(
     for name, rows in parts.items():
         report.check()
         if len(rows):
-            datasets[name], cut = tokenise(rows, labels, tokenizer, max_length)
+            datasets[name], cut = tokenise(rows, labels, tokenizer, max_length, workspace_of(report.run.path))
             n_cut += cut
     n_rows = {f"n_{name}": len(rows) for name, rows in parts.items()}
     report.say(ev.DataReady(**n_rows, labels=labels, n_truncated=n_cut))

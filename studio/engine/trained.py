@@ -16,13 +16,17 @@ from studio.engine.data import Rows, read_file, read_parts, workspace_of
 
 @dataclass(frozen=True)
 class Trained:
-    """What a finished or stopped training left; `max_length` in tokens, `hashes` of its files by path."""
+    """What a finished or stopped training left.
+
+    max_length: in tokens. hashes: of its files, by path. precision: `bf16` or `fp32`, what it was computed in.
+    """
 
     run: RunDir
     spec: TrainSpec
     labels: list[str]
     max_length: int
     hashes: dict[str, str]
+    precision: str
 
     @property
     def workspace(self) -> Path:
@@ -81,7 +85,8 @@ def open_trained(workspace: Path, name: str) -> Trained:
     resolved = read_json(run.resolved_file) or {}
     if "labels" not in resolved or not (run.model_dir / "tokenizer_config.json").is_file():
         raise Failure("run-not-finished", "run", run=run.id)
-    return Trained(run, run.spec(), resolved["labels"], resolved["max_length"], resolved["hashes"])
+    precision = resolved["picked"]["precision"]["value"]
+    return Trained(run, run.spec(), resolved["labels"], resolved["max_length"], resolved["hashes"], precision)
 
 
 def require_same(before: dict[str, str], now: dict[str, str]) -> None:

@@ -1,0 +1,85 @@
+"""Texts as token ids, made once: a file of the workspace holds them by content and settings, and is mapped."""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from studio.engine.data import Rows
+
+_VERSION = 1  # of what a cached file holds
+_MOST_BYTES = 2 << 30  # of all cached files; the ones that were used longest ago make room
+
+
+def tokenise(rows: Rows, labels: Sequence[str], tokenizer: Any, max_length: int, workspace: Path) -> tuple[Any, int]:
+    """Return a datasets.Dataset of token ids (with `labels` where gold is known) and how many texts were cut.
+
+    Columns: the tokenizer's own, `length` in tokens, `labels` as indices. The same texts, tokenizer and length map
+    the file of the first call.
+    """
+    dataset = _tokens(rows.texts, tokenizer, max_length, workspace / "cache" / "tokens")
+    n_cut = sum(dataset["cut"])
+    dataset = dataset.remove_columns(["cut"])
+    number = {label: i for i, label in enumerate(labels)}
+    if all(label in number for label in rows.labels):
+        dataset = dataset.add_column("labels", [number[label] for label in rows.labels], new_fingerprint="labels")
+    return dataset, n_cut
+
+
+def _tokens(texts: list[str], tokenizer: Any, max_length: int, folder: Path) -> Any:
+    from datasets import Dataset
+
+    def encode(batch: dict[str, list[str]]) -> dict[str, list[Any]]:
+        encoded = tokenizer(batch["text"], truncation=True, max_length=max_length)
+        cut = [bool(e.overflowing) for e in encoded.encodings] if encoded.encodings else [False] * len(batch["text"])
+        return dict(encoded) | {"cut": cut, "length": [len(ids) for ids in encoded["input_ids"]]}
+
+    file = folder / f"{_key(texts, tokenizer, max_length)}.arrow"
+    # A file that a power cut left half-written is made again.
+    with contextlib.suppress(Exception):
+        dataset = Dataset.from_file(str(file))
+        if len(dataset) == len(texts):
+            os.utime(file)
+            return dataset
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f".{file.stem}.{os.getpid()}.partial"
+    try:
+        Dataset.from_dict({"text": texts}).map(
+            encode, batched=True, remove_columns=["text"], cache_file_name=str(partial), load_from_cache_file=False,
+            new_fingerprint="tokens",
+        )  # fmt: skip
+        os.replace(partial, file)
+    finally:
+        partial.unlink(missing_ok=True)
+    _make_room(folder, file)
+    return Dataset.from_file(str(file))
+
+
+def _key(texts: list[str], tokenizer: Any, max_length: int) -> str:
+    """Return what the token ids depend on, as one name."""
+    settings: Any = [_VERSION, max_length, type(tokenizer).__name__]
+    if tokenizer.is_fast:
+        backend = json.loads(tokenizer.backend_tokenizer.to_str())
+        settings.append({k: v for k, v in backend.items() if k not in ("truncation", "padding")})
+    else:
+        settings += [tokenizer.get_vocab(), {k: str(v) for k, v in tokenizer.init_kwargs.items()}]
+    found = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for text in texts:
+        data = text.encode("utf-8", "surrogatepass")
+        found.update(len(data).to_bytes(8, "big") + data)
+    return found.hexdigest()[:24]
+
+
+def _make_room(folder: Path, newest: Path) -> None:
+    files = sorted(folder.glob("*.arrow"), key=lambda file: file.stat().st_mtime)
+    used = sum(file.stat().st_size for file in files)
+    for file in files:
+        if used <= _MOST_BYTES or file == newest:
+            break
+        # Windows keeps a file that another worker has mapped.
+        with contextlib.suppress(OSError):
+            used -= file.stat().st_size
+            file.unlink()

@@ -1,0 +1,67 @@
+"""Texts are tokenised once, by content and settings."""
+
+from pathlib import Path
+
+import pytest
+
+from studio.engine import models, tokens
+from studio.engine.data import Rows
+
+ROWS = Rows(["the apple is red", "a ripe pear in a bowl of tin", "rain"], ["fruit", "fruit", "water"], [0, 1, 2])
+LABELS = ["fruit", "water"]
+
+
+class Counted:
+    """A tokenizer that counts the texts it is given."""
+
+    def __init__(self, tokenizer: object):
+        self._tokenizer, self.n_texts = tokenizer, 0
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._tokenizer, name)
+
+    def __call__(self, texts: list[str], **options: object) -> object:
+        self.n_texts += len(texts)
+        return self._tokenizer(texts, **options)
+
+
+@pytest.fixture
+def tokenizer(tiny_model: Path) -> Counted:
+    return Counted(models.load_tokenizer(tiny_model))
+
+
+def test_second_call_maps_the_first_ones_file(workspace: Path, tokenizer: Counted, tiny_model: Path, tmp_path) -> None:
+    first, n_cut = tokens.tokenise(ROWS, LABELS, tokenizer, 8, workspace)
+    assert n_cut == 1 and first["length"][:] == [6, 8, 3] and first["labels"][:] == [0, 0, 1]
+    assert tokenizer.n_texts == 3
+    again, n_cut = tokens.tokenise(ROWS, LABELS, tokenizer, 8, workspace)
+    assert (again.to_dict(), n_cut, tokenizer.n_texts) == (first.to_dict(), 1, 3)
+    assert again.cache_files, "mapped, not in memory"
+    tokenizer.save_pretrained(tmp_path)  # the copy that a trained model carries
+    tokens.tokenise(ROWS, LABELS[::-1], Counted(models.load_tokenizer(tmp_path)), 8, workspace)
+    assert len(list((workspace / "cache" / "tokens").glob("*.arrow"))) == 1
+
+
+def test_other_content_or_settings_are_made_anew(workspace: Path, tokenizer: Counted) -> None:
+    tokens.tokenise(ROWS, LABELS, tokenizer, 8, workspace)
+    longer, n_cut = tokens.tokenise(ROWS, LABELS, tokenizer, 16, workspace)
+    assert n_cut == 0 and longer["length"][:] == [6, 10, 3]
+    other = Rows(["the apple is", "red a ripe pear in a bowl of tin", "rain"], ROWS.labels, ROWS.indices)
+    assert tokens.tokenise(other, LABELS, tokenizer, 16, workspace)[0]["length"][:] == [5, 11, 3]
+
+
+def test_half_a_file_is_made_again(workspace: Path, tokenizer: Counted) -> None:
+    first, _ = tokens.tokenise(ROWS, LABELS, tokenizer, 8, workspace)
+    expected = first.to_dict()
+    file = next((workspace / "cache" / "tokens").glob("*.arrow"))
+    data = file.read_bytes()
+    del first
+    file.write_bytes(data[: len(data) // 2])
+    assert tokens.tokenise(ROWS, LABELS, tokenizer, 8, workspace)[0].to_dict() == expected
+
+
+def test_old_files_make_room(workspace: Path, tokenizer: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens, "_MOST_BYTES", 1)
+    for length in (8, 9, 10):
+        dataset, _ = tokens.tokenise(ROWS, LABELS, tokenizer, length, workspace)
+    assert len(list((workspace / "cache" / "tokens").glob("*.arrow"))) == 1 and len(dataset) == 3
