@@ -62,7 +62,7 @@ class AboutRow(QWidget):
             finding.acted.connect(lambda problem=problem: self.show_asked.emit(problem))
             self.findings.add_row(finding)
         if not is_whole:
-            self.findings.add_row(Finding("info", tr("First choose the columns, by their names above the rows.")))
+            self.findings.add_row(Finding("info", tr("The rows are looked at once the columns above are right.")))
         elif not problems:
             self.findings.add_row(Finding("good", tr("Nothing stands against training on these rows.")))
         self.findings.end()

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QSizePol
 from studio.ui.theme import GRID, GROUP, MARGIN, current, pixmap
 from studio.ui.widgets.buttons import quiet_button
 from studio.ui.widgets.chips import ICONS
+from studio.ui.widgets.flow import FlowLayout
 from studio.ui.widgets.labels import Body, Small, Strong
 
 
@@ -94,12 +95,9 @@ class EmptyState(QWidget):
                 row.addStretch(1)
                 layout.addLayout(row)
         if buttons:
-            row = QHBoxLayout()
-            row.setSpacing(GRID)
-            row.addStretch(1)
+            row = FlowLayout(centred=True)
             for button in buttons:
                 row.addWidget(button)
-            row.addStretch(1)
             layout.addSpacing(GRID)
             layout.addLayout(row)
         layout.addStretch(2)

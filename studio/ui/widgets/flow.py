@@ -9,9 +9,10 @@ from studio.ui.theme import GRID
 class FlowLayout(QLayout):
     """Widgets side by side at their own size, in as many lines as needed; read right to left where people do."""
 
-    def __init__(self, parent: QWidget | None = None, spacing: int = GRID) -> None:
+    def __init__(self, parent: QWidget | None = None, spacing: int = GRID, centred: bool = False) -> None:
         super().__init__(parent)
         self._items: list[QLayoutItem] = []
+        self._centred = centred
         self.setSpacing(spacing)
         self.setContentsMargins(0, 0, 0, 0)
 
@@ -53,16 +54,31 @@ class FlowLayout(QLayout):
     def _arrange(self, rect: QRect, place: bool) -> int:
         """Place the items in `rect` and return the height that they take."""
         rect = rect.marginsRemoved(self.contentsMargins())
-        x, y, line = rect.left(), rect.top(), 0
         mirrored = self.parentWidget() is not None and self.parentWidget().isRightToLeft()
+        y = rect.top()
+        for line in self._lines(rect.width()):
+            width = sum(hint.width() for _, hint in line) + self.spacing() * (len(line) - 1)
+            x = rect.left() + (max(0, rect.width() - width) // 2 if self._centred else 0)
+            for item, hint in line:
+                if place:
+                    left = rect.left() + rect.right() - x - hint.width() + 1 if mirrored else x
+                    item.setGeometry(QRect(QPoint(left, y), hint))
+                x += hint.width() + self.spacing()
+            y += max(hint.height() for _, hint in line) + self.spacing()
+        margins = self.contentsMargins()
+        return max(0, y - rect.top() - self.spacing()) + margins.top() + margins.bottom()
+
+    def _lines(self, width: int) -> list[list[tuple[QLayoutItem, QSize]]]:
+        """Return the items with their sizes, broken where a line of `width` is full."""
+        lines: list[list[tuple[QLayoutItem, QSize]]] = []
+        used = width + 1
         for item in self._items:
             if item.isEmpty():
                 continue
-            hint = item.sizeHint().boundedTo(QSize(max(rect.width(), 1), 10_000))
-            if x > rect.left() and x + hint.width() > rect.right() + 1:
-                x, y, line = rect.left(), y + line + self.spacing(), 0
-            if place:
-                left = rect.left() + rect.right() - x - hint.width() + 1 if mirrored else x
-                item.setGeometry(QRect(QPoint(left, y), hint))
-            x, line = x + hint.width() + self.spacing(), max(line, hint.height())
-        return y + line - rect.top() + self.contentsMargins().top() + self.contentsMargins().bottom()
+            hint = item.sizeHint().boundedTo(QSize(max(width, 1), 10_000))
+            if used + hint.width() > width:
+                lines.append([])
+                used = 0
+            lines[-1].append((item, hint))
+            used += hint.width() + self.spacing()
+        return lines
