@@ -122,7 +122,9 @@ class AttuneTrainer(Trainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         # Trainer hands over the rows without this column, which the model does not take.
         lengths = list(self.train_dataset["length"])
-        return LengthGroupedSampler(lengths, self.args.train_batch_size, self.args.seed, self.group_by_length)
+        # Grouped by step, not by batch: with half the batch and twice the accumulation each step has the same rows.
+        n_rows = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        return LengthGroupedSampler(lengths, n_rows, self.args.seed, self.group_by_length)
 
     def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         self.n_rows_seen += len(inputs["labels"])
