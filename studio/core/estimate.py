@@ -6,7 +6,7 @@ with two cores and AMX; `Machine.speed` carries what a probe found on another on
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -144,3 +144,143 @@ def smaller_batch(training: TrainingSpec, most: int | None = None) -> dict[str, 
     if accumulated > 1024:
         return None
     return {"per_device_train_batch_size": smaller, "gradient_accumulation_steps": accumulated}
+
+
+def estimate(job: Job, machine: Machine) -> Estimate:
+    """Return what a training will take, by formula."""
+    shapes = padded_batches(job.lengths, job.training)
+    pace = _pace(job, machine, shapes)
+    seconds = finish_seconds(job.training, job.parts, len(set(shapes.tolist())), pace)
+    step = pace.batch * job.training.gradient_accumulation_steps + pace.step
+    return Estimate(memory_bytes(job, machine), disk_bytes(job), seconds, step)
+
+
+def measured(job: Job, peak_bytes: int, n_shapes: int, pace: Pace) -> Estimate:
+    """Return what a training will take, from what a probe measured of its like."""
+    seconds = finish_seconds(job.training, job.parts, n_shapes, pace)
+    step = pace.batch * job.training.gradient_accumulation_steps + pace.step
+    return Estimate(peak_bytes, disk_bytes(job), seconds, step, is_measured=True)
+
+
+def disk_bytes(job: Job) -> int:
+    """Return the disk that a training takes at most: the checkpoints that stay, and the one that is being written."""
+    return (_KEPT + 1) * checkpoint_bytes(job.pieces, job.method)
+
+
+def memory_bytes(job: Job, machine: Machine) -> int:
+    """Return the memory at the peak: process, weights, gradients, moments, and activations of the longest batch.
+
+    Activations grow with rows × tokens × width and, of the attention, with rows × heads × tokens²; see Korthikanti
+    et al. 2022, https://arxiv.org/abs/2205.05198, section 4. Below the lowest layer that trains none are kept.
+    """
+    stack = _stack(job)
+    n_all, n_trained = sum(t.n_parameters for t, _ in job.pieces), sum(n for _, n in job.pieces)
+    n_dense = n_trained - (0 if machine.is_gpu else _table_rows(job))
+    weights = 4 * n_all + 4 * n_dense + 8 * n_trained
+    is_half = machine.precision == "bf16"
+    if is_half:
+        weights += 2 * stack.n_parameters  # autocast keeps the weights that it has cast until the step is over
+    longest = int(padded_batches(job.lengths, job.training).max())
+    n_rows = min(batch_size(job.training), len(job.lengths))
+    per_token, per_pair = _KEPT_BYTES[is_half]
+    layer = n_rows * longest * stack.width * per_token * (_ADAPTED if job.method == "lora" else 1.0)
+    layer += n_rows * job.n_heads * longest**2 * per_pair
+    rest = 0 if machine.is_gpu else _PROCESS_BYTES
+    kept = layer * (stack.n_active + _PASSING * (stack.n_layers > stack.n_active))
+    evaluated = min(_EVALUATION_BATCH, max(job.parts[1:])) * longest * stack.width * _EVALUATED_BYTES
+    return int(rest + weights + max(kept, evaluated))
+
+
+_PROCESS_BYTES = 560e6
+_KEPT_BYTES = {True: (13.0, 7.0), False: (22.0, 14.0)}  # bf16, fp32: by token and channel; by pair of tokens and head
+_ADAPTED = 2.2  # adapters keep their own input beside that of the layer
+_PASSING = 1.8  # of a layer's activations, while a frozen one computes
+_EVALUATED_BYTES = 22.0  # by token and channel, without gradients
+_EVALUATION_BATCH = 64
+
+
+@dataclass(frozen=True)
+class _Stack:
+    """The layers of a model: how many, how many of them keep activations, their width and their parameters."""
+
+    n_layers: int
+    n_active: int
+    width: int
+    n_parameters: int
+    n_trained: int
+
+
+def _stack(job: Job) -> _Stack:
+    layers = [(t, n) for t, n in job.pieces if t.layer is not None and not t.name.endswith(".lora")]
+    n_layers = len({t.layer for t, _ in layers})
+    below = any(n for t, n in job.pieces if t.part == "embeddings")
+    trained = [t.layer for t, n in job.pieces if n and t.layer is not None]
+    lowest = 0 if below else min(trained, default=n_layers)
+    matrices = [t.shape for t, _ in layers if len(t.shape) == 2]
+    width = min((min(s) for s in matrices), default=0) + max((max(s) for s in matrices), default=0)
+    n_trained = sum(n for t, n in job.pieces if t.layer is not None)
+    return _Stack(n_layers, n_layers - lowest, width, sum(t.n_parameters for t, _ in layers), n_trained)
+
+
+def _table_rows(job: Job) -> int:
+    """Return the trained parameters of word embeddings, whose gradient is kept by row (engine/kernels.py)."""
+    return sum(n for t, n in job.pieces if t.part == "embeddings" and len(t.shape) == 2 and t.shape[0] >= 4096)
+
+
+def _pace(job: Job, machine: Machine, shapes: np.ndarray) -> Pace:
+    stack, size = _stack(job), min(batch_size(job.training), len(job.lengths))
+    share = stack.n_active / max(1, stack.n_layers)
+    is_half = machine.precision == "bf16"
+    # A forward pass multiplies and adds once a weight and token; backward does so for inputs and for trained weights.
+    of_weights = 1.0 if stack.n_trained > 0.5 * stack.n_parameters * share else 0.0
+    passes = 1 + share * (1 + of_weights)
+    flops = 2 * stack.n_parameters * size * shapes * passes
+    flops = flops + 4 * stack.n_layers * (stack.width / 5) * size * shapes**2 * passes
+    channels = size * shapes * stack.width * stack.n_layers * (1 + 2 * share)
+    adapted = _ADAPTED_SECONDS if job.method == "lora" else 1.0
+    batch = float(np.mean(flops / _FLOPS[is_half] + adapted * channels * _CHANNEL_SECONDS[is_half])) + _BATCH_SECONDS
+    row = (batch - _BATCH_SECONDS) / size / (1 + 2 * share)
+    n_stepped = sum(n for _, n in job.pieces) - _table_rows(job)
+    n_measured = max(1, max(job.parts[1:]))
+    return Pace(
+        batch=machine.speed * batch,
+        step=machine.speed * (n_stepped * _STEP_SECONDS + _BATCH_SECONDS),
+        shape=machine.speed * _SHAPE_SECONDS,
+        evaluation_row=machine.speed * row,
+        measuring_row=machine.speed * row * (3.0 if is_half else 1.0) + _DRAWING_SECONDS / n_measured,
+        checkpoint=checkpoint_bytes(job.pieces, job.method) / _DISK_BYTES_PER_SECOND,
+        start=_START_SECONDS,
+    )
+
+
+_ADAPTED_SECONDS = 1.6
+_FLOPS = {True: 500e9, False: 130e9}
+_CHANNEL_SECONDS = {True: 2.2e-9, False: 2.2e-9}
+_BATCH_SECONDS = 0.005
+_STEP_SECONDS = 1.0e-9
+_SHAPE_SECONDS = 0.02
+_DRAWING_SECONDS = 1.0  # resampling for the intervals of the last metrics
+_DISK_BYTES_PER_SECOND = 250e6
+_START_SECONDS = 2.0
+
+TIGHT = 0.8  # of what is free
+LONG_SECONDS = 3600.0
+
+
+def fit(needed: float, free: float) -> Literal["fits", "tight", "too-large"]:
+    """Return whether so many bytes fit into what is free: tight above four fifths of it."""
+    return "fits" if needed <= TIGHT * free else "tight" if needed <= free else "too-large"
+
+
+def make_fit(job: Job, machine: Machine, factor: float = 1.0) -> dict[str, int] | None:
+    """Return the settings of the largest batch that fits well, with as much more accumulation; None where none does.
+
+    factor: what the training was found to take, for a byte by the formula.
+    """
+    training, changes = job.training, smaller_batch(job.training)
+    while changes is not None:
+        training = training.model_copy(update=changes)
+        if fit(factor * memory_bytes(replace(job, training=training), machine), machine.free_memory) == "fits":
+            return changes
+        changes = smaller_batch(training)
+    return None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-BELOW, ABOVE = 300.0, 1000.0  # how far from a method's own rate the sweep begins and ends
+BELOW, ABOVE = 100.0, 1000.0  # how far from a method's own rate the sweep begins and ends
 HOW = "steepest descent"
 _SPAN = 0.12  # of the sweep, the standard deviation of the smoothing
 _WARM = 8  # steps before an end is thought of

@@ -29,6 +29,11 @@ class RunDir:
     def id(self) -> str:
         return self.path.name
 
+    @property
+    def is_probe(self) -> bool:
+        """Return whether the run is a probe, which is kept out of all lists and removed when it has ended."""
+        return self.path.parent.name == PROBES
+
     spec_file = property(lambda self: self.path / "spec.json")
     resolved_file = property(lambda self: self.path / "resolved.json")
     events_file = property(lambda self: self.path / "events.jsonl")

@@ -97,7 +97,7 @@ class Trial(AttuneTrainer):
         now = time.perf_counter()
         self.step_seconds.append(now - self._ended)
         super()._maybe_log_save_evaluate(*args, **kwargs)
-        if now > self._until:
+        if now > self._until and len(self.step_seconds) > 1:
             self.control.should_training_stop = True
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
