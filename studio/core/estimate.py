@@ -275,12 +275,17 @@ def fit(needed: float, free: float) -> Literal["fits", "tight", "too-large"]:
 def make_fit(job: Job, machine: Machine, factor: float = 1.0) -> dict[str, int] | None:
     """Return the settings of the largest batch that fits well, with as much more accumulation; None where none does.
 
+    Where none fits well, one that just fits is better than none.
+
     factor: what the training was found to take, for a byte by the formula.
     """
     training, changes = job.training, smaller_batch(job.training)
+    tight = None
     while changes is not None:
         training = training.model_copy(update=changes)
-        if fit(factor * memory_bytes(replace(job, training=training), machine), machine.free_memory) == "fits":
+        found = fit(factor * memory_bytes(replace(job, training=training), machine), machine.free_memory)
+        if found == "fits":
             return changes
+        tight = tight or (changes if found == "tight" else None)
         changes = smaller_batch(training)
-    return None
+    return tight

@@ -72,6 +72,14 @@ def free_bytes() -> int:
     return free
 
 
+def held_bytes() -> int:
+    """Return the memory that this process holds on the device."""
+    import psutil
+    import torch
+
+    return torch.cuda.memory_reserved() if torch.cuda.is_available() else psutil.Process().memory_info().rss
+
+
 class PeakMemory:
     """The most memory that was used inside the `with`: resident on a processor, allocated on a GPU."""
 

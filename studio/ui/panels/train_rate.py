@@ -55,7 +55,8 @@ class RateFinder(Card):
             row.addWidget(button)
         for widget in (self.said, self.bar, self.error):
             self.add(widget)
-        self.add(self.plot, 1)
+        self.add(self.plot, 1000)
+        self.body.addStretch(1)  # until there is a curve
         self.body.addLayout(row)
         self._state: RunState | None = None
         store.probes.changed.connect(self._follow)
@@ -123,7 +124,8 @@ class RateFinder(Card):
 
     def _draw_curve(self, state: RunState) -> None:
         loss, rate = state.series.get(("train", "loss")), state.series.get(("train", "learning_rate"))
-        if loss is None or rate is None or not len(loss):
+        self.plot.setVisible(loss is not None and rate is not None and len(loss) > 1)
+        if self.plot.isHidden():
             return
         n = min(len(loss), len(rate))
         x, y = np.log10(rate.y[:n]), np.array(loss.y[:n])
