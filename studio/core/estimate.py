@@ -173,6 +173,11 @@ def memory_bytes(job: Job, machine: Machine) -> int:
     Activations grow with rows × tokens × width and, of the attention, with rows × heads × tokens²; see Korthikanti
     et al. 2022, https://arxiv.org/abs/2205.05198, section 4. Below the lowest layer that trains none are kept.
     """
+    return int(sum(_memory_parts(job, machine)))
+
+
+def _memory_parts(job: Job, machine: Machine) -> tuple[float, float]:
+    """Return the bytes that every batch needs, and those that grow with it."""
     stack = _stack(job)
     n_all, n_trained = sum(t.n_parameters for t, _ in job.pieces), sum(n for _, n in job.pieces)
     n_dense = n_trained - (0 if machine.is_gpu else _table_rows(job))
@@ -188,7 +193,7 @@ def memory_bytes(job: Job, machine: Machine) -> int:
     rest = 0 if machine.is_gpu else _PROCESS_BYTES
     kept = layer * (stack.n_active + _PASSING * (stack.n_layers > stack.n_active))
     evaluated = min(_EVALUATION_BATCH, max(job.parts[1:])) * longest * stack.width * _EVALUATED_BYTES
-    return int(rest + weights + max(kept, evaluated))
+    return rest + weights, max(kept, evaluated)
 
 
 _PROCESS_BYTES = 560e6
@@ -236,9 +241,12 @@ def _pace(job: Job, machine: Machine, shapes: np.ndarray) -> Pace:
     passes = 1 + share * (1 + of_weights)
     flops = 2 * stack.n_parameters * size * shapes * passes
     flops = flops + 4 * stack.n_layers * (stack.width / 5) * size * shapes**2 * passes
-    channels = size * shapes * stack.width * stack.n_layers * (1 + 2 * share)
+    times = size * stack.n_layers * (1 + 2 * share)
     adapted = _ADAPTED_SECONDS if job.method == "lora" else 1.0
-    batch = float(np.mean(flops / _FLOPS[is_half] + adapted * channels * _CHANNEL_SECONDS[is_half])) + _BATCH_SECONDS
+    moving = times * (
+        shapes * stack.width * adapted * _CHANNEL_SECONDS[is_half] + shapes**2 * job.n_heads * _PAIR_SECONDS
+    )
+    batch = float(np.mean(flops / _FLOPS[is_half] + moving)) + _BATCH_SECONDS
     row = (batch - _BATCH_SECONDS) / size / (1 + 2 * share)
     n_stepped = sum(n for _, n in job.pieces) - _table_rows(job)
     n_measured = max(1, max(job.parts[1:]))
@@ -253,9 +261,10 @@ def _pace(job: Job, machine: Machine, shapes: np.ndarray) -> Pace:
     )
 
 
-_ADAPTED_SECONDS = 1.6
-_FLOPS = {True: 500e9, False: 130e9}
-_CHANNEL_SECONDS = {True: 2.2e-9, False: 2.2e-9}
+_ADAPTED_SECONDS = 2.8
+_FLOPS = {True: 800e9, False: 300e9}
+_CHANNEL_SECONDS = {True: 1.8e-9, False: 2.8e-9}
+_PAIR_SECONDS = 5.5e-10
 _BATCH_SECONDS = 0.005
 _STEP_SECONDS = 1.0e-9
 _SHAPE_SECONDS = 0.02
@@ -272,18 +281,19 @@ def fit(needed: float, free: float) -> Literal["fits", "tight", "too-large"]:
     return "fits" if needed <= TIGHT * free else "tight" if needed <= free else "too-large"
 
 
-def make_fit(job: Job, machine: Machine, factor: float = 1.0) -> dict[str, int] | None:
+def make_fit(job: Job, machine: Machine, peak_bytes: int | None = None) -> dict[str, int] | None:
     """Return the settings of the largest batch that fits well, with as much more accumulation; None where none does.
 
-    Where none fits well, one that just fits is better than none.
-
-    factor: what the training was found to take, for a byte by the formula.
+    Where none fits well, one that just fits is better than none. peak_bytes: what the training was found to take.
     """
+    held, growing = _memory_parts(job, machine)
+    scale = 1.0 if peak_bytes is None else max(0.0, peak_bytes - held) / growing
     training, changes = job.training, smaller_batch(job.training)
     tight = None
     while changes is not None:
         training = training.model_copy(update=changes)
-        found = fit(factor * memory_bytes(replace(job, training=training), machine), machine.free_memory)
+        needed = held + scale * _memory_parts(replace(job, training=training), machine)[1]
+        found = fit(needed, machine.free_memory)
         if found == "fits":
             return changes
         tight = tight or (changes if found == "tight" else None)

@@ -16,9 +16,10 @@ from studio.ui.threads import background
 
 CALM_MS = 1000  # after the last change
 _LOOK_AGAIN_MS = 3000
+_MOST_LENGTHS = 20_000  # more of them tell nothing else
 _IDLE_PERCENT = 50.0  # of all processors; a machine that is busier has no spare seconds for a cold worker
 _SPARE_BYTES = 500 << 20  # what a waiting worker holds, and brings along
-_OUT_OF_MEMORY = ("out-of-memory", "worker-killed")
+OUT_OF_MEMORY = ("out-of-memory", "worker-killed")
 
 
 class Forecast(QObject):
@@ -40,7 +41,7 @@ class Forecast(QObject):
         self._job: Job | None = None
         self._lengths: np.ndarray | None = None  # tokens of each row, estimated, before any is cut
         self._counted: Any = None
-        self._factor = 1.0
+        self._known: Any = None  # of the probe, when it was last looked at
         self._timer = QTimer(self, singleShot=True, interval=CALM_MS)
         self._timer.timeout.connect(self._probe)
         store.draft_changed.connect(self._follow)
@@ -58,20 +59,18 @@ class Forecast(QObject):
         """Return the training settings that make a draft fit which does not, or None."""
         if self._job is None or self.now is None:
             return None
-        return estimate.make_fit(self._job, self.machine, self._factor)
+        return estimate.make_fit(self._job, self.machine, self.now.memory if self.now.is_measured else None)
 
     def refresh(self) -> None:
         """Estimate the draft as it is now."""
         self._job = self._make_job()
         self.now = self.problem = None
-        self._factor = 1.0
         if self._job is not None:
             self.machine = self._look_at_machine()
-            self.now = by_formula = estimate.estimate(self._job, self.machine)
+            self.now = estimate.estimate(self._job, self.machine)
             found = self._result()
             if isinstance(found, Estimated):
                 self.now = estimate.measured(self._job, found.peak_bytes, found.n_shapes, Pace(**found.pace))
-                self._factor = found.peak_bytes / by_formula.memory
             elif found is not None:
                 self.problem = found
         self.changed.emit()
@@ -133,8 +132,8 @@ class Forecast(QObject):
         n_train = max(1, round(n_rows * (1 - sum(shares))))
         parts = (n_train, *(round(n_rows * share) for share in shares))
         most = min(training.max_length, draft.model_info.max_positions or training.max_length)
-        # Every how-manieth row, so that the parts have the lengths of the whole.
-        chosen = np.linspace(0, n_rows - 1, n_train).round().astype(int)
+        # Every how-manieth row has the lengths of the whole, the longest included.
+        chosen = np.linspace(0, n_rows - 1, min(n_train, _MOST_LENGTHS)).round().astype(int)
         lengths = np.minimum(np.sort(self._lengths)[chosen], most)
         return Job(draft.trainable(), draft.model_info.n_heads, lengths, parts, draft.method["kind"], training)
 
@@ -170,6 +169,10 @@ class Forecast(QObject):
     def _take(self) -> None:
         probes = self._store.probes
         found = probes.state.estimated if probes.state is not None else None
+        known = (probes.is_busy, self.is_measuring, found)
+        if known == self._known:
+            return  # it said something on its way
+        self._known = known
         if found is not None and not probes.is_busy and self._job is not None:
             self._learn(found)
         self.refresh()

@@ -181,7 +181,7 @@ def test_a_killed_worker_is_explained_and_can_be_resumed(page: TrainPanel, run: 
     assert "SIGKILL" in said and "memory" in said and "kept" in said
     assert page.view.plots.loss.curves()["train loss"].x.tolist() == [7]
     resumed = []
-    monkeypatch.setattr(page.store, "resume", resumed.append)
+    monkeypatch.setattr(page.store, "resume", lambda run_id, changes: resumed.append(run_id))
     assert page.main_action().text() == "Resume from step 5"
     page.main_action().click()
     assert resumed == [run.id]

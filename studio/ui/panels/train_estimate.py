@@ -5,7 +5,7 @@ from PySide6.QtWidgets import QGridLayout, QVBoxLayout, QWidget
 
 from studio.core import estimate
 from studio.ui import words
-from studio.ui.forecast import Forecast
+from studio.ui.forecast import OUT_OF_MEMORY, Forecast
 from studio.ui.i18n import tr
 from studio.ui.notices import message_of
 from studio.ui.store import Store
@@ -64,7 +64,7 @@ class EstimateStrip(QWidget):
             return
         memory = estimate.fit(now.memory, machine.free_memory)
         if self.forecast.problem is not None:
-            memory = "too-large" if self.forecast.problem.reason in ("out-of-memory", "worker-killed") else memory
+            memory = "too-large" if self.forecast.problem.reason in OUT_OF_MEMORY else memory
         disk = estimate.fit(now.disk, machine.free_disk)
         for name, needed, free, verdict in (
             ("memory", now.memory, machine.free_memory, memory), ("disk", now.disk, machine.free_disk, disk),
@@ -106,9 +106,10 @@ class EstimateStrip(QWidget):
             self.finding.button().setToolTip(tr("A step has as many rows as before; only fewer at a time"))
 
     def _apply(self) -> None:
-        if self._changes:
-            self._store.set_training(**self._changes)
-            self.applied.emit(next(iter(self._changes)))
+        changes = self._changes  # the next line has this strip drawn anew
+        if changes:
+            self._store.set_training(**changes)
+            self.applied.emit(next(iter(changes)))
 
 
 def rounded(seconds: float) -> float:
