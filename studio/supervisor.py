@@ -6,7 +6,7 @@ import secrets
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +43,27 @@ def start(run: RunDir) -> None:
     if run.events_file.exists():
         receive(run.path)  # what was said to a former worker that is gone, such as a stop
     spare = _spares.get(run.path.parent.parent)
-    assigned = spare.assign(run) if spare else None
-    process = assigned or _start_cold(run)
-    watch = _watch_lent if assigned and run.is_probe else _note_exit
-    threading.Thread(target=watch, args=(process, run, began), name=f"wait {run.id}", daemon=True).start()
+    process = spare.assign(run) if spare else None
+    if process is not None:
+        _watch(_watch_lent if run.is_probe else _note_exit, process, run, began)
+        _await_worker(process, run)
+    was_taken = holder(run.lock_file).get("time", 0.0) >= began
+    if process is None or (process.poll() is not None and not was_taken):
+        process = _start_cold(run)  # also where the spare ended in the moment in which it was given the run
+        _watch(_note_exit, process, run, began)
+        _await_worker(process, run)
+
+
+def _watch(how: Callable, process: subprocess.Popen, run: RunDir, began: float) -> None:
+    threading.Thread(target=how, args=(process, run, began), name=f"wait {run.id}", daemon=True).start()
+
+
+def _await_worker(process: subprocess.Popen, run: RunDir) -> None:
+    """Return when the run is taken up, when its worker is gone, or after _START_SECONDS."""
     deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline and not run.is_alive() and process.poll() is None:
+    while time.monotonic() < deadline and process.poll() is None and not run.is_alive():
+        if run.is_probe and _has_ended(run):
+            return  # by a spare, which lives on
         time.sleep(0.02)
 
 

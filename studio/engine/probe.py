@@ -5,6 +5,7 @@ sweep not a weight nor a random number is another.
 """
 
 import contextlib
+import functools
 import random
 import time
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ def run(run_dir: RunDir, spec: ProbeSpec, report: Reporter) -> ev.Event:
     """Take the steps that `spec` asks for and say what they showed; return the terminal event."""
     began = time.perf_counter()
     free, peak = device.free_bytes(), device.PeakMemory()
+    left_behind = max(0, device.held_bytes() - _held_at_first())
     with peak:
         prepared = train.prepare(run_dir, spec.train, report, is_resume=False)
         trainer = train.build_trainer(run_dir, spec.train, prepared, report, Trial)
@@ -42,10 +44,16 @@ def run(run_dir: RunDir, spec: ProbeSpec, report: Reporter) -> ev.Event:
         else:
             pace, n_shapes = measure(trainer, spec.train, prepared, start_seconds)
     if spec.what == "estimate":
-        found = _estimated(spec.train, prepared, pace, n_shapes, free, peak.bytes)
+        found = _estimated(spec.train, prepared, pace, n_shapes, free, peak.bytes - left_behind)
     report.check()
     report.say(found)
     return ev.Finished(result=found.model_dump(exclude={"type", "time"}))
+
+
+@functools.cache
+def _held_at_first() -> int:
+    """Return what this process held before its first probe; a spare keeps a part of what earlier ones took."""
+    return device.held_bytes()
 
 
 class Trial(AttuneTrainer):
