@@ -1,6 +1,6 @@
 """What was told before five kinds of training, by formula and by a probe, against what they then took.
 
-    python tests/benchmarks/estimates.py DATA.tsv [--model starter] [--epochs 1] [--only full-short ...]
+    python tests/benchmarks/estimates.py DATA.tsv [--model starter] [--epochs 1] [--rows 4000] [--only full-short ...]
 
 DATA has no header: text, tab, label. Long texts are made by joining texts of one label. Each kind is probed, then
 trained, in a worker of its own; nothing else should run. Prints one JSON object a kind and one with the largest errors:
@@ -130,11 +130,12 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--model", default="starter")
     parser.add_argument("--epochs", type=float, default=1)
+    parser.add_argument("--rows", type=int, default=4000, help="short texts; an eighth as many long ones")
     parser.add_argument("--only", nargs="+", choices=list(KINDS), default=list(KINDS))
     given = parser.parse_args()
     results = []
     with tempfile.TemporaryDirectory() as folder:
-        files = make_data(given.data, Path(folder), 4000, 500)
+        files = make_data(given.data, Path(folder), given.rows, given.rows // 8)
         for name in given.only:
             results.append(compare(Path(folder) / "workspace", files, name, given.model, given.epochs))
             print(json.dumps(results[-1]), flush=True)

@@ -69,7 +69,7 @@ class EstimateStrip(QWidget):
         for name, needed, free, verdict in (
             ("memory", now.memory, machine.free_memory, memory), ("disk", now.disk, machine.free_disk, disk),
         ):  # fmt: skip
-            self.values[name].setText(tr("{needed} of {free}", needed=words.size(needed), free=words.size(free)))
+            self.values[name].setText(tr("{needed} of {free} free", needed=words.size(needed), free=words.size(free)))
             self.verdicts[name].set_fit(verdict)
         is_long = now.seconds > estimate.LONG_SECONDS
         self.values["time"].setText(tr("about {time}", time=words.duration(rounded(now.seconds))))

@@ -353,7 +353,7 @@ class CurvePlot(QWidget):
         curve, items = self._curves[key], self._items[key]
         colour = theme.series[curve.colour % len(theme.series)]
         is_faint = curve.style == "raw" or (curve.style == "smoothed" and self.smoothing > 0)
-        faint = theme.mix(colour, 0.4) if is_faint else colour
+        faint = theme.mix(colour, 0.6 if curve.style == "raw" else 0.4) if is_faint else colour
         items.line.setPen(pg.mkPen(faint, width=1))
         items.mean.setPen(pg.mkPen(colour, width=2))
         items.marks.setBrush(pg.mkBrush(colour))
