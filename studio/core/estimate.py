@@ -180,7 +180,7 @@ def _memory_parts(job: Job, machine: Machine) -> tuple[float, float]:
     """Return the bytes that every batch needs, and those that grow with it."""
     stack = _stack(job)
     n_all, n_trained = sum(t.n_parameters for t, _ in job.pieces), sum(n for _, n in job.pieces)
-    n_dense = n_trained - (0 if machine.is_gpu else _table_rows(job))
+    n_dense = n_trained - _by_row(job, machine)
     weights = 4 * n_all + 4 * n_dense + 8 * n_trained
     is_half = machine.precision == "bf16"
     if is_half:
@@ -227,8 +227,10 @@ def _stack(job: Job) -> _Stack:
     return _Stack(n_layers, n_layers - lowest, width, sum(t.n_parameters for t, _ in layers), n_trained)
 
 
-def _table_rows(job: Job) -> int:
-    """Return the trained parameters of word embeddings, whose gradient is kept by row (engine/kernels.py)."""
+def _by_row(job: Job, machine: Machine) -> int:
+    """Return the trained parameters of word embeddings whose gradient is kept by row (engine/kernels.py)."""
+    if machine.is_gpu or job.training.kernels == "plain":
+        return 0
     return sum(n for t, n in job.pieces if t.part == "embeddings" and len(t.shape) == 2 and t.shape[0] >= 4096)
 
 
@@ -248,7 +250,7 @@ def _pace(job: Job, machine: Machine, shapes: np.ndarray) -> Pace:
     )
     batch = float(np.mean(flops / _FLOPS[is_half] + moving)) + _BATCH_SECONDS
     row = (batch - _BATCH_SECONDS) / size / (1 + 2 * share)
-    n_stepped = sum(n for _, n in job.pieces) - _table_rows(job)
+    n_stepped = sum(n for _, n in job.pieces) - _by_row(job, machine)
     n_measured = max(1, max(job.parts[1:]))
     return Pace(
         batch=machine.speed * batch,

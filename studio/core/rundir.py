@@ -97,7 +97,8 @@ def create_run(workspace: Path, spec: Any, folder: str = "runs") -> RunDir:
 def clear_probes(workspace: Path) -> None:
     """Remove the probes whose worker is gone, such as those of a window that was killed."""
     for path in (workspace / PROBES).glob("*"):
-        if not RunDir(path).is_alive():
+        # One without a lock was perhaps made by another window in this very moment.
+        if RunDir(path).lock_file.exists() and not RunDir(path).is_alive():
             shutil.rmtree(path, ignore_errors=True)
 
 

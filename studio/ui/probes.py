@@ -41,6 +41,7 @@ class Probes(QObject):
         self.state: RunState | None = None  # of the newest probe, while it works and after
         self.spec: ProbeSpec | None = None
         self._run: RunDir | None = None
+        self._living: dict[str, RunDir] = {}  # those told to stop included, until their workers are gone
         self._known: dict[str, Estimated | Problem] = {}
         self._followers = Followers(self)
         self._followers.heard.connect(self._apply)
@@ -70,6 +71,7 @@ class Probes(QObject):
             self.state = RunState(kind="probe", state="failed", problem=error.problem)
             self.changed.emit()
             return
+        self._living[self._run.id] = self._run
         self.state = new_state(self._run)
         self._followers.follow(self._run, launch=True, poll_seconds=0.05)
         self.changed.emit()
@@ -89,13 +91,13 @@ class Probes(QObject):
     def close(self) -> None:
         """End all probes at once and remove what they left."""
         from studio import supervisor
-        from studio.core.rundir import clear_probes
 
         self._run = None
         self._followers.leave_all()
-        for path in (self._workspace / PROBES).glob("*"):
-            supervisor.kill(RunDir(path))
-        clear_probes(self._workspace)
+        for run in self._living.values():
+            supervisor.kill(run)
+            shutil.rmtree(run.path, ignore_errors=True)
+        self._living.clear()
 
     def _apply(self, run_id: str, batch: list[Any]) -> None:
         if self._run is None or run_id != self._run.id:
@@ -105,7 +107,7 @@ class Probes(QObject):
         self.changed.emit()
 
     def _end(self, run_id: str) -> None:
-        path = self._workspace / PROBES / run_id
+        path = self._living.pop(run_id).path
         if self._run is not None and run_id == self._run.id:
             run, self._run = self._run, None
             settle(self.state, run)

@@ -54,6 +54,24 @@ def test_sweep_says_its_curve_and_can_be_stopped(workspace: Path, tiny_spec: dic
     assert not list(run.checkpoints_dir.glob("*"))
 
 
+def test_half_the_batch_and_twice_the_accumulation_train_on_the_same_rows(workspace: Path, tiny_spec: dict) -> None:
+    from studio.core.estimate import smaller_batch
+    from studio.engine import train
+    from studio.engine.reporter import Reporter
+
+    orders = []
+    for changes in ({}, smaller_batch(parse_spec(tiny_spec).training)):
+        tiny_spec["training"] |= changes
+        spec = parse_spec(tiny_spec)
+        run = create_run(workspace, spec)
+        report = Reporter(run)
+        trainer = train.build_trainer(run, spec, train.prepare(run, spec, report, is_resume=False), report)
+        orders.append(list(trainer._get_train_sampler()))
+        report.close()
+    assert tiny_spec["training"]["per_device_train_batch_size"] == 4, "of eight"
+    assert orders[0] == orders[1] and sorted(orders[0]) == list(range(72))
+
+
 def test_weights_and_random_state_are_as_before_a_sweep(workspace: Path, tiny_spec: dict) -> None:
     from studio.engine import probe as engine
     from studio.engine import train

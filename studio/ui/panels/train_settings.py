@@ -58,6 +58,7 @@ class SettingsColumn(Card):
         self.form.installEventFilter(self)
         store.draft_changed.connect(self._show_draft)
         store.busy_changed.connect(lambda: self._show_draft("busy"))
+        store.runs_changed.connect(lambda: self._show_draft("runs"))
         self._show_draft("training")
         self._fit()
 
