@@ -6,7 +6,7 @@ import secrets
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from studio.core.processes import DETACHED, command, environment
 from studio.core.rundir import EventReader, RunDir, create_run
 
 _SPARE_NEEDS_BYTES = 2 << 30  # what must be free: a spare takes a third of it, and shall press nobody
+_RETURN_SECONDS = 3.0  # how long a spare may take to leave a probe for a run that is started
 _START_SECONDS = 20.0  # the longest that a worker takes to lock its run, on a machine that is very busy
 
 
@@ -42,10 +43,27 @@ def start(run: RunDir) -> None:
     if run.events_file.exists():
         receive(run.path)  # what was said to a former worker that is gone, such as a stop
     spare = _spares.get(run.path.parent.parent)
-    process = (spare.assign(run) if spare else None) or _start_cold(run)
-    threading.Thread(target=_note_exit, args=(process, run, began), name=f"wait {run.id}", daemon=True).start()
+    process = spare.assign(run) if spare else None
+    if process is not None:
+        _watch(_watch_lent if run.is_probe else _note_exit, process, run, began)
+        _await_worker(process, run)
+    was_taken = holder(run.lock_file).get("time", 0.0) >= began
+    if process is None or (process.poll() is not None and not was_taken):
+        process = _start_cold(run)  # also where the spare ended in the moment in which it was given the run
+        _watch(_note_exit, process, run, began)
+        _await_worker(process, run)
+
+
+def _watch(how: Callable, process: subprocess.Popen, run: RunDir, began: float) -> None:
+    threading.Thread(target=how, args=(process, run, began), name=f"wait {run.id}", daemon=True).start()
+
+
+def _await_worker(process: subprocess.Popen, run: RunDir) -> None:
+    """Return when the run is taken up, when its worker is gone, or after _START_SECONDS."""
     deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline and not run.is_alive() and process.poll() is None:
+    while time.monotonic() < deadline and process.poll() is None and not run.is_alive():
+        if run.is_probe and _has_ended(run):
+            return  # by a spare, which lives on
         time.sleep(0.02)
 
 
@@ -73,6 +91,20 @@ def _note_exit(process: subprocess.Popen, run: RunDir, began: float) -> None:
             write_json(run.exit_file, {"pid": process.pid, "code": code, "started": began, "time": time.time()})
 
 
+def _watch_lent(process: subprocess.Popen, run: RunDir, began: float) -> None:
+    """Wait until a spare has come back from a probe; note its exit if it died instead."""
+    while process.poll() is None:
+        if _has_ended(run):
+            return
+        time.sleep(0.05)
+    _note_exit(process, run, began)
+
+
+def _has_ended(run: RunDir) -> bool:
+    """Return whether a run was taken up and its worker has left it."""
+    return not run.path.is_dir() or (run.events_file.exists() and not run.is_alive())
+
+
 class Spare:
     """A worker that waits, with all that is slow to import done, for the next run of this process."""
 
@@ -80,6 +112,7 @@ class Spare:
         self.directory = workspace / "spare"
         self._lock = Lock(self.directory / "window.lock")
         self._process: subprocess.Popen | None = None
+        self._lent: RunDir | None = None
         self._file = self.directory
         self._changing = threading.Lock()
 
@@ -97,13 +130,38 @@ class Spare:
             return True
 
     def assign(self, run: RunDir) -> subprocess.Popen | None:
-        """Give `run` to the spare and return its process, or None when no spare waits."""
+        """Give `run` to the spare and return its process, or None when no spare waits.
+
+        From a probe the spare comes back; one that is still at it is called back first.
+        """
         with self._changing:
             process, self._process = self._process, None
-            if process is None or process.poll() is not None:
+            if process is None or process.poll() is not None or not self._call_back(process):
                 return None
+            if run.is_probe:
+                self._process, self._lent = process, run
             write_json(self._file, {"run": str(run.path)})
             return process
+
+    def _call_back(self, process: subprocess.Popen) -> bool:
+        """Return whether the spare has left its probe, if it had one; one that does not come is ended."""
+        lent, self._lent = self._lent, None
+        if lent is None or _has_ended(lent):
+            return True
+        with contextlib.suppress(OSError):
+            stop(lent)
+        deadline = time.monotonic() + _RETURN_SECONDS
+        while time.monotonic() < deadline and process.poll() is None:
+            if _has_ended(lent):
+                return True
+            time.sleep(0.02)
+        process.kill()
+        return False
+
+    @property
+    def is_there(self) -> bool:
+        """Whether a spare waits, or is at a probe from which it comes back."""
+        return self._process is not None and self._process.poll() is None
 
     def end(self) -> None:
         """End the spare and let another process keep one."""
@@ -121,6 +179,12 @@ _spares: dict[Path, Spare] = {}
 def keep_spare(workspace: Path) -> bool:
     """Have a worker ready for this process' next run in `workspace`; False when it can't be (see Spare.keep)."""
     return _spares.setdefault(workspace, Spare(workspace)).keep()
+
+
+def has_spare(workspace: Path) -> bool:
+    """Return whether this process has a spare worker in `workspace`."""
+    spare = _spares.get(workspace)
+    return spare is not None and spare.is_there
 
 
 def end_spare(workspace: Path) -> None:

@@ -1,5 +1,6 @@
 """The other process: takes up one run, does what its spec asks and says how it ended."""
 
+import contextlib
 import ctypes
 import faulthandler
 import importlib
@@ -18,6 +19,8 @@ from studio.core.files import read_json
 from studio.core.locks import Lock, holder, is_held
 from studio.core.rundir import RunDir
 
+_MOST_AT_REST = 700e6  # bytes; a spare that probes have made larger is replaced
+
 
 def main(directory: str, warming: threading.Thread | None = None) -> int:
     """Execute the run in `directory`; 0 when it finished or was stopped, 1 when it failed, 3 when it has a worker.
@@ -30,6 +33,13 @@ def main(directory: str, warming: threading.Thread | None = None) -> int:
         return 3
     if warming is None:
         _settle_process()
+    try:
+        return _work(run, warming)
+    finally:
+        lock.release()
+
+
+def _work(run: RunDir, warming: threading.Thread | None) -> int:
     from studio.engine.reporter import Reporter, StopRequested
 
     report = Reporter(run)
@@ -70,11 +80,25 @@ def main(directory: str, warming: threading.Thread | None = None) -> int:
 def wait(assignment: Path, window_pid: int) -> int:
     """Import what is slow, and wait for the file `assignment` to name a run; then be that run's worker.
 
-    Ends with 0 when the window of `window_pid` is gone (its lock is free), or when memory is short.
+    After a probe it waits again. Ends with 0 when the window of `window_pid` is gone (its lock is free), or when
+    memory is short.
     """
     _settle_process()
     warming = threading.Thread(target=_warm_up, name="warming", daemon=True)
     warming.start()
+    while True:
+        _await(assignment, window_pid)
+        run = RunDir(Path(read_json(assignment)["run"]))
+        assignment.unlink()
+        _log_to(run.log_file)
+        status = main(str(run.path), warming)
+        if not run.is_probe:
+            return status
+        if not _rest():
+            os._exit(status)  # at once: a run that is given to it now would be lost
+
+
+def _await(assignment: Path, window_pid: int) -> None:
     next_look = 0.0
     while not assignment.exists():
         if time.monotonic() >= next_look:
@@ -83,12 +107,29 @@ def wait(assignment: Path, window_pid: int) -> int:
             if not is_held(lock) or holder(lock).get("pid") != window_pid or is_memory_short():
                 os._exit(0)  # the thread may be in the middle of an import
         time.sleep(0.02)
-    run = RunDir(Path(read_json(assignment)["run"]))
-    assignment.unlink()
-    with open(run.log_file, "ab") as log:
+
+
+def _log_to(path: Path | str) -> None:
+    with open(path, "ab") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
-    return main(str(run.path), warming)
+
+
+def _rest() -> bool:
+    """Let go of what a probe took; False when too much of it stays for a process that only waits."""
+    import gc
+
+    import psutil
+    import torch
+
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _log_to(os.devnull)
+    gc.collect()
+    torch.cuda.empty_cache()
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
+    return torch.cuda.is_available() or psutil.Process().memory_info().rss < _MOST_AT_REST
 
 
 def is_memory_short() -> bool:

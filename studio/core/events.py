@@ -126,6 +126,40 @@ class Explained(Event):
     facts: dict[str, Any] = {}
 
 
+class Estimated(Event):
+    """What a probe measured of a training: the peak of its memory, and the pace of its parts.
+
+    peak_bytes: resident memory of the worker on a processor, allocated memory on a GPU. free_bytes: what the device
+    had left when the probe began. n_shapes, pace: see core.estimate.Pace. seconds: to the end of the training.
+    """
+
+    type: Literal["estimated"] = "estimated"
+    device: str
+    precision: str
+    free_bytes: int
+    peak_bytes: int
+    n_train: int
+    n_validation: int
+    n_test: int
+    n_shapes: int
+    pace: dict[str, float]
+    seconds: float
+
+
+class RateFound(Event):
+    """The curve of a learning-rate sweep, and the rate that it suggests (None where the loss never fell).
+
+    rates and losses: one each a step, in the order of the steps; the losses are smoothed. how: which point of the
+    curve was taken.
+    """
+
+    type: Literal["rate-found"] = "rate-found"
+    rates: list[float]
+    losses: list[float]
+    suggested: float | None
+    how: str
+
+
 class Warned(Event):
     """Something that does not stop the run but that the person should know."""
 
@@ -177,6 +211,8 @@ AnyEvent = Annotated[
     | Checkpoint
     | Artefact
     | Explained
+    | Estimated
+    | RateFound
     | Warned
     | Paused
     | Finished

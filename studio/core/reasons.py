@@ -173,7 +173,10 @@ REASONS: dict[str, Reason] = {
     ),
     # training
     "out-of-memory": Reason(
-        "The memory was not enough.", "Make the batch smaller ({batch} now), or shorten the texts.", "go.train"
+        "The memory was not enough: {asked} were asked for, {free} were free.",
+        "The batch had {batch} rows and the worker held {held}. With half the batch and twice the accumulation each "
+        "step still trains on the same rows.",
+        "go.train",
     ),
     "loss-not-finite": Reason(
         "The loss became {loss} at step {step}.",

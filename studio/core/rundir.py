@@ -16,6 +16,8 @@ from studio.core.locks import is_held
 from studio.core.reasons import Failure
 from studio.core.spec import dump_spec, parse_spec
 
+PROBES = "probes"  # the folder of the workspace for runs that nobody keeps
+
 
 @dataclass(frozen=True)
 class RunDir:
@@ -26,6 +28,11 @@ class RunDir:
     @property
     def id(self) -> str:
         return self.path.name
+
+    @property
+    def is_probe(self) -> bool:
+        """Return whether the run is a probe, which is kept out of all lists and removed when it has ended."""
+        return self.path.parent.name == PROBES
 
     spec_file = property(lambda self: self.path / "spec.json")
     resolved_file = property(lambda self: self.path / "resolved.json")
@@ -68,11 +75,14 @@ class RunDir:
         return "\n".join([line for line in lines if line.strip()][-n_lines:])
 
 
-def create_run(workspace: Path, spec: Any) -> RunDir:
-    """Make a new run directory for `spec` in the workspace and write the spec into it."""
+def create_run(workspace: Path, spec: Any, folder: str = "runs") -> RunDir:
+    """Make a new run directory for `spec` in a folder of the workspace and write the spec into it.
+
+    Only what lies in `runs` is listed; a probe lies in PROBES and is removed when it has ended.
+    """
     moment = time.strftime("%Y%m%d-%H%M%S")
     names = (f"{moment}-{spec.kind}-{secrets.token_hex(2)}" for _ in range(100))
-    path = next(p for name in names if not (p := workspace / "runs" / name).exists())
+    path = next(p for name in names if not (p := workspace / folder / name).exists())
     try:
         path.mkdir(parents=True)
         run = RunDir(path)
@@ -82,6 +92,27 @@ def create_run(workspace: Path, spec: Any) -> RunDir:
     if getattr(spec, "name", ""):
         run.rename(spec.name)
     return run
+
+
+def clear_probes(workspace: Path) -> None:
+    """Remove the probes whose worker is gone, such as those of a window that was killed."""
+    for path in (workspace / PROBES).glob("*"):
+        # One without a lock was perhaps made by another window in this very moment.
+        if RunDir(path).lock_file.exists() and not RunDir(path).is_alive():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def change_training(run: RunDir, changes: dict[str, Any]) -> None:
+    """Change training settings of a run that will be resumed; its former spec stays as `spec.attempt<n>.json`.
+
+    Raises Failure where the changed spec does not fit.
+    """
+    spec = read_json(run.spec_file) or {}
+    changed = spec | {"training": spec.get("training", {}) | changes}
+    parse_spec(changed, run.path)
+    n = next(n for n in range(1, 10_000) if not (run.path / f"spec.attempt{n}.json").exists())
+    write_json(run.path / f"spec.attempt{n}.json", spec)
+    write_json(run.spec_file, changed)
 
 
 def list_runs(workspace: Path) -> list[RunDir]:

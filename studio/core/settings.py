@@ -9,6 +9,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from studio.core.files import read_json, write_json
 
 
+class MachineSettings(BaseModel):
+    """What the last probe found of this machine; speed: seconds for a second by the formula of `core.estimate`."""
+
+    model_config = ConfigDict(extra="ignore")
+    precision: Literal["bf16", "fp32"] = "fp32"
+    speed: float = 1.0
+    gpu_bytes: int = 0
+
+
 class Settings(BaseModel):
     """The settings of one workspace."""
 
@@ -19,6 +28,7 @@ class Settings(BaseModel):
     recent_data: list[str] = []
     window: list[int] = []
     smoothing: float = 0.6
+    machine: MachineSettings = MachineSettings()
 
 
 def load_settings(workspace: Path) -> tuple[Settings, Path | None]:

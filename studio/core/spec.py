@@ -198,7 +198,18 @@ class ExportSpec(Model):
     out: str
 
 
-Spec = Annotated[TrainSpec | EvaluateSpec | PredictSpec | InspectSpec | ExportSpec, Field(discriminator="kind")]
+class ProbeSpec(Model):
+    """Try a training for a few steps: what it will take, or which learning rate suits it. Nothing of it is kept."""
+
+    version: Literal[1] = VERSION
+    kind: Literal["probe"] = "probe"
+    what: Literal["estimate", "learning-rate"]
+    train: TrainSpec
+
+
+Spec = Annotated[
+    TrainSpec | EvaluateSpec | PredictSpec | InspectSpec | ExportSpec | ProbeSpec, Field(discriminator="kind")
+]
 _ADAPTER: TypeAdapter[Any] = TypeAdapter(Spec)
 # One function per version below VERSION, from that version's dict to the next; none has been needed so far.
 UPGRADES: dict[int, Any] = {}
@@ -273,6 +284,8 @@ def _absolute(spec: Any, base: Path) -> Any:
         changes["model"] = model_path(spec.model, base)
     elif isinstance(spec, EvaluateSpec | PredictSpec) and spec.data is not None:
         changes["data"] = source(spec.data)
+    elif isinstance(spec, ProbeSpec):
+        changes["train"] = _absolute(spec.train, base)
     elif isinstance(spec, InspectSpec) and spec.model:
         changes["model"] = model_path(spec.model, base)
     if getattr(spec, "out", None):

@@ -47,6 +47,8 @@ class RunState:
     checkpoints: list[ev.Checkpoint] = field(default_factory=list)
     artefacts: dict[str, str] = field(default_factory=dict)
     explained: dict[str, ev.Explained] = field(default_factory=dict)
+    estimated: ev.Estimated | None = None
+    rate_found: ev.RateFound | None = None
     warnings: list[Problem] = field(default_factory=list)
     problem: Problem | None = None
     result: dict[str, Any] = field(default_factory=dict)
@@ -130,6 +132,8 @@ _HANDLERS: dict[type, Any] = {
     ev.Checkpoint: lambda s, e: s.checkpoints.append(e),
     ev.Artefact: lambda s, e: s.artefacts.__setitem__(e.name, e.path),
     ev.Explained: lambda s, e: s.explained.__setitem__(e.id, e),
+    ev.Estimated: lambda s, e: setattr(s, "estimated", e),
+    ev.RateFound: lambda s, e: setattr(s, "rate_found", e),
     ev.Warned: lambda s, e: s.warnings.append(Problem(e.reason, e.facts)),
     ev.Paused: _paused,
     ev.Finished: _terminal,

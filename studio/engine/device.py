@@ -1,5 +1,7 @@
 """What the machine can do; the only module that knows hardware."""
 
+import contextlib
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +45,75 @@ def pick_kernels(asked: str) -> tuple[str, str]:
     if device().type != "cpu":
         return "plain", "a GPU has its own"
     return "quick", "on a processor, dropout, attention and AdamW take fewer passes so"
+
+
+def wait() -> None:
+    """Return when the device has done all that it was given; a processor has by then."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def free_bytes() -> int:
+    """Return the memory that the device has left: a GPU's own, else the processor's within this process' limits."""
+    import psutil
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.mem_get_info()[0]
+    free = psutil.virtual_memory().available
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource  # not on Windows
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if limit != resource.RLIM_INFINITY:
+            free = min(free, max(0, limit - psutil.Process().memory_info().vms))
+    return free
+
+
+def held_bytes() -> int:
+    """Return the memory that this process holds on the device."""
+    import psutil
+    import torch
+
+    return torch.cuda.memory_reserved() if torch.cuda.is_available() else psutil.Process().memory_info().rss
+
+
+class PeakMemory:
+    """The most memory that was used inside the `with`: resident on a processor, allocated on a GPU."""
+
+    _EVERY_SECONDS = 0.01
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._over = threading.Event()
+
+    def __enter__(self) -> "PeakMemory":
+        import torch
+
+        self._is_gpu = torch.cuda.is_available()
+        if self._is_gpu:
+            torch.cuda.reset_peak_memory_stats()
+        self._thread = threading.Thread(target=self._watch, name="peak memory", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        import psutil
+        import torch
+
+        process = psutil.Process()
+        while True:
+            is_over = self._over.wait(self._EVERY_SECONDS)
+            now = torch.cuda.max_memory_allocated() if self._is_gpu else process.memory_info().rss
+            self.bytes = max(self.bytes, now)
+            if is_over:
+                return
 
 
 def describe() -> dict[str, Any]:

@@ -37,8 +37,8 @@ def run(run_dir: RunDir, spec: TrainSpec, report: Reporter) -> ev.Event:
     """Train what `spec` asks for, from the last checkpoint if there is one; return the terminal event."""
     checkpoints.discard_partial(run_dir)
     found = checkpoints.last_checkpoint(run_dir)
-    prepared = _prepare(run_dir, spec, report, is_resume=found is not None)
-    trainer = _build_trainer(run_dir, spec, prepared, report)
+    prepared = prepare(run_dir, spec, report, is_resume=found is not None)
+    trainer = build_trainer(run_dir, spec, prepared, report)
     report.phase("training")
     trainer.train(resume_from_checkpoint=str(found[1]) if found else None)
     trainer.restore_model()
@@ -80,7 +80,8 @@ def run(run_dir: RunDir, spec: TrainSpec, report: Reporter) -> ev.Event:
     return ev.Finished(result=result)
 
 
-def _prepare(run_dir: RunDir, spec: TrainSpec, report: Reporter, is_resume: bool) -> Prepared:
+def prepare(run_dir: RunDir, spec: TrainSpec, report: Reporter, is_resume: bool) -> Prepared:
+    """Return rows, datasets and model of a training, and write what was picked; raises Failure for what can't be."""
     report.phase("data")
     parts, problems, hashes = read_parts(spec, workspace_of(run_dir.path))
     if is_resume:
@@ -162,7 +163,10 @@ def _pick(spec: TrainSpec, max_length: int) -> dict[str, ev.Picked]:
     return {pick.name: pick for pick in picks}
 
 
-def _build_trainer(run_dir: RunDir, spec: TrainSpec, prepared: Prepared, report: Reporter) -> Any:
+def build_trainer(
+    run_dir: RunDir, spec: TrainSpec, prepared: Prepared, report: Reporter, trainer_class: Any = None
+) -> Any:
+    """Return an AttuneTrainer, or another `trainer_class` of its kind, for what was prepared."""
     from transformers import DataCollatorWithPadding, EarlyStoppingCallback, TrainingArguments
 
     from studio.engine import kernels, trunk
@@ -221,7 +225,7 @@ def _build_trainer(run_dir: RunDir, spec: TrainSpec, prepared: Prepared, report:
         if validation is None:
             raise Failure("early-stopping-blind", "training.early_stopping_patience")
         callbacks.append(EarlyStoppingCallback(t.early_stopping_patience))
-    return AttuneTrainer(
+    return (trainer_class or AttuneTrainer)(
         model=prepared.model,
         args=arguments,
         train_dataset=datasets["train"],

@@ -99,7 +99,7 @@ class AttuneTrainer(Trainer):
     ):
         super().__init__(*args, **kwargs)
         self.report, self.lengths, self.group_by_length, self.kernels = report, lengths, group_by_length, quick
-        self.frozen = frozen
+        self.frozen, self.seconds_before = frozen, seconds_before
         self.clock = Clock(report.state.train_seconds)
         self.n_rows_seen = 0
         self.was_stopped = False
@@ -146,7 +146,9 @@ class AttuneTrainer(Trainer):
         return 0  # Trainer's count walks through all parameters at each step, and nobody reads it
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        return LengthGroupedSampler(self.lengths, self.args.train_batch_size, self.args.seed, self.group_by_length)
+        # Grouped by step, not by batch: with half the batch and twice the accumulation each step has the same rows.
+        n_rows = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        return LengthGroupedSampler(self.lengths, n_rows, self.args.seed, self.group_by_length)
 
     def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         self.n_rows_seen += len(inputs["labels"])

@@ -76,7 +76,10 @@ class TrunkRows(torch.utils.data.Dataset):
 
     def sorted_by_length(self) -> "TrunkRows":
         """Return the same rows, shortest first."""
-        order = sorted(range(len(self)), key=self.lengths.__getitem__)
+        return self.select(sorted(range(len(self)), key=self.lengths.__getitem__))
+
+    def select(self, order: Sequence[int]) -> "TrunkRows":
+        """Return some of the rows, in the given order."""
         starts, lengths, labels = ([values[i] for i in order] for values in (self.starts, self.lengths, self.labels))
         return TrunkRows(self.outputs, starts, lengths, labels)
 
@@ -112,8 +115,8 @@ class Trunk:
         self._originals: dict[str, nn.Module] = {}
         self._in_tuple = False
         self.file = run.path / "trunk.bin"
-        n_tokens = sum(sum(dataset["length"]) for dataset in datasets.values())
-        self.n_bytes = n_tokens * model.config.hidden_size * self._dtype.itemsize
+        self.n_tokens = {name: sum(dataset["length"]) for name, dataset in datasets.items()}
+        self.n_bytes = sum(self.n_tokens.values()) * model.config.hidden_size * self._dtype.itemsize
         self._require_room()
         model.eval()
         self.parts = self._compute(datasets)

@@ -50,6 +50,7 @@ def make_window(workspace: Path, keep_spare: bool = True) -> MainWindow:
     window.app = app  # the application must live as long as its window
     QTimer.singleShot(0, store, store.wake)
     if keep_spare:
+        store.probes.are_automatic = True
         window.closed.connect(SpareKeeper(store, window).end)
     return window
 

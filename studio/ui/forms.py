@@ -90,6 +90,11 @@ class Form(QWidget):
         if isinstance(editor, WordOrNumber):
             editor.show_automatic(text)
 
+    def add_beside(self, name: str, widget: QWidget) -> None:
+        """Put a small widget between the label of a field and its editor."""
+        head = self._rows[name].head
+        head.insertWidget(head.count() - 1, widget)
+
     def editor(self, name: str) -> QWidget:
         """Return the editor of a field."""
         return self._rows[name].editor
@@ -199,7 +204,7 @@ class _Row:
         self.error = ErrorLine()
 
     def add_to(self, grid: QGridLayout, at: int) -> None:
-        head = QHBoxLayout()
+        self.head = head = QHBoxLayout()
         head.setSpacing(2)
         head.addWidget(self.label)
         head.addWidget(self.help)

@@ -24,6 +24,7 @@ class SpareKeeper(QObject):
         self._timer.timeout.connect(self._keep)
         store.runs_changed.connect(self._timer.start)
         store.run_changed.connect(self._look)
+        store.probes.ended.connect(self._timer.start)  # one that was ended took the spare with it
         self._timer.start()
 
     def end(self) -> None:

@@ -9,7 +9,16 @@ from studio.core import commands
 from studio.core.files import write_json
 from studio.core.reasons import Failure, Problem
 from studio.core.registry import PluginConfig, family, parse_config
-from studio.core.rundir import RunDir, create_run, list_runs, move_to_bin, readable_id, restore
+from studio.core.rundir import (
+    RunDir,
+    change_training,
+    clear_probes,
+    create_run,
+    list_runs,
+    move_to_bin,
+    readable_id,
+    restore,
+)
 from studio.core.settings import Settings, load_settings, save_settings
 from studio.core.spec import EvaluateSpec, ExportSpec, InspectSpec, TrainSpec, read_spec
 from studio.core.state import RunState, new_state, settle
@@ -18,6 +27,7 @@ from studio.ui.draft import Draft
 from studio.ui.followers import Followers
 from studio.ui.i18n import tr
 from studio.ui.notices import Notice
+from studio.ui.probes import Probes
 from studio.ui.reading import Rows, look_at, problem_of, read_rows
 from studio.ui.threads import background
 
@@ -53,6 +63,7 @@ class Store(QObject):
         self.followers.heard.connect(self.apply)
         self.followers.ended.connect(self._end)
         self.followers.failed.connect(self.fail)
+        self.probes = Probes(workspace, self)
         self._seen_alive: set[str] = set()
         self._names: dict[str, str] = {}
 
@@ -63,6 +74,7 @@ class Store(QObject):
         if self._damaged_settings is not None:
             title = tr("Some settings could not be read; their defaults are used.")
             self.notice.emit(Notice(title, str(self._damaged_settings), "warning"))
+        clear_probes(self.workspace)
         for run in reversed(list_runs(self.workspace)):
             # An inspection answers to the window that asked for it.
             if run.is_alive() and new_state(run).kind != "inspect":
@@ -79,6 +91,7 @@ class Store(QObject):
             if state.kind == "inspect" and state.is_active:
                 self.stop(run_id)
         self.followers.leave_all()
+        self.probes.close()
 
     def change_settings(self, **values: Any) -> None:
         """Change and keep settings, e.g. `change_settings(theme="dark")`."""
@@ -287,12 +300,19 @@ class Store(QObject):
         if run_id not in self.followers and not is_known and run.spec_file.is_file():
             self._follow(run, launch=False)
 
-    def resume(self, run_id: str) -> None:
-        """Go on with a run from its last checkpoint."""
+    def resume(self, run_id: str, changes: dict[str, Any] | None = None) -> None:
+        """Go on with a run from its last checkpoint, with changes of its training settings if there are any."""
         run = self.run_dir(run_id)
         if run_id in self.followers or run.is_alive():
             self.send(run_id, commands.Resume())
             return
+        if changes:
+            try:
+                change_training(run, changes)
+            except (Failure, OSError) as error:
+                self.fail(error)
+                return
+            self.runs_changed.emit()
         self._follow(run, launch=True)
         self.select_run(run_id)
 
@@ -402,6 +422,8 @@ class Store(QObject):
         self.runs[run.id] = state = new_state(run)
         if launch or run.is_alive():
             self._seen_alive.add(run.id)
+        if launch:
+            self.probes.stop()  # the processor belongs to what the person started
         # Inspection answers to typing; the others tell a few times a second.
         self.followers.follow(run, launch, 0.01 if state.kind == "inspect" else 0.1)
         self.run_changed.emit(run.id)

@@ -32,6 +32,7 @@ KINDS = {
     "inspect": "inspection",
     "export": "export",
     "profile": "profile",
+    "probe": "trial",
 }
 PHASES = {
     "loading": "starting",
@@ -46,6 +47,7 @@ PHASES = {
     "optimising": "optimising",
     "explaining": "looking inside",
     "ready": "ready",
+    "probing": "trying it out",
 }
 METRICS = {
     "loss": "Loss",

@@ -78,3 +78,32 @@ supervisor.keep_spare(Path({str(workspace)!r})); time.sleep(60)"
     assert supervisor.keep_spare(workspace)
     supervisor.end_spare(workspace)
     assert not spares(workspace)
+
+
+def test_spare_comes_back_from_a_probe_and_leaves_one_for_a_training(
+    open_window: Callable[..., MainWindow], until: Callable[..., None], workspace: Path, tiny_spec: dict
+) -> None:
+    window = open_window(keep_spare=True)
+    until(lambda: len(spares(workspace)) == 1 and is_warm(spares(workspace)[0]), "a warm spare")
+    spare, probes = spares(workspace)[0], window.store.probes
+    spec = parse_spec(tiny_spec)
+    probes.begin("estimate", spec)
+    until(lambda: not probes.is_busy, "the end of the probe")
+    assert probes.state.state == "finished", probes.state.problem
+    found = probes.result(spec.model_copy(update={"training": spec.training.model_copy(update={"seed": 1})}))
+    assert found is probes.state.estimated, "another seed needs no other probe"
+    assert probes.result(parse_spec(tiny_spec | {"method": "lora"})) is None
+    until(lambda: not list((workspace / "probes").iterdir()), "the removal of the probe's folder")
+    assert [s.pid for s in spares(workspace)] == [spare.pid], "it waits again"
+    probes.begin("learning-rate", spec)
+    until(lambda: probes.state.step > 2, "the first steps of a sweep")
+    run_id = window.store.start_run(spec)
+    assert not probes.is_busy and probes.state.state == "stopped"
+    until(lambda: run_id not in window.store.followers, "the end of the run")
+    state = window.store.runs[run_id]
+    assert state.state == "finished", state.problem
+    started = [e.pid for e in read_events(window.store.run_dir(run_id)) if isinstance(e, ev.Started)]
+    assert started == [spare.pid]
+    until(lambda: not list((workspace / "probes").iterdir()), "the removal of the second folder")
+    window.close()
+    until(lambda: not spares(workspace), "the end of the spare")

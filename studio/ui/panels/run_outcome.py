@@ -6,6 +6,7 @@ from typing import Any
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
+from studio.core.estimate import smaller_batch
 from studio.core.state import RunState
 from studio.ui import words
 from studio.ui.actions import BY_ID
@@ -18,6 +19,7 @@ from studio.ui.widgets.chips import STATES
 from studio.ui.widgets.labels import Body, Strong
 from studio.ui.widgets.tiles import TileRow
 
+KILLED = "SIGKILL"  # most likely by a system that ran out of memory
 SIDE_BY_SIDE = 620  # the least width in pixels of words with buttons beside them
 
 
@@ -25,8 +27,9 @@ SIDE_BY_SIDE = 620  # the least width in pixels of words with buttons beside the
 class Remedy:
     """A way on from a run that has ended, as a button.
 
-    kind: resume (from the last checkpoint), again (a new run of the same spec), settings (take `changes` into the
-    draft), page (`target` is a page) or action (`target` is the id of an action of the window).
+    kind: resume (from the last checkpoint, with `changes` of its settings), again (a new run of the same spec),
+    settings (take `changes` into the draft), page (`target` is a page) or action (`target` is the id of an action of
+    the window).
     """
 
     kind: str
@@ -34,6 +37,7 @@ class Remedy:
     icon: str = ""
     target: str = ""
     changes: dict[str, Any] = field(default_factory=dict)
+    tip: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,14 +107,13 @@ _NEXT = (
 
 
 def _mend(state: RunState, fix: str | None, training: Any) -> list[Remedy]:
-    reason = state.problem.reason
-    if reason == "out-of-memory" and training is not None and training.per_device_train_batch_size > 1:
-        half = training.per_device_train_batch_size // 2
-        changes = {
-            "per_device_train_batch_size": half,
-            "gradient_accumulation_steps": training.gradient_accumulation_steps * 2,
-        }
-        return [Remedy("settings", tr("Halve the batch to {n}", n=half), changes=changes)]
+    reason, step = state.problem.reason, last_checkpoint_step(state)
+    is_short = reason == "out-of-memory" or (reason == "worker-killed" and state.problem.facts.get("signal") == KILLED)
+    halved = _halve(step, training) if is_short else []
+    if reason == "out-of-memory" and halved:
+        return halved
+    if halved:  # a worker may have been ended by hand, too
+        return [_resume(step) if step is not None else _again(), *halved]
     if reason == "loss-not-finite":
         rate = state.problem.facts.get("learning_rate")
         if isinstance(rate, int | float) and rate > 0:
@@ -118,13 +121,26 @@ def _mend(state: RunState, fix: str | None, training: Any) -> list[Remedy]:
             return [Remedy("settings", tr("Lower the learning rate to {rate}", rate=f"{lower:g}"),
                            changes={"learning_rate": lower})]  # fmt: skip
     if fix == "run.resume":
-        step = last_checkpoint_step(state)
         return [_resume(step)] if step is not None else [_again()]
     if fix is None or fix == "run.again":
         return [_again()]
     if fix == "go.train":
         return [Remedy("settings", tr("Change the settings"))]
     return [Remedy("action", tr(BY_ID[fix].title).rstrip("…"), BY_ID[fix].icon, target=fix), _again()]
+
+
+def _halve(step: int | None, training: Any) -> list[Remedy]:
+    """Return the way on with half the batch and twice the accumulation, where there is one."""
+    changes = smaller_batch(training) if training is not None else None
+    if changes is None:
+        return []
+    size, times = changes["per_device_train_batch_size"], changes["gradient_accumulation_steps"]
+    text = tr("Halve the batch and go on from step {step}", step=words.count(step or 0))
+    if step is None:
+        text = tr("Halve the batch and start over")
+    tip = tr("Batches of {size} rows, of which {times} make a step: each step trains on the same rows as before",
+             size=words.count(size), times=words.count(times))  # fmt: skip
+    return [Remedy("resume", text, "play", changes=changes, tip=tip)]
 
 
 def _resume(step: int) -> Remedy:
@@ -212,6 +228,9 @@ class RunOutcome(Card):
 
     def _button(self, remedy: Remedy, is_main: bool) -> QPushButton:
         make = main_button if is_main else quiet_button
-        button = make(tr(remedy.text), f"train.{remedy.target or remedy.kind}", remedy.icon)
+        is_other = remedy.kind == "resume" and remedy.changes
+        name = "halve" if is_other else remedy.target or remedy.kind
+        button = make(tr(remedy.text), f"train.{name}", remedy.icon)
+        button.setToolTip(remedy.tip)
         button.clicked.connect(lambda: self.chosen.emit(remedy))
         return button

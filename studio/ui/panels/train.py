@@ -33,6 +33,7 @@ class TrainPanel(QWidget):
         follow_theme(self.start, lambda theme: self._draw_start())  # after the button's own
         self.column = SettingsColumn(store, self.start)
         self.column.reuse_asked.connect(self._reuse)
+        self.column.rate_asked.connect(self._find_rate)
         self.column.form.changed.connect(lambda field: self._prepare())
         self.stack = QStackedWidget()
         self._ways = [action_button("data.open"), action_button("data.sample")]
@@ -44,6 +45,7 @@ class TrainPanel(QWidget):
                "stopped at any time and goes on from where it was."),
         )  # fmt: skip
         self.view: RunView | None = None
+        self.finder: Any = None  # a RateFinder, made when it is first asked for
         self.stack.addWidget(self.empty)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(MARGIN, GROUP, MARGIN, GROUP)
@@ -87,6 +89,14 @@ class TrainPanel(QWidget):
         state = self.store.runs.get(self._run)
         is_active = state is not None and state.is_active
         self.start.setVisible(not is_active)
+        self.column.show_estimate(not is_active)
+        self._want_estimate()
+        if is_active and self.finder is not None:
+            self.finder.leave()
+        if self.finder is not None and self.finder.is_open:
+            self.stack.setCurrentWidget(self.finder)
+            self._accent(None)
+            return
         self.column.show_about(state is not None)
         if state is None or self.view is None:
             self.stack.setCurrentWidget(self.empty)
@@ -102,6 +112,32 @@ class TrainPanel(QWidget):
 
     def showEvent(self, event: object) -> None:
         self.redraw()
+
+    def hideEvent(self, event: object) -> None:
+        self._want_estimate()
+
+    def _want_estimate(self) -> None:
+        """Let the draft be measured while the person looks at it and nothing trains."""
+        forecast = self.column.estimate.forecast
+        is_wanted = self.isVisible() and not self.start.isHidden()
+        if is_wanted != forecast.is_wanted:
+            forecast.want(is_wanted)
+
+    def _find_rate(self) -> None:
+        if self.finder is None:
+            from studio.ui.panels.train_rate import RateFinder  # it brings the curves
+
+            self.finder = RateFinder(self.store)
+            self.finder.used.connect(self._use_rate)
+            self.finder.closed.connect(self.redraw)
+            self.stack.addWidget(self.finder)
+        self.finder.begin()
+        self.redraw()
+
+    def _use_rate(self, rate: float) -> None:
+        self.store.set_training(learning_rate=rate)
+        self.column.show_form("learning_rate")
+        self._prepare()
 
     def _make_view(self) -> None:
         if self.view is None:
@@ -149,7 +185,7 @@ class TrainPanel(QWidget):
 
     def _follow_remedy(self, remedy: Remedy) -> None:
         if remedy.kind == "resume":
-            self.store.resume(self._run)
+            self.store.resume(self._run, remedy.changes)
         elif remedy.kind == "again" and self._facts is not None:
             self.store.select_run(self.store.start_run(self._facts.spec) or self._run)
         elif remedy.kind == "page":

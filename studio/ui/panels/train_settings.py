@@ -13,6 +13,7 @@ from studio.ui.forms import Form
 from studio.ui.i18n import tr
 from studio.ui.notices import message_of
 from studio.ui.panels.run_about import RunAbout, method_name, model_name
+from studio.ui.panels.train_estimate import EstimateStrip
 from studio.ui.store import Store
 from studio.ui.theme import GRID
 from studio.ui.widgets.cards import Card, Finding
@@ -26,6 +27,7 @@ class SettingsColumn(Card):
     """Two tabs: the form of the next run with what it will train, and what the shown run is."""
 
     reuse_asked = Signal()
+    rate_asked = Signal()
 
     def __init__(self, store: Store, start: QPushButton, parent: QWidget | None = None) -> None:
         super().__init__(parent=parent)
@@ -34,6 +36,9 @@ class SettingsColumn(Card):
         self.form = Form(TrainingSpec)
         self.form.setObjectName("train.form")
         self.form.changed.connect(self._take)
+        self.find_rate = find_rate_button()
+        self.find_rate.clicked.connect(self.rate_asked)
+        self.form.add_beside("learning_rate", self.find_rate)
         self.about = RunAbout()
         self.about.reuse_asked.connect(self.reuse_asked)
         self.tabs = QTabWidget()
@@ -44,12 +49,16 @@ class SettingsColumn(Card):
         self.obstacle = Finding()
         self.obstacle.acted.connect(self._go_to_obstacle)
         self.add(self.obstacle)
+        self.estimate = EstimateStrip(store)
+        self.estimate.applied.connect(self.show_form)
+        self.add(self.estimate)
         self.start = start
         self.add(start)
         self.tabs.currentChanged.connect(lambda _: self._fit())
         self.form.installEventFilter(self)
         store.draft_changed.connect(self._show_draft)
         store.busy_changed.connect(lambda: self._show_draft("busy"))
+        store.runs_changed.connect(lambda: self._show_draft("runs"))
         self._show_draft("training")
         self._fit()
 
@@ -69,6 +78,10 @@ class SettingsColumn(Card):
         self.tabs.setCurrentIndex(0)
         if field:
             self.form.focus(field)
+
+    def show_estimate(self, on: bool) -> None:
+        """Say what the next run will take, beside the button that starts it."""
+        self.estimate.show_forecast(on)
 
     def show_about(self, has_run: bool) -> None:
         """Offer the facts of a run as a tab, or not."""
@@ -118,6 +131,7 @@ class SettingsColumn(Card):
         self._show_automatic()
         self._steps.setText(self._steps_text())
         problems = [] if store.busy else store.problems()
+        self.find_rate.setEnabled(not problems and not store.busy and not store.training_run())
         wrong = field_messages(problems, "training")
         self.form.set_errors({name: message_of(problem) for name, problem in wrong.items()})
         others = [p for p in problems if not p.field.startswith("training.")]
@@ -165,6 +179,17 @@ def _link(store_page: str, column: SettingsColumn) -> QPushButton:
     button.setCursor(Qt.CursorShape.PointingHandCursor)
     page = "model" if store_page == "method" else store_page
     button.clicked.connect(lambda: column._store.show_page(page))
+    return button
+
+
+def find_rate_button() -> QPushButton:
+    """Return the link beside the learning rate that looks for one."""
+    button = QPushButton(tr("Find…"))
+    button.setProperty("link", True)
+    button.setObjectName("train.find_rate")
+    button.setAccessibleName(tr("Find a learning rate"))
+    button.setToolTip(tr("Find a learning rate: a short sweep over growing rates shows where the loss falls fastest"))
+    button.setCursor(Qt.CursorShape.PointingHandCursor)
     return button
 
 

@@ -40,7 +40,8 @@ class _Items:
 class CurvePlot(QWidget):
     """Named curves over steps, with a legend that reads the values, a crosshair and a corner menu.
 
-    y_range: the range of values shown as long as nobody zooms, or None to fit it to what is in sight.
+    y_range: the range of values shown as long as nobody zooms, or None to fit it to what is in sight. log_x: what is
+    handed over as x is the power of ten, and the axis says the number itself.
     """
 
     smoothing_changed = Signal(float)
@@ -55,8 +56,10 @@ class CurvePlot(QWidget):
         x_label: str = "step",
         y_range: tuple[float, float] | None = None,
         parent: QWidget | None = None,
+        log_x: bool = False,
     ) -> None:
         super().__init__(parent)
+        self._log_x = log_x
         self.title, self.x_label, self.y_label = title, x_label, y_label
         self.is_log, self.smoothing, self.pen_scale = False, 0.9, 1.0
         self._y_range, self._auto_y, self._x_view, self._cursor = y_range, True, None, None
@@ -81,8 +84,8 @@ class CurvePlot(QWidget):
     ) -> None:
         """Show a curve, or more points of one; call it as often as points come, it is drawn ten times a second.
 
-        x, y: float arrays [n], x ascending, kept without copying. style: line, smoothed (raw and faint below its
-        moving average) or points. colour: an index into the theme's series, else the next one.
+        x, y: float arrays [n], x ascending, kept without copying. style: line, raw (thin and faint), smoothed (raw
+        below its moving average) or points. colour: an index into the theme's series, else the next one.
         """
         curve = self._curves.get(key)
         if curve is None or (name and name != curve.name) or style != curve.style:
@@ -211,7 +214,7 @@ class CurvePlot(QWidget):
                 item.clear()
             return
         smoothed = curve.style == "smoothed" and self.smoothing > 0
-        self._draw_line(items.line, raw, wide=curve.style != "smoothed" or not smoothed, scale=(bottom, top))
+        self._draw_line(items.line, raw, wide=curve.style != "raw" and not smoothed, scale=(bottom, top))
         if smoothed:
             mean = curve.drawn(low, high, most, self.is_log, self.smoothing)
             self._draw_line(items.mean, mean, wide=True, scale=(bottom, top))
@@ -246,6 +249,8 @@ class CurvePlot(QWidget):
         if not ends:
             return 0.0, 1.0
         low, high = min(e[0] for e in ends), max(e[1] for e in ends)
+        if self._log_x and high > low:
+            return low - 0.03 * (high - low), high + 0.03 * (high - low)
         return (low, high) if high > low else (low - 1, high + 1)
 
     def _values(self, seen: list[np.ndarray]) -> tuple[float, float]:
@@ -275,7 +280,9 @@ class CurvePlot(QWidget):
                     ys.append(y)
                     brushes.append(QColor(theme.series[curve.colour % len(theme.series)]))
         self._crosshair.setVisible(self._cursor is not None)
-        self._at.setText("" if self._cursor is None else f"{self.x_label} {round(self._cursor):,}")
+        at = 0.0 if self._cursor is None else self._cursor
+        said = words.number(10.0**at, 3) if self._log_x else f"{round(at):,}"
+        self._at.setText("" if self._cursor is None else f"{self.x_label} {said}")
         if self._cursor is not None:
             self._crosshair.setValue(self._cursor)
         self._dots.setData(xs, ys, brush=brushes or None)
@@ -290,6 +297,7 @@ class CurvePlot(QWidget):
 
     def _build(self) -> None:
         self._left, self._bottom, self.view = Axis("left"), Axis("bottom"), Box()
+        self._bottom.set_log(self._log_x)
         self.canvas = pg.PlotWidget(
             viewBox=self.view, axisItems={"left": self._left, "bottom": self._bottom}, enableMenu=False
         )
@@ -344,7 +352,8 @@ class CurvePlot(QWidget):
     def _colour(self, key: str, theme: Theme) -> None:
         curve, items = self._curves[key], self._items[key]
         colour = theme.series[curve.colour % len(theme.series)]
-        faint = theme.mix(colour, 0.4) if curve.style == "smoothed" and self.smoothing > 0 else colour
+        is_faint = curve.style == "raw" or (curve.style == "smoothed" and self.smoothing > 0)
+        faint = theme.mix(colour, 0.6 if curve.style == "raw" else 0.4) if is_faint else colour
         items.line.setPen(pg.mkPen(faint, width=1))
         items.mean.setPen(pg.mkPen(colour, width=2))
         items.marks.setBrush(pg.mkBrush(colour))
@@ -382,8 +391,9 @@ class CurvePlot(QWidget):
         low, high = self._steps()
         if event.key() in (Qt.Key.Key_Left, Qt.Key.Key_Right):
             way = 1 if event.key() == Qt.Key.Key_Right else -1
-            at = (low + high) / 2 if self._cursor is None else self._cursor + way * max(1.0, (high - low) / 100)
-            self.show_cursor(min(high, max(low, round(at))))
+            least = 0.0 if self._log_x else 1.0
+            at = (low + high) / 2 if self._cursor is None else self._cursor + way * max(least, (high - low) / 100)
+            self.show_cursor(min(high, max(low, at if self._log_x else round(at))))
         elif event.key() in (Qt.Key.Key_Plus, Qt.Key.Key_Equal, Qt.Key.Key_Minus):
             middle = (low + high) / 2 if self._cursor is None else self._cursor
             factor = 1.25 if event.key() == Qt.Key.Key_Minus else 0.8
