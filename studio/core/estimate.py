@@ -5,7 +5,7 @@ with two cores and AMX; `Machine.speed` carries what a probe found on another on
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -77,10 +77,44 @@ class Estimate:
     is_measured: bool = False
 
 
-def batch_size(training: TrainingSpec) -> int:
-    """Return the rows in one batch; where they are picked by the worker, the usual number."""
-    asked: Any = training.per_device_train_batch_size
-    return asked if isinstance(asked, int) else 32
+def batch_size(training: TrainingSpec, n_train: int = 1 << 30) -> int:
+    """Return the rows in one batch; where they are automatic, what suits so many rows while memory allows."""
+    asked = training.per_device_train_batch_size
+    if asked != "auto":
+        return asked
+    return min(_USUAL_ROWS, max(4, 2 ** math.floor(math.log2(max(1, n_train // _STEPS)))))
+
+
+def settle_batch(job: Job, machine: Machine) -> tuple[TrainingSpec, str]:
+    """Return the training with its batch in numbers, and why these: as many rows a step as suit the data, in as many
+    batches as fit into the memory.
+    """
+    training = job.training
+    if training.per_device_train_batch_size != "auto":
+        return training, "as you asked"
+    n_rows = batch_size(training, job.parts[0])
+    why = "a size that learns well" if n_rows == _USUAL_ROWS else f"so that an epoch has at least {_STEPS} steps"
+    training = training.model_copy(update={"per_device_train_batch_size": n_rows})
+    job = replace(job, training=training)
+    if fit(memory_bytes(job, machine), machine.free_memory) == "fits":
+        return training, why
+    changes = make_fit(job, machine)
+    if changes is None:
+        return training, f"{why}, though the memory may be short"
+    why = f"so that it fits into the memory; {n_rows * training.gradient_accumulation_steps} rows make a step"
+    return training.model_copy(update=changes), why
+
+
+_USUAL_ROWS = 32
+_STEPS = 10  # in an epoch, at least
+
+
+def as_picked(training: TrainingSpec, picked: Mapping[str, Any]) -> TrainingSpec:
+    """Return a run's training with the numbers that were picked for it, by name."""
+    if training.per_device_train_batch_size != "auto":
+        return training
+    names = ("per_device_train_batch_size", "gradient_accumulation_steps")
+    return training.model_copy(update={name: picked[name] for name in names if name in picked})
 
 
 def steps_per_epoch(training: TrainingSpec, n_train: int) -> int:

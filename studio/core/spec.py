@@ -72,8 +72,11 @@ class TrainingSpec(Model):
     learning_rate: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = setting(
         "auto", "Learning rate", "How large a step is. Automatic picks the method's own."
     )
-    per_device_train_batch_size: int = setting(
-        32, "Batch size", "Rows in one step. Larger is faster and needs more memory.", unit="rows", ge=1, le=4096
+    per_device_train_batch_size: Annotated[int, Field(ge=1, le=4096)] | Literal["auto"] = setting(
+        "auto",
+        "Batch size",
+        "Rows in one step. Larger is faster and needs more memory. Automatic looks at the rows and at the memory.",
+        unit="rows",
     )
     max_length: int = setting(
         128, "Longest text", "Longer texts are cut to this many tokens.", unit="tokens", ge=8, le=32768
@@ -124,6 +127,14 @@ class TrainingSpec(Model):
         "auto",
         "Precision",
         "Automatic uses bf16 where the processor or the GPU is faster with it.",
+        "",
+        True,
+        "Machine",
+    )
+    threads: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = setting(
+        "auto",
+        "Threads",
+        "Cores that the training may use. Automatic takes all that the system gives it.",
         "",
         True,
         "Machine",

@@ -21,21 +21,63 @@ def device() -> Any:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def pick_precision(asked: str) -> Precision:
-    """Return bf16 where the machine computes faster in it, else fp32; what was asked for wins."""
+def pick_precision(asked: str, hidden_size: int = 384) -> Precision:
+    """Return bf16 where the machine computes faster in it, else fp32; what was asked for wins.
+
+    hidden_size: of the model, for the matrices by which the gain is measured.
+    """
     import torch
 
     if asked != "auto":
         return Precision(asked, "as you asked")
     if torch.cuda.is_available():
-        if torch.cuda.is_bf16_supported(including_emulation=False):
-            return Precision("bf16", "your GPU computes in bf16")
-        return Precision("fp32", "your GPU has no bf16")
-    if torch.cpu._is_amx_tile_supported():
-        return Precision("bf16", "your processor has AMX, which is made for bf16")
-    if torch.cpu._is_avx512_bf16_supported():
-        return Precision("bf16", "your processor has AVX512-BF16")
-    return Precision("fp32", "your processor has no bf16")
+        if not torch.cuda.is_bf16_supported(including_emulation=False):
+            return Precision("fp32", "your GPU has no bf16")
+        name = "your GPU computes in bf16"
+    elif torch.cpu._is_amx_tile_supported():
+        name = "your processor has AMX"
+    elif torch.cpu._is_avx512_bf16_supported():
+        name = "your processor has AVX512-BF16"
+    else:
+        return Precision("fp32", "your processor has no bf16")
+    return Precision("bf16", f"{name}, which multiplies matrices {_gain_of_bf16(hidden_size):.1f} × as fast so")
+
+
+def _gain_of_bf16(hidden_size: int) -> float:
+    """Return how many times as fast a feed-forward layer's product of 512 tokens is in bf16 as in fp32, measured."""
+    import time
+
+    import torch
+
+    seconds = {}
+    for kind in (torch.float32, torch.bfloat16):
+        x = torch.ones(512, hidden_size, dtype=kind, device=device())
+        weight = torch.ones(4 * hidden_size, hidden_size, dtype=kind, device=device())
+        times = []
+        for _ in range(6):
+            began = time.perf_counter()
+            torch.nn.functional.linear(x, weight)
+            wait()
+            times.append(time.perf_counter() - began)
+        seconds[kind] = min(times)
+    return seconds[torch.float32] / seconds[torch.bfloat16]
+
+
+def n_threads() -> int:
+    """Return as many threads as torch takes by itself, but not more than the cores that this process may use."""
+    import os
+
+    import torch
+
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(torch.get_num_threads(), usable or 1))
+
+
+def use_threads(n: int) -> None:
+    """Compute on so many threads from now on."""
+    import torch
+
+    torch.set_num_threads(n)
 
 
 def pick_kernels(asked: str) -> tuple[str, str]:

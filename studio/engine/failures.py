@@ -3,6 +3,8 @@
 import errno
 import re
 
+from studio.core.estimate import as_picked
+from studio.core.files import read_json
 from studio.core.reasons import Failure, Problem
 from studio.core.rundir import RunDir
 from studio.core.state import disk_full, is_disk_full
@@ -44,7 +46,9 @@ def _out_of_memory(error: BaseException, run: RunDir) -> Problem:
     """Return the problem with its numbers: what was asked for, what was free, what the worker held, the batch."""
     try:
         spec = run.spec()
-        batch = getattr(spec, "train", spec).training.per_device_train_batch_size
+        picked = (read_json(run.resolved_file) or {}).get("picked", {})
+        training = as_picked(getattr(spec, "train", spec).training, {k: v["value"] for k, v in picked.items()})
+        batch = training.per_device_train_batch_size
     except (Failure, AttributeError):
         batch = "?"
     asked = _ASKED.search(str(error))

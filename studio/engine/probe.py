@@ -19,7 +19,7 @@ from studio.core.estimate import Pace, batch_size, finish_seconds, padded_batche
 from studio.core.rates import HOW, has_diverged, smooth_losses, suggest, sweep_rates
 from studio.core.registry import plugin
 from studio.core.rundir import RunDir
-from studio.core.spec import ProbeSpec, TrainSpec
+from studio.core.spec import ProbeSpec, TrainingSpec, TrainSpec
 from studio.engine import device, evaluate, train
 from studio.engine.reporter import Reporter
 from studio.engine.trainer import AttuneTrainer
@@ -41,11 +41,11 @@ def run(run_dir: RunDir, spec: ProbeSpec, report: Reporter) -> ev.Event:
     with peak:
         prepared = train.prepare(run_dir, spec.train, report, is_resume=False)
         start_seconds = time.perf_counter() - began
-        tried = _some_rows(prepared, spec.train)
+        tried = _some_rows(prepared)
         trainer = train.build_trainer(run_dir, spec.train, tried, report, Trial)
         report.phase("probing")
         if spec.what == "learning-rate":
-            found: ev.Event = sweep(trainer, spec.train, prepared.picks["learning_rate"].value)
+            found: ev.Event = sweep(trainer, prepared.training, prepared.picks["learning_rate"].value)
         else:
             pace, n_shapes = measure(trainer, spec.train, prepared, start_seconds)
             held = trainer.frozen.n_bytes if trainer.frozen is not None else 0
@@ -53,20 +53,20 @@ def run(run_dir: RunDir, spec: ProbeSpec, report: Reporter) -> ev.Event:
     if spec.what == "estimate":
         # Of the frozen layers' output only a part was computed.
         whole = peak.bytes - left_behind - held + round(held * _n_tokens(prepared) / _n_tokens(tried))
-        found = _estimated(spec.train, prepared, pace, n_shapes, free, whole)
+        found = _estimated(prepared, pace, n_shapes, free, whole)
     report.check()
     report.say(found)
     return ev.Finished(result=found.model_dump(exclude={"type", "time"}))
 
 
-def _some_rows(prepared: train.Prepared, spec: TrainSpec) -> train.Prepared:
+def _some_rows(prepared: train.Prepared) -> train.Prepared:
     """Return what was prepared with as many rows as a probe needs, where each costs a pass through frozen layers.
 
     They are spread over all lengths, and the longest batch is among them.
     """
     if not n_frozen_layers(prepared.model):
         return prepared
-    t = spec.training
+    t = prepared.training
     datasets = {}
     for name, dataset in prepared.datasets.items():
         order = np.argsort(-np.asarray(dataset["length"]), kind="stable")
@@ -174,7 +174,7 @@ def measure(trainer: Trial, spec: TrainSpec, prepared: Any, start_seconds: float
     trainer.report.check()
     first, again = trainer.batches[0 :: 2 * times], trainer.batches[2 * times - 1 :: 2 * times]
     seconds = {tokens: min(before, after) for (tokens, before), (_, after) in zip(first, again, strict=False)}
-    planned = padded_batches(planned_lengths, spec.training)
+    planned = padded_batches(planned_lengths, prepared.training)
     known = sorted(seconds)
     batch = float(np.interp(planned, known, [seconds[tokens] for tokens in known]).mean())
     extra = [max(0.0, before - after) for (_, before), (_, after) in list(zip(first, again, strict=False))[1:]]
@@ -229,7 +229,7 @@ def _checkpoint_bytes(trainer: Trial) -> int:
     return 4 * saved + 8 * trained
 
 
-def _estimated(spec: TrainSpec, prepared: Any, pace: Pace, n_shapes: int, free: int, peak: int) -> ev.Estimated:
+def _estimated(prepared: Any, pace: Pace, n_shapes: int, free: int, peak: int) -> ev.Estimated:
     parts = tuple(len(prepared.parts[name]) for name in ("train", "validation", "test"))
     return ev.Estimated(
         device=device.device().type,
@@ -241,19 +241,19 @@ def _estimated(spec: TrainSpec, prepared: Any, pace: Pace, n_shapes: int, free: 
         n_test=parts[2],
         n_shapes=n_shapes,
         pace=vars(pace),
-        seconds=finish_seconds(spec.training, parts, n_shapes, pace),
+        seconds=finish_seconds(prepared.training, parts, n_shapes, pace),
     )
 
 
-def sweep(trainer: Trial, spec: TrainSpec, usual: float) -> ev.RateFound:
+def sweep(trainer: Trial, training: TrainingSpec, usual: float) -> ev.RateFound:
     """Return the loss over growing learning rates, and the rate that it suggests; the model stays as it was.
 
     As many steps as an epoch has, 40 at least and 100 at most; it ends where the loss diverges.
     """
     n_rows, size = len(trainer.train_dataset), trainer.args.train_batch_size
     per_step = size * trainer.args.gradient_accumulation_steps
-    n_steps = int(np.clip(steps_per_epoch(spec.training, n_rows), *_SWEEP_STEPS))
-    generator = np.random.default_rng(spec.training.seed)
+    n_steps = int(np.clip(steps_per_epoch(training, n_rows), *_SWEEP_STEPS))
+    generator = np.random.default_rng(training.seed)
     rows: list[int] = []
     while len(rows) < n_steps * per_step:
         rows += generator.permutation(n_rows).tolist()

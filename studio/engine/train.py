@@ -7,13 +7,16 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from studio.core import events as ev
-from studio.core.anatomy import describe_model
+from studio.core.anatomy import ModelInfo, classifier_head, describe_model
+from studio.core.estimate import Job, Machine, as_picked, settle_batch
 from studio.core.files import read_json, write_json
 from studio.core.reasons import Failure, Problem
 from studio.core.registry import plugin
 from studio.core.rundir import RunDir
-from studio.core.spec import TrainSpec, dump_spec
+from studio.core.spec import TrainingSpec, TrainSpec, dump_spec
 from studio.engine import checkpoints, device, evaluate, frozen_weights, models
 from studio.engine.data import Rows, raise_first, read_parts, workspace_of
 from studio.engine.reporter import Reporter, StopRequested
@@ -29,6 +32,7 @@ class Prepared:
     datasets: dict[str, Any]
     model: Any
     tokenizer: Any
+    training: TrainingSpec  # with what was picked
     picks: dict[str, ev.Picked]
     is_half: bool  # frozen weights are held in bf16
 
@@ -101,11 +105,16 @@ def prepare(run_dir: RunDir, spec: TrainSpec, report: Reporter, is_resume: bool)
     counted = [p for name, p in model.named_parameters() if ".original_module." not in name]
     n_trainable = sum(p.numel() for p in counted if p.requires_grad)
     report.say(ev.ModelReady(n_parameters=sum(p.numel() for p in counted), n_trainable=n_trainable))
-    picks = _pick(spec, max_length)
+    picks = _pick(spec, max_length, info.hidden_size)
+    training = _settle_batch(run_dir, spec, info, datasets, parts, picks)
     saved = frozen_weights.hold_in_bf16(model) if picks["precision"].value == "bf16" else 0
     if saved:
         why = f"they do not train, and take {saved / 1e6:,.0f} MB less so"
         picks["frozen_weights"] = ev.Picked(name="frozen_weights", value="bf16", why=why)
+    if is_resume:
+        _keep_picks(run_dir, spec, picks)
+        training = as_picked(spec.training, {name: pick.value for name, pick in picks.items()})
+    device.use_threads(picks["threads"].value)
     for pick in picks.values():
         report.say(pick)
     write_json(
@@ -125,6 +134,7 @@ def prepare(run_dir: RunDir, spec: TrainSpec, report: Reporter, is_resume: bool)
         datasets,
         model,
         tokenizer,
+        training,
         picks,
         bool(saved),
     )
@@ -147,20 +157,57 @@ def _tokenise(
     return datasets
 
 
-def _pick(spec: TrainSpec, max_length: int) -> dict[str, ev.Picked]:
+def _pick(spec: TrainSpec, max_length: int, hidden_size: int) -> dict[str, ev.Picked]:
     """Return what is used for each setting that may be automatic, and why."""
-    method, rate = plugin("methods", spec.method), spec.training.learning_rate
-    precision = device.pick_precision(spec.training.precision)
-    learning_rate = method.learning_rate(spec.method) if rate == "auto" else rate
-    why = f"what {method.label} learns well with" if rate == "auto" else "as you asked"
-    layers, why_layers = device.pick_kernels(spec.training.kernels)
+    method, t = plugin("methods", spec.method), spec.training
+    precision = device.pick_precision(t.precision, hidden_size)
+    layers, why_layers = device.pick_kernels(t.kernels)
+    rate = method.learning_rate(spec.method) if t.learning_rate == "auto" else t.learning_rate
+    why_rate = f"what {method.label} learns well with" if t.learning_rate == "auto" else "as you asked"
+    n_threads = device.n_threads() if t.threads == "auto" else t.threads
+    why_threads = "as many as this machine has cores" if t.threads == "auto" else "as you asked"
     picks = [
         ev.Picked(name="kernels", value=layers, why=why_layers),
         ev.Picked(name="precision", value=precision.name, why=precision.why),
-        ev.Picked(name="learning_rate", value=learning_rate, why=why),
+        ev.Picked(name="learning_rate", value=rate, why=why_rate),
         ev.Picked(name="max_length", value=max_length, why="your setting, and what the model can take"),
+        ev.Picked(name="threads", value=n_threads, why=why_threads),
     ]
     return {pick.name: pick for pick in picks}
+
+
+def _settle_batch(
+    run_dir: RunDir, spec: TrainSpec, info: ModelInfo, datasets: dict[str, Any], parts: dict[str, Rows],
+    picks: dict[str, ev.Picked],
+) -> TrainingSpec:  # fmt: skip
+    """Return the training with its batch in numbers; add what was picked for it."""
+    method, n_labels = plugin("methods", spec.method), len(set(parts["train"].labels))
+    job = Job(
+        method.n_trainable([*info.tensors, *classifier_head(info, n_labels)], spec.method), info.n_heads,
+        np.asarray(datasets["train"]["length"]), tuple(len(parts[name]) for name in ("train", "validation", "test")),
+        spec.method.kind, spec.training, getattr(spec.method, "cache", "off") == "auto",
+    )  # fmt: skip
+    machine = Machine(
+        device.free_bytes(), shutil.disk_usage(run_dir.path).free, picks["precision"].value,
+        is_gpu=device.device().type != "cpu",
+    )  # fmt: skip
+    training, why = settle_batch(job, machine)
+    for name in ("per_device_train_batch_size", "gradient_accumulation_steps"):
+        if name == "per_device_train_batch_size" or getattr(training, name) != getattr(spec.training, name):
+            picks[name] = ev.Picked(name=name, value=getattr(training, name), why=why)
+    return training
+
+
+def _keep_picks(run_dir: RunDir, spec: TrainSpec, picks: dict[str, ev.Picked]) -> None:
+    """Put what an earlier attempt picked in the place of what would be picked now, so that the run goes on the same."""
+    known = (read_json(run_dir.resolved_file) or {}).get("picked", {})
+    asked = spec.training.model_dump()
+    kept = {name for name in known if asked.get(name) == "auto"}
+    if "per_device_train_batch_size" in kept:
+        picks.pop("gradient_accumulation_steps", None)
+        kept |= {"gradient_accumulation_steps"} & set(known)
+    for name in kept:
+        picks[name] = ev.Picked(name=name, value=known[name]["value"], why=known[name]["why"])
 
 
 def build_trainer(
@@ -172,7 +219,7 @@ def build_trainer(
     from studio.engine import kernels, trunk
     from studio.engine.trainer import AttuneTrainer
 
-    t, task = spec.training, plugin("tasks", spec.task)
+    t, task = prepared.training, plugin("tasks", spec.task)
     precision = prepared.picks["precision"].value
     began = time.perf_counter()
     quick = kernels.Kernels(prepared.model, precision == "bf16") if prepared.picks["kernels"].value == "quick" else None

@@ -1,5 +1,6 @@
 """What the draft will take on this machine: by formula at once, and by a probe once the person has stopped typing."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,7 @@ class Forecast(QObject):
         self.now = self.problem = None
         if self._job is not None:
             self.machine = self._look_at_machine()
+            self._job = replace(self._job, training=estimate.settle_batch(self._job, self.machine)[0])
             self.now = estimate.estimate(self._job, self.machine)
             found = self._result()
             if isinstance(found, Estimated):

@@ -95,7 +95,7 @@ def test_weights_and_random_state_are_as_before_a_sweep(workspace: Path, tiny_sp
         former(*args, **kwargs)
 
     trainer._maybe_log_save_evaluate = look
-    found = engine.sweep(trainer, spec, prepared.picks["learning_rate"].value)
+    found = engine.sweep(trainer, prepared.training, prepared.picks["learning_rate"].value)
     report.close()
     assert max(moved) > 0.01 and len(found.rates) > 10, "it did train"
     assert all(torch.equal(model.state_dict()[name], value) for name, value in before.items())

@@ -6,7 +6,7 @@ from typing import Any
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from studio.core.estimate import smaller_batch
+from studio.core.estimate import as_picked, smaller_batch
 from studio.core.state import RunState
 from studio.ui import words
 from studio.ui.actions import BY_ID
@@ -57,6 +57,8 @@ def outcome_of(state: RunState, training: Any = None) -> Outcome:
     step = last_checkpoint_step(state)
     if state.problem is not None:
         said = words_of(state.problem)
+        if training is not None:
+            training = as_picked(training, {name: pick.value for name, pick in state.picked.items()})
         return Outcome(said.title, said.hint, {}, _mend(state, said.fix, training))
     title = tr("Stopped at step {step} of {total}.", step=words.count(state.step),
                total=words.count(state.total_steps))  # fmt: skip

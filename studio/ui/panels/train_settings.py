@@ -5,6 +5,7 @@ import math
 from PySide6.QtCore import QEvent, QObject, Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QScrollArea, QTabWidget, QVBoxLayout, QWidget
 
+from studio.core.estimate import batch_size
 from studio.core.registry import PluginConfig, parse_config, plugin
 from studio.core.spec import TrainingSpec
 from studio.ui import editors, words
@@ -159,7 +160,7 @@ class SettingsColumn(Card):
         shares = sum(p for p in (draft.validation, draft.test) if isinstance(p, int | float))
         t = TrainingSpec.model_validate(self.form.values())
         n_rows = round(draft.table.table.num_rows * (1 - shares))
-        batch = t.per_device_train_batch_size * t.gradient_accumulation_steps
+        batch = batch_size(t, n_rows) * t.gradient_accumulation_steps
         per_epoch = max(1, math.ceil(n_rows / batch))
         return tr("Steps: {steps} an epoch, {all} in all, on about {rows} rows.", rows=words.count(n_rows),
                   steps=words.count(per_epoch),
