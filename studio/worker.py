@@ -19,6 +19,12 @@ from studio.core.files import read_json
 from studio.core.locks import Lock, holder, is_held
 from studio.core.rundir import RunDir
 
+# What a run imports on its way; the last ones are not imported by the engine itself but by what it calls.
+_WARM = (
+    "studio.engine.train", "studio.engine.trainer", "studio.engine.probe", "studio.engine.inspect", "datasets", "peft",
+    "sklearn.model_selection", "sklearn.metrics", "pyarrow.compute", "pyarrow.parquet",
+    "transformers.models.auto.modeling_auto", "transformers.models.bert.modeling_bert",
+)  # fmt: skip
 _MOST_AT_REST = 700e6  # bytes; a spare that probes have made larger is replaced
 
 
@@ -140,7 +146,7 @@ def is_memory_short() -> bool:
 
 
 def _warm_up() -> None:
-    for name in ("studio.engine.train", "studio.engine.trainer", "studio.engine.inspect", "datasets", "peft"):
+    for name in _WARM:
         importlib.import_module(name)
 
 
