@@ -56,6 +56,11 @@ class Forecast(QObject):
         """Whether a probe of the draft is at work."""
         return self._store.probes.is_at("estimate")
 
+    @property
+    def training(self) -> TrainingSpec | None:
+        """The draft's training with its batch in numbers, or None while the draft is not complete."""
+        return self._job.training if self._job is not None else None
+
     def changes(self) -> dict[str, int] | None:
         """Return the training settings that make a draft fit which does not, or None."""
         if self._job is None or self.now is None:

@@ -52,6 +52,7 @@ class SettingsColumn(Card):
         self.add(self.obstacle)
         self.estimate = EstimateStrip(store)
         self.estimate.applied.connect(self.show_form)
+        self.estimate.forecast.changed.connect(self._show_automatic)
         self.add(self.estimate)
         self.start = start
         self.add(start)
@@ -151,6 +152,9 @@ class SettingsColumn(Card):
             return  # the Model page says what is wrong with it
         rate = plugin("methods", config).learning_rate(config)
         self.form.show_automatic("learning_rate", editors.say(rate))
+        settled = self.estimate.forecast.training
+        size = settled.per_device_train_batch_size if settled is not None else batch_size(TrainingSpec())
+        self.form.show_automatic("per_device_train_batch_size", editors.say(size))
 
     def _steps_text(self) -> str:
         """Say how many steps the next run takes, where the rows are known."""
