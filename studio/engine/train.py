@@ -7,11 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from studio.core import events as ev
-from studio.core.anatomy import ModelInfo, classifier_head, describe_model
-from studio.core.estimate import Job, Machine, as_picked, settle_batch
+from studio.core.anatomy import describe_model
 from studio.core.files import read_json, write_json
 from studio.core.reasons import Failure, Problem
 from studio.core.registry import plugin
@@ -19,6 +16,7 @@ from studio.core.rundir import RunDir
 from studio.core.spec import TrainingSpec, TrainSpec, dump_spec
 from studio.engine import checkpoints, device, evaluate, frozen_weights, models
 from studio.engine.data import Rows, raise_first, read_parts, workspace_of
+from studio.engine.picks import pick
 from studio.engine.reporter import Reporter, StopRequested
 from studio.engine.tokens import tokenise
 from studio.engine.trained import require_same
@@ -105,23 +103,20 @@ def prepare(run_dir: RunDir, spec: TrainSpec, report: Reporter, is_resume: bool)
     counted = [p for name, p in model.named_parameters() if ".original_module." not in name]
     n_trainable = sum(p.numel() for p in counted if p.requires_grad)
     report.say(ev.ModelReady(n_parameters=sum(p.numel() for p in counted), n_trainable=n_trainable))
-    picks = _pick(spec, max_length, info.hidden_size)
-    training = _settle_batch(run_dir, spec, info, datasets, parts, picks)
+    n_rows = tuple(len(parts[name]) for name in ("train", "validation", "test"))
+    picks, training = pick(run_dir, spec, info, list(datasets["train"]["length"]), n_rows, len(labels), is_resume)
     saved = frozen_weights.hold_in_bf16(model) if picks["precision"].value == "bf16" else 0
     if saved:
         why = f"they do not train, and take {saved / 1e6:,.0f} MB less so"
         picks["frozen_weights"] = ev.Picked(name="frozen_weights", value="bf16", why=why)
-    if is_resume:
-        _keep_picks(run_dir, spec, picks)
-        training = as_picked(spec.training, {name: pick.value for name, pick in picks.items()})
     device.use_threads(picks["threads"].value)
-    for pick in picks.values():
-        report.say(pick)
+    for each in picks.values():
+        report.say(each)
     write_json(
         run_dir.resolved_file,
         {
             "spec": dump_spec(spec),
-            "picked": {name: {"value": pick.value, "why": pick.why} for name, pick in picks.items()},
+            "picked": {name: {"value": each.value, "why": each.why} for name, each in picks.items()},
             "labels": labels,
             "max_length": max_length,
             "split": {name: rows.indices for name, rows in parts.items()},
@@ -129,15 +124,7 @@ def prepare(run_dir: RunDir, spec: TrainSpec, report: Reporter, is_resume: bool)
             "model_path": info.path,
         },
     )
-    return Prepared(
-        parts,
-        datasets,
-        model,
-        tokenizer,
-        training,
-        picks,
-        bool(saved),
-    )
+    return Prepared(parts, datasets, model, tokenizer, training, picks, bool(saved))
 
 
 def _tokenise(
@@ -155,59 +142,6 @@ def _tokenise(
     if n_cut:
         report.warn(Problem("texts-cut", {"n_rows": n_cut, "n_tokens": max_length}))
     return datasets
-
-
-def _pick(spec: TrainSpec, max_length: int, hidden_size: int) -> dict[str, ev.Picked]:
-    """Return what is used for each setting that may be automatic, and why."""
-    method, t = plugin("methods", spec.method), spec.training
-    precision = device.pick_precision(t.precision, hidden_size)
-    layers, why_layers = device.pick_kernels(t.kernels)
-    rate = method.learning_rate(spec.method) if t.learning_rate == "auto" else t.learning_rate
-    why_rate = f"what {method.label} learns well with" if t.learning_rate == "auto" else "as you asked"
-    n_threads = device.n_threads() if t.threads == "auto" else t.threads
-    why_threads = "as many as this machine has cores" if t.threads == "auto" else "as you asked"
-    picks = [
-        ev.Picked(name="kernels", value=layers, why=why_layers),
-        ev.Picked(name="precision", value=precision.name, why=precision.why),
-        ev.Picked(name="learning_rate", value=rate, why=why_rate),
-        ev.Picked(name="max_length", value=max_length, why="your setting, and what the model can take"),
-        ev.Picked(name="threads", value=n_threads, why=why_threads),
-    ]
-    return {pick.name: pick for pick in picks}
-
-
-def _settle_batch(
-    run_dir: RunDir, spec: TrainSpec, info: ModelInfo, datasets: dict[str, Any], parts: dict[str, Rows],
-    picks: dict[str, ev.Picked],
-) -> TrainingSpec:  # fmt: skip
-    """Return the training with its batch in numbers; add what was picked for it."""
-    method, n_labels = plugin("methods", spec.method), len(set(parts["train"].labels))
-    job = Job(
-        method.n_trainable([*info.tensors, *classifier_head(info, n_labels)], spec.method), info.n_heads,
-        np.asarray(datasets["train"]["length"]), tuple(len(parts[name]) for name in ("train", "validation", "test")),
-        spec.method.kind, spec.training, getattr(spec.method, "cache", "off") == "auto",
-    )  # fmt: skip
-    machine = Machine(
-        device.free_bytes(), shutil.disk_usage(run_dir.path).free, picks["precision"].value,
-        is_gpu=device.device().type != "cpu",
-    )  # fmt: skip
-    training, why = settle_batch(job, machine)
-    for name in ("per_device_train_batch_size", "gradient_accumulation_steps"):
-        if name == "per_device_train_batch_size" or getattr(training, name) != getattr(spec.training, name):
-            picks[name] = ev.Picked(name=name, value=getattr(training, name), why=why)
-    return training
-
-
-def _keep_picks(run_dir: RunDir, spec: TrainSpec, picks: dict[str, ev.Picked]) -> None:
-    """Put what an earlier attempt picked in the place of what would be picked now, so that the run goes on the same."""
-    known = (read_json(run_dir.resolved_file) or {}).get("picked", {})
-    asked = spec.training.model_dump()
-    kept = {name for name in known if asked.get(name) == "auto"}
-    if "per_device_train_batch_size" in kept:
-        picks.pop("gradient_accumulation_steps", None)
-        kept |= {"gradient_accumulation_steps"} & set(known)
-    for name in kept:
-        picks[name] = ev.Picked(name=name, value=known[name]["value"], why=known[name]["why"])
 
 
 def build_trainer(
@@ -312,9 +246,9 @@ def _compute_frozen(run_dir: RunDir, spec: TrainSpec, prepared: Prepared, report
             why = f"{n_layers} layers are frozen, so their output is the same in every epoch ({size})"
         except TrunkRefused as refused:
             why = str(refused)
-    pick = ev.Picked(name="frozen_output", value="once" if found else "each epoch", why=why)
-    report.say(pick)
+    picked = ev.Picked(name="frozen_output", value="once" if found else "each epoch", why=why)
+    report.say(picked)
     resolved = read_json(run_dir.resolved_file)
-    resolved["picked"][pick.name] = {"value": pick.value, "why": pick.why}
+    resolved["picked"][picked.name] = {"value": picked.value, "why": picked.why}
     write_json(run_dir.resolved_file, resolved)
     return found

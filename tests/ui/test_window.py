@@ -7,8 +7,11 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QPushButton
 
+from studio.core import commands
+from studio.core import events as ev
 from studio.core.reasons import REASONS
 from studio.core.rundir import RunDir
+from studio.core.state import RunState
 from studio.ui import words
 from studio.ui.actions import ACTIONS, BY_ID, MENUS
 from studio.ui.notices import Notice
@@ -124,3 +127,22 @@ def test_place_and_theme_of_the_window_are_kept(window: MainWindow) -> None:
     kept = json.loads((window.store.workspace / "settings.json").read_text())
     assert kept["window"][:4] == [20, 30, 900, 600] and kept["theme"] == "dark"
     window.store.change_settings(theme="light")
+
+
+def test_save_and_measure_now_reach_the_worker(window: MainWindow) -> None:
+    store, actions = window.store, window.actions_by_id
+    run = store.run_dir("20260101-000000-train-0001")
+    run.path.mkdir(parents=True)
+    rows = ev.DataReady(n_train=8, n_validation=0, n_test=0, labels=["a", "b"], n_truncated=0)
+    store.runs[run.id] = state = RunState(id=run.id, state="running", phase="training", data=rows)
+    store.current_run = run.id
+    store.run_changed.emit(run.id)
+    assert actions["run.save"].isEnabled() and not actions["run.evaluate"].isEnabled(), "no validation rows"
+    state.data = rows.model_copy(update={"n_validation": 2})
+    store.run_changed.emit(run.id)
+    for name in ("run.save", "run.evaluate"):
+        actions[name].trigger()
+    assert [command.type for command in commands.receive(run.path)] == ["save", "evaluate"]
+    state.state = "finished"
+    store.run_changed.emit(run.id)
+    assert not actions["run.save"].isEnabled() and not actions["run.evaluate"].isEnabled()
