@@ -181,6 +181,11 @@ def smaller_batch(training: TrainingSpec, most: int | None = None) -> dict[str, 
     return {"per_device_train_batch_size": smaller, "gradient_accumulation_steps": accumulated}
 
 
+def is_known(job: Job) -> bool:
+    """Return whether the formula sees the layers of the model; else it says little of it."""
+    return _stack(job).n_layers > 0
+
+
 def estimate(job: Job, machine: Machine) -> Estimate:
     """Return what a training will take, by formula."""
     shapes = padded_batches(job.lengths, job.training)
@@ -341,6 +346,7 @@ def make_fit(job: Job, machine: Machine, peak_bytes: int | None = None) -> dict[
     Where none fits well, one that just fits is better than none. peak_bytes: what the training was found to take.
     """
     held, growing = _memory_parts(job, machine)
+    growing = max(growing, 1.0)
     scale = 1.0 if peak_bytes is None else max(0.0, peak_bytes - held) / growing
     training, changes = job.training, smaller_batch(job.training)
     tight = None

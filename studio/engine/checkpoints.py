@@ -41,4 +41,5 @@ def discard_partial(run: RunDir) -> None:
     """Remove what a worker that died left behind: half a checkpoint, the output of frozen layers."""
     shutil.rmtree(run.checkpoints_dir / PARTIAL, ignore_errors=True)
     for file in run.path.glob("trunk.*"):
-        file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # Windows keeps a file that is mapped
+            file.unlink(missing_ok=True)

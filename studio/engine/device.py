@@ -1,6 +1,7 @@
 """What the machine can do; the only module that knows hardware."""
 
 import contextlib
+import functools
 import threading
 from dataclasses import dataclass
 from typing import Any
@@ -63,8 +64,12 @@ def _gain_of_bf16(hidden_size: int) -> float:
     return seconds[torch.float32] / seconds[torch.bfloat16]
 
 
+@functools.cache
 def n_threads() -> int:
-    """Return as many threads as torch takes by itself, but not more than the cores that this process may use."""
+    """Return as many threads as torch takes by itself, but not more than the cores that this process may use.
+
+    The same at each call, also after `use_threads`: a spare worker takes up several runs.
+    """
     import os
 
     import torch
@@ -77,6 +82,7 @@ def use_threads(n: int) -> None:
     """Compute on so many threads from now on."""
     import torch
 
+    n_threads()
     torch.set_num_threads(n)
 
 

@@ -32,7 +32,7 @@ def run(run_dir: RunDir, spec: EvaluateSpec, report: Reporter) -> ev.Event:
         rows, name = trained.rows_of(spec.data, report.warn, gold=True), Path(spec.data.path).name
     report.phase("model")
     model, tokenizer = trained.load()
-    dataset, _ = tokenise(rows, trained.labels, tokenizer, trained.max_length, trained.workspace)
+    dataset, _ = tokenise(rows, trained.labels, tokenizer, trained.max_length, trained.workspace, report.check)
     found = measure(run_dir, trained.spec.task, model, tokenizer, rows, dataset, spec.split, report, trained.precision)
     result = {"run": str(trained.run.path), "data": name, "n_rows": len(rows), "metrics": found.metrics}
     return ev.Finished(result=result | {"intervals": found.intervals})

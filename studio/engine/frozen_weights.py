@@ -28,4 +28,4 @@ def restore(model: Any, fresh: Any) -> None:
         # peft puts a layer that it adapts, and the untrained copy of one that it trains, one level deeper.
         value = values.get(name.replace(".base_layer.", ".").replace(".original_module.", "."))
         if value is not None and not parameter.requires_grad and parameter.dtype != value.dtype:
-            parameter.data = value.data.clone()
+            parameter.data = value.data.to(parameter.device, copy=True)

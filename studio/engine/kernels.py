@@ -51,7 +51,11 @@ def attention(
 
     On a processor the backward pass of torch's flash kernel, and the dropout of its other one, are slow.
     """
-    is_plain = attention_mask is not None or not (kwargs.get("is_causal") or getattr(module, "is_causal", False))
+    is_causal = kwargs.get("is_causal")
+    is_causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
+    # What this function does not compute: a mask that is left to the kernel, and additions of some models.
+    is_plain = attention_mask is not None or not is_causal
+    is_plain = is_plain and all(kwargs.get(name) is None for name in ("position_bias", "softcap", "s_aux", "cache"))
     same_heads = query.shape[1] == key.shape[1]
     if not (module.training and is_plain and same_heads and key.shape[2] <= _LONGEST and query.device.type == "cpu"):
         return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)

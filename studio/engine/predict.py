@@ -28,7 +28,7 @@ def run(run_dir: RunDir, spec: PredictSpec, report: Reporter) -> ev.Event:
     report.phase("model")
     model, tokenizer = trained.load()
     report.phase("predicting")
-    dataset, _ = tokenise(rows, trained.labels, tokenizer, trained.max_length, trained.workspace)
+    dataset, _ = tokenise(rows, trained.labels, tokenizer, trained.max_length, trained.workspace, report.check)
     logits = predict_logits(model, tokenizer, dataset, trained.precision, report.progress("predicting"))
     write_predictions(out, rows, trained.labels, np.exp(log_softmax(logits)), None)
     report.say(ev.Artefact(name="predictions", path=str(out)))

@@ -22,7 +22,7 @@ from studio.core.rundir import RunDir
 from studio.core.spec import ProbeSpec, TrainingSpec, TrainSpec
 from studio.engine import device, evaluate, train
 from studio.engine.reporter import Reporter
-from studio.engine.trainer import AttuneTrainer
+from studio.engine.trainer import AttuneTrainer, Patience
 from studio.engine.trunk import n_frozen_layers
 
 _MOST_SECONDS = 10.0  # for the steps of an estimate; the first ones are taken in any case
@@ -150,9 +150,7 @@ class Trial(AttuneTrainer):
 
 
 def _is_early_stopping(callback: Any) -> bool:
-    from transformers import EarlyStoppingCallback
-
-    return isinstance(callback, EarlyStoppingCallback)
+    return isinstance(callback, Patience)
 
 
 def measure(trainer: Trial, spec: TrainSpec, prepared: Any, start_seconds: float) -> tuple[Pace, int]:

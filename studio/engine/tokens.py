@@ -4,35 +4,48 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+import secrets
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from studio.engine.data import Rows
 
 _VERSION = 1  # of what a cached file holds
+_STALE_SECONDS = 24 * 3600
 _MOST_BYTES = 2 << 30  # of all cached files; the ones that were used longest ago make room
 
 
-def tokenise(rows: Rows, labels: Sequence[str], tokenizer: Any, max_length: int, workspace: Path) -> tuple[Any, int]:
+def tokenise(
+    rows: Rows,
+    labels: Sequence[str],
+    tokenizer: Any,
+    max_length: int,
+    workspace: Path,
+    check: Callable[[], None] = lambda: None,
+) -> tuple[Any, int]:
     """Return a datasets.Dataset of token ids (with `labels` where gold is known) and how many texts were cut.
 
     Columns: the tokenizer's own, `length` in tokens, `labels` as indices. The same texts, tokenizer and length map
-    the file of the first call.
+    the file of the first call. check: called now and then while it takes long; what it raises goes on to the caller.
     """
-    dataset = _tokens(rows.texts, tokenizer, max_length, workspace / "cache" / "tokens")
+    dataset = _tokens(rows.texts, tokenizer, max_length, workspace / "cache" / "tokens", check)
     n_cut = sum(dataset["cut"])
     dataset = dataset.remove_columns(["cut"])
     number = {label: i for i, label in enumerate(labels)}
     if all(label in number for label in rows.labels):
-        dataset = dataset.add_column("labels", [number[label] for label in rows.labels], new_fingerprint="labels")
+        # Its own name at each call: datasets keeps what it derives from one in files of that name.
+        name = secrets.token_hex(8)
+        dataset = dataset.add_column("labels", [number[label] for label in rows.labels], new_fingerprint=name)
     return dataset, n_cut
 
 
-def _tokens(texts: list[str], tokenizer: Any, max_length: int, folder: Path) -> Any:
+def _tokens(texts: list[str], tokenizer: Any, max_length: int, folder: Path, check: Callable[[], None]) -> Any:
     from datasets import Dataset
 
     def encode(batch: dict[str, list[str]]) -> dict[str, list[Any]]:
+        check()
         encoded = tokenizer(batch["text"], truncation=True, max_length=max_length)
         cut = [bool(e.overflowing) for e in encoded.encodings] if encoded.encodings else [False] * len(batch["text"])
         return dict(encoded) | {"cut": cut, "length": [len(ids) for ids in encoded["input_ids"]]}
@@ -52,6 +65,9 @@ def _tokens(texts: list[str], tokenizer: Any, max_length: int, folder: Path) -> 
             new_fingerprint="tokens",
         )  # fmt: skip
         os.replace(partial, file)
+    except PermissionError:
+        if not file.exists():  # on Windows: another worker made it meanwhile, and has it mapped
+            raise
     finally:
         partial.unlink(missing_ok=True)
     _make_room(folder, file)
@@ -74,6 +90,10 @@ def _key(texts: list[str], tokenizer: Any, max_length: int) -> str:
 
 
 def _make_room(folder: Path, newest: Path) -> None:
+    for left in (*folder.glob("tmp*"), *folder.glob(".*.partial")):  # by a worker that was killed
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > _STALE_SECONDS:
+                left.unlink()
     files = sorted(folder.glob("*.arrow"), key=lambda file: file.stat().st_mtime)
     used = sum(file.stat().st_size for file in files)
     for file in files:

@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from studio.core import events as ev
 from studio.core.anatomy import describe_model
 from studio.core.files import read_json, write_json
@@ -47,6 +49,7 @@ def run(run_dir: RunDir, spec: TrainSpec, report: Reporter) -> ev.Event:
     if prepared.is_half:
         fresh = models.load_base(spec, list(prepared.model.config.id2label.values()), prepared.tokenizer)
         frozen_weights.restore(prepared.model, fresh)
+    prepared.model.to(device.device())  # stand-ins were there when Trainer moved the model
     report.say(ev.Phase(name="saving"))
     trainer.save_model(str(run_dir.model_dir))
     report.say(ev.Artefact(name="model", path="model"))
@@ -135,7 +138,9 @@ def _tokenise(
     for name, rows in parts.items():
         report.check()
         if len(rows):
-            datasets[name], cut = tokenise(rows, labels, tokenizer, max_length, workspace_of(report.run.path))
+            datasets[name], cut = tokenise(
+                rows, labels, tokenizer, max_length, workspace_of(report.run.path), report.check
+            )
             n_cut += cut
     n_rows = {f"n_{name}": len(rows) for name, rows in parts.items()}
     report.say(ev.DataReady(**n_rows, labels=labels, n_truncated=n_cut))
@@ -148,10 +153,10 @@ def build_trainer(
     run_dir: RunDir, spec: TrainSpec, prepared: Prepared, report: Reporter, trainer_class: Any = None
 ) -> Any:
     """Return an AttuneTrainer, or another `trainer_class` of its kind, for what was prepared."""
-    from transformers import DataCollatorWithPadding, EarlyStoppingCallback, TrainingArguments
+    from transformers import DataCollatorWithPadding, TrainingArguments
 
     from studio.engine import kernels, trunk
-    from studio.engine.trainer import AttuneTrainer
+    from studio.engine.trainer import AttuneTrainer, Patience
 
     t, task = prepared.training, plugin("tasks", spec.task)
     precision = prepared.picks["precision"].value
@@ -160,7 +165,11 @@ def build_trainer(
     frozen = _compute_frozen(run_dir, spec, prepared, report)
     datasets = {name: prepared.datasets[name] for name in ("train", "validation") if name in prepared.datasets}
     # Shortest first, so that evaluation pads little; its order does not matter.
-    ordered = {name: dataset.sort("length") for name, dataset in datasets.items() if name == "validation"}
+    ordered = {
+        name: dataset.select(np.argsort(dataset["length"], kind="stable"))
+        for name, dataset in datasets.items()
+        if name == "validation"
+    }
     # On a processor each new shape costs its kernels a preparation; a multiple of 8 keeps them few.
     collator = DataCollatorWithPadding(prepared.tokenizer, pad_to_multiple_of=8)
     if frozen is not None:
@@ -205,7 +214,7 @@ def build_trainer(
     if t.early_stopping_patience:
         if validation is None:
             raise Failure("early-stopping-blind", "training.early_stopping_patience")
-        callbacks.append(EarlyStoppingCallback(t.early_stopping_patience))
+        callbacks.append(Patience(t.early_stopping_patience))
     return (trainer_class or AttuneTrainer)(
         model=prepared.model,
         args=arguments,
@@ -238,6 +247,7 @@ def _compute_frozen(run_dir: RunDir, spec: TrainSpec, prepared: Prepared, report
         why = "there is only one"
     else:
         report.phase("frozen")
+        prepared.model.to(device.device())
         parts = {name: prepared.datasets[name] for name in ("train", "validation") if name in prepared.datasets}
         precision = prepared.picks["precision"].value
         try:

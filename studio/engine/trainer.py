@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch  # noqa: TID253
-from transformers import Trainer, TrainerCallback  # noqa: TID253
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback  # noqa: TID253
 from transformers.trainer_utils import rotate_checkpoints  # noqa: TID253
 
 from studio.core import events as ev
@@ -177,7 +177,10 @@ class AttuneTrainer(Trainer):
         is_due = self.args.eval_strategy == "steps" and step and step % self.state.eval_steps == 0
         if not is_due or (measured is not None and step in measured.x):
             return
-        self._determine_best_metric(self.evaluate(), None)
+        metrics = self.evaluate()
+        if self.was_stopped:
+            raise StopRequested  # the checkpoint of this step is still the last one
+        self._determine_best_metric(metrics, None)
         if self.state.best_global_step == step:
             self.state.best_model_checkpoint = str(Path(self.args.output_dir) / f"checkpoint-{step}")
 
@@ -234,6 +237,14 @@ class AttuneTrainer(Trainer):
 
     def is_save_due(self) -> bool:
         return time.monotonic() - self._last_saved > _SAVE_SECONDS
+
+
+class Patience(EarlyStoppingCallback):
+    """Early stopping that counts the evaluations of the schedule, not those that a person asked for in between."""
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, *rest: Any, **kwargs: Any) -> None:
+        if state.global_step % args.eval_steps == 0:
+            super().on_evaluate(args, state, control, *rest, **kwargs)
 
 
 class _Reports(TrainerCallback):

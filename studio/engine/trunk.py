@@ -4,12 +4,15 @@ Without dropout the output of frozen layers is the same in every epoch. `Trunk` 
 the run's directory, and puts layers in the model that hand it on.
 """
 
+import contextlib
 import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch  # noqa: TID253
 from torch import Tensor, nn  # noqa: TID253
 
@@ -50,8 +53,10 @@ class _Pass(nn.Module):
 class _Given(nn.Module):
     """Stands for the embeddings: hands on what the batch brings in their place."""
 
-    def forward(self, *_: Any, inputs_embeds: Tensor, **__: Any) -> Tensor:
-        return inputs_embeds
+    def forward(self, *arguments: Any, inputs_embeds: Tensor | None = None, **_: Any) -> Tensor:
+        if inputs_embeds is not None:
+            return inputs_embeds
+        return next(each for each in arguments if isinstance(each, Tensor) and each.dim() == 3)
 
 
 class _Enough(Exception):
@@ -119,14 +124,23 @@ class Trunk:
         self.n_bytes = sum(self.n_tokens.values()) * model.config.hidden_size * self._dtype.itemsize
         self._require_room()
         model.eval()
+        first = next(iter(datasets.values()))
+        order = np.argsort(first["length"], kind="stable")
+        chosen = order[:: max(1, len(order) // 8)].tolist()  # short and long ones, so that the padding counts
+        rows = [first[i] for i in chosen]
+        expected = self._call(self._pad(rows)).logits.float()
+        outputs = [output[: len(row["input_ids"])] for output, row in zip(self._forward(rows), rows, strict=True)]
+        self._compare(expected, outputs)  # before the long way, which would be in vain
+        self._put_back()
         self.parts = self._compute(datasets)
-        self._check(next(iter(datasets.values())))
+        part = next(iter(self.parts.values()))
+        self._compare(expected, [part[i]["inputs_embeds"] for i in chosen])
 
     def undo(self) -> None:
         """Give the model its own layers back, and let go of the file."""
         self._put_back()
         self.parts = {}
-        self.file.unlink(missing_ok=True)
+        _remove(self.file)
 
     def _require_room(self) -> None:
         import psutil
@@ -160,6 +174,7 @@ class Trunk:
             partial.unlink(missing_ok=True)
         width = self.model.config.hidden_size
         outputs = torch.from_file(str(self.file), shared=False, size=written, dtype=self._dtype).view(-1, width)
+        _remove(self.file)  # the mapping holds it, and nothing stays when this process is killed; not on Windows
         return {
             name: TrunkRows(outputs, [at // width for at in places[name]], list(data["length"]), list(data["labels"]))
             for name, data in datasets.items()
@@ -175,12 +190,17 @@ class Trunk:
             raise _Enough
 
         hook = self._stack[self.n_layers - 1].register_forward_hook(catch)
+        batch = self._pad(rows)
         try:
-            self._call(self._pad(rows))
+            self._call(batch)
         except _Enough:
             pass
+        except (TypeError, ValueError, RuntimeError, AttributeError) as error:
+            raise TrunkRefused("this model does not compute its layers one after the other") from error
         finally:
             hook.remove()
+        if not caught or caught[0].shape[:2] != batch["input_ids"].shape:
+            raise TrunkRefused("the layers of this model hand on something else than one output a token")
         return caught[0].to("cpu", self._dtype)
 
     def _pad(self, rows: list[dict[str, Any]]) -> dict[str, Tensor]:
@@ -193,16 +213,11 @@ class Trunk:
         with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=use_bf16):
             return self.model(**{name: value.to(device) for name, value in batch.items()})
 
-    def _check(self, dataset: Any) -> None:
-        """Put the stand-ins in, and compare the logits with those of the whole model."""
-        lengths = list(dataset["length"])
-        order = sorted(range(len(lengths)), key=lengths.__getitem__)
-        chosen = order[:: max(1, len(order) // 8)]  # short and long ones, so that the padding counts
-        expected = self._call(self._pad([dataset[i] for i in chosen])).logits.float()
-        part = next(iter(self.parts.values()))
+    def _compare(self, expected: Tensor, outputs: list[Tensor]) -> None:
+        """Put the stand-ins in, and compare the logits that come of `outputs` with those of the whole model."""
         try:
             self._put_in()
-            batch = collate([part[i] for i in chosen])
+            batch = collate([{"inputs_embeds": output, "labels": 0} for output in outputs])
             del batch["labels"]
             found = self._call(batch).logits.float()
         except (TypeError, ValueError, RuntimeError, AttributeError) as error:
@@ -229,6 +244,12 @@ class Trunk:
             else:
                 self._stack[int(name)] = module
         self._originals = {}
+
+
+def _remove(file: Path) -> None:
+    # Windows keeps a file that is mapped; the run's next attempt removes it.
+    with contextlib.suppress(OSError):
+        file.unlink(missing_ok=True)
 
 
 def _batches(rows: Sequence[tuple[str, int, int]]) -> list[list[tuple[str, int, int]]]:

@@ -77,6 +77,8 @@ class Forecast(QObject):
             self.now = estimate.estimate(self._job, self.machine)
             found = self._result()
             if isinstance(found, Estimated):
+                # The worker has counted the rows, those of files of their own too.
+                self._job = replace(self._job, parts=(found.n_train, found.n_validation, found.n_test))
                 self.now = estimate.measured(self._job, found.peak_bytes, found.n_shapes, Pace(**found.pace))
             elif found is not None:
                 self.problem = found
@@ -190,7 +192,7 @@ class Forecast(QObject):
 
     def _learn(self, found: Estimated) -> None:
         """Remember what a probe tells of the machine, for the formula."""
-        if self._result() is not found:
+        if self._result() is not found or not estimate.is_known(self._job):
             return
         known = self._store.settings.machine
         plain = Machine(0, 0, found.precision, is_gpu=found.device == "cuda")

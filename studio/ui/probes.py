@@ -132,6 +132,7 @@ def _key(spec: TrainSpec) -> str:
     """Return the same text for trainings with the same memory and pace: data, model, method and what matters."""
     value = dump_spec(spec)
     value["training"] = {k: v for k, v in value["training"].items() if k not in _OF_NO_MATTER}
+    value["has_epochs"] = spec.training.num_train_epochs > 1  # frozen layers are passed once for them
     value.pop("name")
     try:
         about = Path(spec.data.train.path).stat()

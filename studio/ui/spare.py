@@ -19,7 +19,7 @@ class SpareKeeper(QObject):
 
     def __init__(self, store: Store, parent: QObject):
         super().__init__(parent)
-        self._store = store
+        self._store, self._is_over = store, False
         self._timer = QTimer(self, singleShot=True, interval=_CALM_MS)
         self._timer.timeout.connect(self._keep)
         store.runs_changed.connect(self._timer.start)
@@ -31,6 +31,7 @@ class SpareKeeper(QObject):
         """Let the spare go."""
         from studio import supervisor
 
+        self._is_over = True
         self._timer.stop()
         supervisor.end_spare(self._store.workspace)
 
@@ -40,11 +41,16 @@ class SpareKeeper(QObject):
             self._timer.start()
 
     def _keep(self) -> None:
-        from studio import supervisor
 
         states = self._store.runs.values()
         if not any(s.is_active and not (s.kind == "inspect" and s.phase == "ready") for s in states):
-            background(lambda: supervisor.keep_spare(self._store.workspace), lambda _: None, self._do_without, self)
+            background(self._start, lambda _: None, self._do_without, self)
+
+    def _start(self) -> None:
+        from studio import supervisor
+
+        if not self._is_over:  # the window may have been closed while this waited for a thread
+            supervisor.keep_spare(self._store.workspace)
 
     def _do_without(self, error: Exception) -> None:
         log.debug("no spare worker: %s", error)  # what starts without one only starts later

@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from transformers import AutoModelForSequenceClassification, BertConfig, BertForSequenceClassification
+from transformers import (
+    AutoModelForSequenceClassification,
+    BertConfig,
+    BertForSequenceClassification,
+    T5Config,
+    T5ForSequenceClassification,
+)
 
 from studio.engine import kernels
 
@@ -43,6 +49,33 @@ def test_loss_and_gradients_are_those_of_the_plain_layers() -> None:
     assert expected.keys() == found.keys()
     for key, value in expected.items():
         torch.testing.assert_close(found[key], value, rtol=1e-4, atol=1e-6)
+
+
+def test_attention_with_a_position_bias_keeps_it() -> None:
+    def small_t5() -> T5ForSequenceClassification:
+        torch.manual_seed(0)
+        config = T5Config(
+            vocab_size=5000, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, dropout_rate=0.0, num_labels=2,
+            pad_token_id=0, eos_token_id=1, decoder_start_token_id=0,
+        )  # fmt: skip
+        config._attn_implementation = "sdpa"
+        return T5ForSequenceClassification(config).train()
+
+    inputs = batch()
+    inputs["input_ids"][:, -1] = 1
+    inputs["input_ids"][0, 6], inputs["input_ids"][0, -1] = 1, 0
+    inputs["attention_mask"] = (inputs["input_ids"] > 0).long()
+    losses = []
+    for is_quick in (False, True):
+        model = small_t5()
+        if is_quick:
+            kernels.Kernels(model, in_bf16=False)
+        loss = model(**inputs).loss
+        loss.backward()
+        losses.append((loss.item(), model.transformer.encoder.block[0].layer[0].SelfAttention
+                       .relative_attention_bias.weight.grad.abs().sum().item()))  # fmt: skip
+    assert losses[0][0] == pytest.approx(losses[1][0], rel=1e-4) and losses[1][1] == pytest.approx(losses[0][1], rel=1e-2)
+    assert losses[1][1] > 0
 
 
 def test_dropout_drops_its_share_and_keeps_the_mean() -> None:

@@ -60,6 +60,23 @@ def test_half_a_file_is_made_again(workspace: Path, tokenizer: Counted) -> None:
     assert tokens.tokenise(ROWS, LABELS, tokenizer, 8, workspace)[0].to_dict() == expected
 
 
+def test_what_is_derived_from_one_data_set_is_not_taken_for_another(workspace: Path, tokenizer: Counted) -> None:
+    for n_rows in (3, 40, 7):
+        rows = Rows(ROWS.texts * 14, ROWS.labels * 14, list(range(42)))
+        rows = Rows(rows.texts[:n_rows], rows.labels[:n_rows], rows.indices[:n_rows])
+        dataset, _ = tokens.tokenise(rows, LABELS, tokenizer, 8, workspace)
+        assert dataset.sort("length")["length"][:] == sorted(dataset["length"]) and len(dataset) == n_rows
+
+
+def test_tokenising_can_be_stopped_and_leaves_nothing(workspace: Path, tokenizer: Counted) -> None:
+    def stop() -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        tokens.tokenise(ROWS, LABELS, tokenizer, 8, workspace, stop)
+    assert not list((workspace / "cache" / "tokens").glob("*.arrow"))
+
+
 def test_old_files_make_room(workspace: Path, tokenizer: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokens, "_MOST_BYTES", 1)
     for length in (8, 9, 10):
