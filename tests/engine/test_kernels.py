@@ -72,10 +72,9 @@ def test_attention_with_a_position_bias_keeps_it() -> None:
             kernels.Kernels(model, in_bf16=False)
         loss = model(**inputs).loss
         loss.backward()
-        losses.append((loss.item(), model.transformer.encoder.block[0].layer[0].SelfAttention
-                       .relative_attention_bias.weight.grad.abs().sum().item()))  # fmt: skip
-    assert losses[0][0] == pytest.approx(losses[1][0], rel=1e-4) and losses[1][1] == pytest.approx(losses[0][1], rel=1e-2)
-    assert losses[1][1] > 0
+        bias = model.transformer.encoder.block[0].layer[0].SelfAttention.relative_attention_bias
+        losses.append((loss.item(), bias.weight.grad.abs().sum().item()))
+    assert losses[1] == pytest.approx(losses[0], rel=1e-2) and losses[1][1] > 0
 
 
 def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
