@@ -32,7 +32,7 @@ def environment() -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "true",
         "PYTHONUTF8": "1",
         # Threads that wait for each other spin at first. By default so long that two processes on the same cores slow
-        # each other by a factor of twenty; so they share them, and one alone loses nothing.
+        # each other by a factor of twenty; so they share them, and one alone loses a twentieth.
         "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "5000"),
         "PYTHONPATH": os.pathsep.join(filter(None, [package_parent, os.environ.get("PYTHONPATH", "")])),
     }
