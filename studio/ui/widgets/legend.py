@@ -50,8 +50,12 @@ class LegendEntry(QAbstractButton):
         painter.setFont(number_font(theme.small))
         rect = self.rect().adjusted(SWATCH + 6, 0, 0, 0)
         painter.setPen(theme.colour("text" if self.isChecked() else "muted"))
-        used = painter.boundingRect(rect, Qt.AlignmentFlag.AlignVCenter, self.text())
-        painter.drawText(rect, Qt.AlignmentFlag.AlignVCenter, self.text())
+        # In a narrow plot the name gives way, never the number.
+        metrics = painter.fontMetrics()
+        room = rect.width() - (metrics.horizontalAdvance(self._value) + 6 if self.isChecked() else 0)
+        name = metrics.elidedText(self.text(), Qt.TextElideMode.ElideRight, room)
+        used = painter.boundingRect(rect, Qt.AlignmentFlag.AlignVCenter, name)
+        painter.drawText(rect, Qt.AlignmentFlag.AlignVCenter, name)
         if self.isChecked():
             painter.setPen(theme.colour("muted"))
             painter.drawText(rect.adjusted(used.width() + 6, 0, 0, 0), Qt.AlignmentFlag.AlignVCenter, self._value)
