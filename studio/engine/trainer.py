@@ -162,12 +162,16 @@ class AttuneTrainer(Trainer):
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         self.report.say(ev.Phase(name="evaluating"))
+        # Its loader draws from the state of training, which must not tell whether it was left or made up for.
+        random_state = torch.get_rng_state()
         try:
             metrics = super().evaluate(*args, **kwargs)
         except StopRequested:
             # The step is saved all the same, and measured first of all when the run goes on.
             self.was_stopped = self.control.should_save = self.control.should_training_stop = True
             metrics = {}
+        finally:
+            torch.set_rng_state(random_state)
         self.report.say(ev.Phase(name="training"))
         return metrics
 
