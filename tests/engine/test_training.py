@@ -110,6 +110,9 @@ def test_stop_inside_an_evaluation_is_made_up_for(workspace: Path, tiny_spec: di
     supervisor.start(run)
     state = follow(run)
     assert state.state == "finished" and state.series["validation", "loss"].x.tolist() == [step, 2 * step]
+    straight, _ = execute(workspace, tiny_spec)
+    before, after = losses(straight), losses(run)
+    assert before.keys() == after.keys() and max(abs(before[step] - after[step]) for step in before) <= 1e-6
 
 
 def test_save_and_evaluate_are_done_when_they_are_asked_for(workspace: Path, tiny_spec: dict) -> None:
