@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from studio.core.anatomy import Tensor
+from studio.core.registry import PluginConfig
 from studio.core.spec import TrainingSpec
 
 MULTIPLE = 8  # batches are padded to a multiple of so many tokens
@@ -75,6 +76,11 @@ class Estimate:
     seconds: float
     step_seconds: float
     is_measured: bool = False
+
+
+def keeps_frozen(method: PluginConfig) -> bool:
+    """Return whether a method lets the output of frozen layers be computed once for all epochs."""
+    return getattr(method, "cache", "off") == "auto"
 
 
 def batch_size(training: TrainingSpec, n_train: int = 1 << 30) -> int:

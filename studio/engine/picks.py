@@ -7,7 +7,7 @@ import numpy as np
 
 from studio.core import events as ev
 from studio.core.anatomy import ModelInfo, classifier_head
-from studio.core.estimate import Job, Machine, as_picked, settle_batch
+from studio.core.estimate import Job, Machine, as_picked, keeps_frozen, settle_batch
 from studio.core.files import read_json
 from studio.core.registry import plugin
 from studio.core.rundir import RunDir
@@ -62,8 +62,8 @@ def _pick(spec: TrainSpec, info: ModelInfo) -> dict[str, ev.Picked]:
 def _job(spec: TrainSpec, info: ModelInfo, lengths: list[int], parts: tuple[int, int, int], n_labels: int) -> Job:
     tensors = [*info.tensors, *classifier_head(info, n_labels)]
     pieces = plugin("methods", spec.method).n_trainable(tensors, spec.method)
-    keeps_frozen = getattr(spec.method, "cache", "off") == "auto"
-    return Job(pieces, info.n_heads, np.asarray(lengths), parts, spec.method.kind, spec.training, keeps_frozen)
+    keeps = keeps_frozen(spec.method)
+    return Job(pieces, info.n_heads, np.asarray(lengths), parts, spec.method.kind, spec.training, keeps)
 
 
 def _machine(run_dir: RunDir, picks: dict[str, Any]) -> Machine:

@@ -11,6 +11,7 @@ import numpy as np
 
 from studio.core import events as ev
 from studio.core.anatomy import describe_model
+from studio.core.estimate import keeps_frozen, steps_per_epoch
 from studio.core.files import read_json, write_json
 from studio.core.reasons import Failure, Problem
 from studio.core.registry import plugin
@@ -153,34 +154,50 @@ def build_trainer(
     run_dir: RunDir, spec: TrainSpec, prepared: Prepared, report: Reporter, trainer_class: Any = None
 ) -> Any:
     """Return an AttuneTrainer, or another `trainer_class` of its kind, for what was prepared."""
-    from transformers import DataCollatorWithPadding, TrainingArguments
+    from transformers import DataCollatorWithPadding
 
     from studio.engine import kernels, trunk
     from studio.engine.trainer import AttuneTrainer, Patience
 
-    t, task = prepared.training, plugin("tasks", spec.task)
-    precision = prepared.picks["precision"].value
+    t, task, picks = prepared.training, plugin("tasks", spec.task), prepared.picks
+    if t.early_stopping_patience and "validation" not in prepared.datasets:
+        raise Failure("early-stopping-blind", "training.early_stopping_patience")
     began = time.perf_counter()
-    quick = kernels.Kernels(prepared.model, precision == "bf16") if prepared.picks["kernels"].value == "quick" else None
+    is_quick, in_bf16 = picks["kernels"].value == "quick", picks["precision"].value == "bf16"
+    quick = kernels.Kernels(prepared.model, in_bf16) if is_quick else None
     frozen = _compute_frozen(run_dir, spec, prepared, report)
-    datasets = {name: prepared.datasets[name] for name in ("train", "validation") if name in prepared.datasets}
-    # Shortest first, so that evaluation pads little; its order does not matter.
-    ordered = {
-        name: dataset.select(np.argsort(dataset["length"], kind="stable"))
-        for name, dataset in datasets.items()
-        if name == "validation"
-    }
     # On a processor each new shape costs its kernels a preparation; a multiple of 8 keeps them few.
-    collator = DataCollatorWithPadding(prepared.tokenizer, pad_to_multiple_of=8)
-    if frozen is not None:
-        datasets, collator = frozen.parts, trunk.collate
-        ordered = {name: part.sorted_by_length() for name, part in datasets.items() if name == "validation"}
-    validation = ordered.get("validation")
-    steps_per_epoch = math.ceil(len(prepared.parts["train"]) / t.per_device_train_batch_size)
-    steps_per_epoch = math.ceil(steps_per_epoch / t.gradient_accumulation_steps)
-    every = max(1, math.ceil(steps_per_epoch / t.evaluations_per_epoch))
-    keep_best = t.load_best_model_at_end and validation is not None
-    arguments = TrainingArguments(
+    padded = DataCollatorWithPadding(prepared.tokenizer, pad_to_multiple_of=8)
+    datasets = prepared.datasets if frozen is None else frozen.parts
+    validation = datasets.get("validation")
+    if validation is not None:
+        # Shortest first, so that evaluation pads little; its order does not matter.
+        validation = validation.select(np.argsort(prepared.datasets["validation"]["length"], kind="stable"))
+    return (trainer_class or AttuneTrainer)(
+        model=prepared.model,
+        args=_arguments(run_dir, prepared, task.main_metric),
+        train_dataset=datasets["train"],
+        eval_dataset=validation,
+        data_collator=padded if frozen is None else trunk.collate,
+        processing_class=prepared.tokenizer,
+        compute_metrics=lambda result: task.metrics(result.predictions, result.label_ids),
+        callbacks=[Patience(t.early_stopping_patience)] if t.early_stopping_patience else [],
+        report=report,
+        lengths=list(prepared.datasets["train"]["length"]),
+        group_by_length=t.group_by_length,
+        quick=quick,
+        frozen=frozen,
+        seconds_before=time.perf_counter() - began if frozen else 0.0,
+    )
+
+
+def _arguments(run_dir: RunDir, prepared: Prepared, main_metric: str) -> Any:
+    from transformers import TrainingArguments
+
+    t, has_validation = prepared.training, "validation" in prepared.datasets
+    every = max(1, math.ceil(steps_per_epoch(t, len(prepared.parts["train"])) / t.evaluations_per_epoch))
+    is_cpu = device.device().type == "cpu"
+    return TrainingArguments(
         output_dir=str(run_dir.checkpoints_dir),
         num_train_epochs=t.num_train_epochs,
         learning_rate=prepared.picks["learning_rate"].value,
@@ -193,43 +210,22 @@ def build_trainer(
         lr_scheduler_type=t.lr_scheduler_type,
         warmup_steps=t.warmup_steps,
         seed=t.seed,
-        use_cpu=device.device().type == "cpu",
-        bf16=precision == "bf16",
-        eval_strategy="steps" if validation is not None else "no",
+        use_cpu=is_cpu,
+        bf16=prepared.picks["precision"].value == "bf16",
+        eval_strategy="steps" if has_validation else "no",
         eval_steps=every,
         save_strategy="steps",
         save_steps=every,
         save_total_limit=2,
-        load_best_model_at_end=keep_best,
-        metric_for_best_model=task.main_metric if validation is not None else None,
-        greater_is_better=True if validation is not None else None,
+        load_best_model_at_end=t.load_best_model_at_end and has_validation,
+        metric_for_best_model=main_metric if has_validation else None,
+        greater_is_better=True if has_validation else None,
         restore_callback_states_from_checkpoint=True,
         logging_steps=1,
         logging_nan_inf_filter=False,
         report_to=[],
         disable_tqdm=True,
-        dataloader_pin_memory=device.device().type == "cuda",
-    )
-    callbacks = []
-    if t.early_stopping_patience:
-        if validation is None:
-            raise Failure("early-stopping-blind", "training.early_stopping_patience")
-        callbacks.append(Patience(t.early_stopping_patience))
-    return (trainer_class or AttuneTrainer)(
-        model=prepared.model,
-        args=arguments,
-        train_dataset=datasets["train"],
-        eval_dataset=validation,
-        data_collator=collator,
-        processing_class=prepared.tokenizer,
-        compute_metrics=lambda result: task.metrics(result.predictions, result.label_ids),
-        callbacks=callbacks,
-        report=report,
-        lengths=list(prepared.datasets["train"]["length"]),
-        group_by_length=t.group_by_length,
-        quick=quick,
-        frozen=frozen,
-        seconds_before=time.perf_counter() - began if frozen else 0.0,
+        dataloader_pin_memory=not is_cpu,
     )
 
 
@@ -241,7 +237,7 @@ def _compute_frozen(run_dir: RunDir, spec: TrainSpec, prepared: Prepared, report
     if not n_layers:
         return None
     found = None
-    if getattr(spec.method, "cache", "off") == "off":
+    if not keeps_frozen(spec.method):
         why = "as you asked"
     elif spec.training.num_train_epochs <= 1:
         why = "there is only one"

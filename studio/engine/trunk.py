@@ -79,10 +79,6 @@ class TrunkRows(torch.utils.data.Dataset):
         start = self.starts[i]
         return {"inputs_embeds": self.outputs[start : start + self.lengths[i]], "labels": self.labels[i]}
 
-    def sorted_by_length(self) -> "TrunkRows":
-        """Return the same rows, shortest first."""
-        return self.select(sorted(range(len(self)), key=self.lengths.__getitem__))
-
     def select(self, order: Sequence[int]) -> "TrunkRows":
         """Return some of the rows, in the given order."""
         starts, lengths, labels = ([values[i] for i in order] for values in (self.starts, self.lengths, self.labels))

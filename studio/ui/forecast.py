@@ -144,7 +144,7 @@ class Forecast(QObject):
         # Every how-manieth row has the lengths of the whole, the longest included.
         chosen = np.linspace(0, n_rows - 1, min(n_train, _MOST_LENGTHS)).round().astype(int)
         lengths = np.minimum(np.sort(self._lengths)[chosen], most)
-        keeps = getattr(spec.method, "cache", "off") == "auto"
+        keeps = estimate.keeps_frozen(spec.method)
         pieces = draft.trainable()
         return Job(pieces, draft.model_info.n_heads, lengths, parts, draft.method["kind"], training, keeps)
 

@@ -85,7 +85,7 @@ def by_formula(spec: TrainSpec, lengths: np.ndarray, found: ev.Estimated) -> est
     tensors = [*info.tensors, *classifier_head(info, 2)]
     pieces = plugin("methods", spec.method).n_trainable(tensors, spec.method)
     parts = (found.n_train, found.n_validation, found.n_test)
-    keeps = getattr(spec.method, "cache", "off") == "auto"
+    keeps = estimate.keeps_frozen(spec.method)
     job = estimate.Job(pieces, info.n_heads, lengths[: parts[0]], parts, spec.method.kind, spec.training, keeps)
     return estimate.estimate(job, estimate.Machine(1 << 40, 1 << 40, found.precision))
 
