@@ -34,6 +34,7 @@ class Job:
     method: str
     training: TrainingSpec
     keeps_frozen: bool = False  # the output of frozen layers is computed once for all epochs (engine/trunk.py)
+    row_bytes: float | None = None  # activations that one of the longest rows keeps, where they were counted
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Machine:
 
     free_memory: int
     free_disk: int
-    precision: Literal["bf16", "fp32"] = "fp32"
+    precision: Literal["bf16", "fp16", "fp32"] = "fp32"
     speed: float = 1.0
     is_gpu: bool = False
 
@@ -228,7 +229,7 @@ def _memory_parts(job: Job, machine: Machine) -> tuple[float, float]:
     n_all, n_trained = sum(t.n_parameters for t, _ in job.pieces), sum(n for _, n in job.pieces)
     n_dense = n_trained - _by_row(job, machine)
     weights = 4 * n_all + 4 * n_dense + 8 * n_trained
-    is_half = machine.precision == "bf16"
+    is_half = machine.precision != "fp32"
     if is_half:
         weights += 2 * stack.n_parameters  # autocast keeps the weights that it has cast until the step is over
     longest = int(padded_batches(job.lengths, job.training).max())
@@ -238,6 +239,8 @@ def _memory_parts(job: Job, machine: Machine) -> tuple[float, float]:
     layer += n_rows * job.n_heads * longest**2 * per_pair
     rest = 0 if machine.is_gpu else _PROCESS_BYTES
     kept = layer * (stack.n_active + _PASSING * (stack.n_layers > stack.n_active))
+    if job.row_bytes is not None:
+        kept = n_rows * job.row_bytes * _BEYOND_KEPT
     evaluated = min(_EVALUATION_BATCH, max(job.parts[1:])) * longest * stack.width * _EVALUATED_BYTES
     return rest + weights + _kept_output_bytes(job), max(kept, evaluated)
 
@@ -260,6 +263,7 @@ _PROCESS_BYTES = 560e6
 _KEPT_BYTES = {True: (13.0, 7.0), False: (22.0, 14.0)}  # bf16, fp32: by token and channel; by pair of tokens and head
 _ADAPTED = 2.2  # adapters keep their own input beside that of the layer
 _PASSING = 1.8  # of a layer's activations, while a frozen one computes
+_BEYOND_KEPT = 1.3  # at the peak, of the activations that are kept: what backward computes on its way
 _EVALUATED_BYTES = 22.0  # by token and channel, without gradients
 _EVALUATION_BATCH = 64
 
@@ -297,7 +301,7 @@ def _by_row(job: Job, machine: Machine) -> int:
 def _pace(job: Job, machine: Machine, shapes: np.ndarray) -> Pace:
     stack, size = _stack(job), min(batch_size(job.training), len(job.lengths))
     share = stack.n_active / max(1, stack.n_layers)
-    is_half = machine.precision == "bf16"
+    is_half = machine.precision != "fp32"
     # A forward pass multiplies and adds once a weight and token; backward does so for inputs and for trained weights.
     of_weights = 1.0 if stack.n_trained > 0.5 * stack.n_parameters * share else 0.0
     adapted = _ADAPTED_SECONDS if job.method == "lora" else 1.0

@@ -133,6 +133,14 @@ REASONS: dict[str, Reason] = {
         "Give the validation part a share, or set early stopping to 0.",
         "go.data",
     ),
+    "can-not-compile": Reason(
+        "The model's layers can't be compiled on this machine: {message}",
+        "On a processor this needs a C++ compiler. Set Compile to No, or leave it automatic.",
+    ),
+    "fp16-needs-gpu": Reason(
+        "Training in fp16 needs a GPU.",
+        "Leave the precision automatic: it picks what this machine is fastest with.",
+    ),
     "ragged-rows": Reason(
         "Rows with another number of fields than most: {n_rows}.",
         "They are left out; the first is row {row}: {text}",

@@ -13,7 +13,7 @@ class MachineSettings(BaseModel):
     """What the last probe found of this machine; speed: seconds for a second by the formula of `core.estimate`."""
 
     model_config = ConfigDict(extra="ignore")
-    precision: Literal["bf16", "fp32"] = "fp32"
+    precision: Literal["bf16", "fp16", "fp32"] = "fp32"
     speed: float = 1.0
     gpu_bytes: int = 0
 

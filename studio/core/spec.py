@@ -123,10 +123,10 @@ class TrainingSpec(Model):
     load_best_model_at_end: bool = setting(
         True, "Keep the best", "Ends with the checkpoint of the best evaluation, not the last.", "", True, "Schedule"
     )
-    precision: Literal["auto", "bf16", "fp32"] = setting(
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = setting(
         "auto",
         "Precision",
-        "Automatic uses bf16 where the processor or the GPU is faster with it.",
+        "Automatic uses bf16 where the processor or the GPU is faster with it, and fp16 on a GPU without bf16.",
         "",
         True,
         "Machine",
@@ -143,6 +143,14 @@ class TrainingSpec(Model):
         "auto",
         "Layers",
         "Automatic trains with Attune's own quick layers on a processor; plain takes those of the library.",
+        "",
+        True,
+        "Machine",
+    )
+    torch_compile: bool | Literal["auto"] = setting(
+        "auto",
+        "Compile",
+        "Automatic tries torch.compile before a long run, and keeps it where it gains more than it costs.",
         "",
         True,
         "Machine",

@@ -3,8 +3,11 @@
 import contextlib
 import functools
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+
+from studio.core.reasons import Failure
 
 
 @dataclass(frozen=True)
@@ -23,17 +26,19 @@ def device() -> Any:
 
 
 def pick_precision(asked: str, hidden_size: int = 384) -> Precision:
-    """Return bf16 where the machine computes faster in it, else fp32; what was asked for wins.
+    """Return bf16 where the machine computes faster in it, fp16 on a GPU without it, else fp32; what was asked wins.
 
-    hidden_size: of the model, for the matrices by which the gain is measured.
+    hidden_size: of the model, for the matrices by which the gain is measured. Raises Failure "fp16-needs-gpu".
     """
     import torch
 
+    if asked == "fp16" and device().type == "cpu":
+        raise Failure("fp16-needs-gpu", "training.precision")
     if asked != "auto":
         return Precision(asked, "as you asked")
     if torch.cuda.is_available():
         if not torch.cuda.is_bf16_supported(including_emulation=False):
-            return Precision("fp32", "your GPU has no bf16")
+            return Precision("fp16", f"your GPU has no bf16, and {_gain(torch.float16, hidden_size)}")
         name = "your GPU computes in bf16"
     elif torch.cpu._is_amx_tile_supported():
         name = "your processor has AMX"
@@ -41,17 +46,17 @@ def pick_precision(asked: str, hidden_size: int = 384) -> Precision:
         name = "your processor has AVX512-BF16"
     else:
         return Precision("fp32", "your processor has no bf16")
-    return Precision("bf16", f"{name}, which multiplies matrices {_gain_of_bf16(hidden_size):.1f} × as fast so")
+    return Precision("bf16", f"{name}, which {_gain(torch.bfloat16, hidden_size)}")
 
 
-def _gain_of_bf16(hidden_size: int) -> float:
-    """Return how many times as fast a feed-forward layer's product of 512 tokens is in bf16 as in fp32, measured."""
+def _gain(half: Any, hidden_size: int) -> str:
+    """Return how many times as fast a feed-forward layer's product of 512 tokens is in 16 bits, measured, in words."""
     import time
 
     import torch
 
     seconds = {}
-    for kind in (torch.float32, torch.bfloat16):
+    for kind in (torch.float32, half):
         x = torch.ones(512, hidden_size, dtype=kind, device=device())
         weight = torch.ones(4 * hidden_size, hidden_size, dtype=kind, device=device())
         times = []
@@ -61,7 +66,35 @@ def _gain_of_bf16(hidden_size: int) -> float:
             wait()
             times.append(time.perf_counter() - began)
         seconds[kind] = min(times)
-    return seconds[torch.float32] / seconds[torch.bfloat16]
+    return f"multiplies matrices {seconds[torch.float32] / seconds[half]:.1f} × as fast so"
+
+
+def autocast(precision: str) -> Any:
+    """Return a context in which the device computes in `precision`: bf16, fp16 or fp32."""
+    import torch
+
+    half = torch.float16 if precision == "fp16" else torch.bfloat16
+    return torch.autocast(device().type, dtype=half, enabled=precision != "fp32")
+
+
+@contextlib.contextmanager
+def same_random_state() -> Iterator[None]:
+    """Give the process its random state back, whatever is drawn inside."""
+    import random
+
+    import numpy as np
+    import torch
+
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    on_gpu = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+        if on_gpu:
+            torch.cuda.set_rng_state_all(on_gpu)
 
 
 @functools.cache

@@ -12,6 +12,7 @@ from studio.core.reasons import Failure
 from studio.core.registry import PluginConfig, plugin
 from studio.core.rundir import RunDir
 from studio.core.spec import EvaluateSpec
+from studio.engine import device
 from studio.engine.data import Rows, workspace_of
 from studio.engine.reporter import Reporter
 from studio.engine.tokens import tokenise
@@ -106,16 +107,15 @@ def predict_logits(model: Any, tokenizer: Any, dataset: Any, precision: str, pro
     inputs = dataset.select_columns(names)
     lengths = np.array(dataset["length"])
     order = np.argsort(lengths, kind="stable")
-    device = next(model.parameters()).device
+    place = next(model.parameters()).device
     result: np.ndarray | None = None
     start = 0
-    in_bf16 = torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
-    with torch.inference_mode(), in_bf16:
+    with torch.inference_mode(), device.autocast(precision):
         while start < len(order):
             # Sorted, so that the last of a batch is its longest.
             longest = lengths[order[min(start + MOST_ROWS, len(order)) - 1]]
             chosen = order[start : start + max(1, min(MOST_ROWS, MOST_TOKENS // int(longest)))]
-            batch = collate([inputs[int(i)] for i in chosen]).to(device)
+            batch = collate([inputs[int(i)] for i in chosen]).to(place)
             logits = model(**batch).logits.float().cpu().numpy()
             if result is None:
                 result = np.empty((len(order), logits.shape[-1]), np.float32)

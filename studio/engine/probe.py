@@ -7,7 +7,6 @@ sweep not a weight nor a random number is another.
 import contextlib
 import dataclasses
 import functools
-import random
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -268,21 +267,13 @@ def unchanged(trainer: Any) -> Iterator[None]:
     import torch
 
     kept = {name: p.detach().clone() for name, p in trainer.model.named_parameters() if p.requires_grad}
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    on_gpu = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for name, parameter in trainer.model.named_parameters():
-                if name in kept:
-                    parameter.copy_(kept[name])
-                parameter.grad = None
-        for module in trainer.kernels.embeddings if trainer.kernels is not None else []:
-            module.found = []
-        trainer.optimizer = trainer.lr_scheduler = None
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
-        if on_gpu:
-            torch.cuda.set_rng_state_all(on_gpu)
+    with device.same_random_state():
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for name, parameter in trainer.model.named_parameters():
+                    if name in kept:
+                        parameter.copy_(kept[name])
+            trainer.forget_gradients()
+            trainer.optimizer = trainer.lr_scheduler = None

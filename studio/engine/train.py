@@ -19,7 +19,7 @@ from studio.core.rundir import RunDir
 from studio.core.spec import TrainingSpec, TrainSpec, dump_spec
 from studio.engine import checkpoints, device, evaluate, frozen_weights, models
 from studio.engine.data import Rows, raise_first, read_parts, workspace_of
-from studio.engine.picks import pick
+from studio.engine.picks import Picks, job_of, note, pick, pick_batch
 from studio.engine.reporter import Reporter, StopRequested
 from studio.engine.tokens import tokenise
 from studio.engine.trained import require_same
@@ -34,18 +34,24 @@ class Prepared:
     model: Any
     tokenizer: Any
     training: TrainingSpec  # with what was picked
-    picks: dict[str, ev.Picked]
+    picks: Picks
     is_half: bool  # frozen weights are held in bf16
+    seconds: float  # by the formula
 
 
 def run(run_dir: RunDir, spec: TrainSpec, report: Reporter) -> ev.Event:
     """Train what `spec` asks for, from the last checkpoint if there is one; return the terminal event."""
+    from studio.engine import passes
+
     checkpoints.discard_partial(run_dir)
     found = checkpoints.last_checkpoint(run_dir)
     prepared = prepare(run_dir, spec, report, is_resume=found is not None)
     trainer = build_trainer(run_dir, spec, prepared, report)
+    known = prepared.picks.get("torch_compile")
+    note(run_dir, report, passes.pick_compile(trainer, spec.training.torch_compile, known, prepared.seconds))
     report.phase("training")
     trainer.train(resume_from_checkpoint=str(found[1]) if found else None)
+    passes.undo_compile(prepared.model)
     trainer.restore_model()
     if prepared.is_half:
         fresh = models.load_base(spec, list(prepared.model.config.id2label.values()), prepared.tokenizer)
@@ -88,6 +94,8 @@ def run(run_dir: RunDir, spec: TrainSpec, report: Reporter) -> ev.Event:
 
 def prepare(run_dir: RunDir, spec: TrainSpec, report: Reporter, is_resume: bool) -> Prepared:
     """Return rows, datasets and model of a training, and write what was picked; raises Failure for what can't be."""
+    from studio.engine import passes
+
     report.phase("data")
     parts, problems, hashes = read_parts(spec, workspace_of(run_dir.path))
     if is_resume:
@@ -108,14 +116,22 @@ def prepare(run_dir: RunDir, spec: TrainSpec, report: Reporter, is_resume: bool)
     n_trainable = sum(p.numel() for p in counted if p.requires_grad)
     report.say(ev.ModelReady(n_parameters=sum(p.numel() for p in counted), n_trainable=n_trainable))
     n_rows = tuple(len(parts[name]) for name in ("train", "validation", "test"))
-    picks, training = pick(run_dir, spec, info, list(datasets["train"]["length"]), n_rows, len(labels), is_resume)
-    saved = frozen_weights.hold_in_bf16(model) if picks["precision"].value == "bf16" else 0
+    picks = pick(run_dir, spec, info, is_resume)
+    device.use_threads(picks["threads"].value)
+    precision, is_quick = picks["precision"].value, picks["kernels"].value == "quick"
+    training, seconds = pick_batch(
+        run_dir,
+        job_of(spec, info, list(datasets["train"]["length"]), n_rows, len(labels)),
+        picks,
+        lambda: passes.row_bytes(model, padded_collator(tokenizer), datasets["train"], precision, is_quick),
+    )
+    saved = frozen_weights.hold_in_bf16(model) if precision == "bf16" else 0
     if saved:
         why = f"they do not train, and take {saved / 1e6:,.0f} MB less so"
         picks["frozen_weights"] = ev.Picked(name="frozen_weights", value="bf16", why=why)
-    device.use_threads(picks["threads"].value)
-    for each in picks.values():
-        report.say(each)
+    for name, each in picks.items():
+        if name != "torch_compile":  # said when it is done
+            report.say(each)
     write_json(
         run_dir.resolved_file,
         {
@@ -128,7 +144,7 @@ def prepare(run_dir: RunDir, spec: TrainSpec, report: Reporter, is_resume: bool)
             "model_path": info.path,
         },
     )
-    return Prepared(parts, datasets, model, tokenizer, training, picks, bool(saved))
+    return Prepared(parts, datasets, model, tokenizer, training, picks, bool(saved), seconds)
 
 
 def _tokenise(
@@ -154,8 +170,6 @@ def build_trainer(
     run_dir: RunDir, spec: TrainSpec, prepared: Prepared, report: Reporter, trainer_class: Any = None
 ) -> Any:
     """Return an AttuneTrainer, or another `trainer_class` of its kind, for what was prepared."""
-    from transformers import DataCollatorWithPadding
-
     from studio.engine import kernels, trunk
     from studio.engine.trainer import AttuneTrainer, Patience
 
@@ -166,8 +180,6 @@ def build_trainer(
     is_quick, in_bf16 = picks["kernels"].value == "quick", picks["precision"].value == "bf16"
     quick = kernels.Kernels(prepared.model, in_bf16) if is_quick else None
     frozen = _compute_frozen(run_dir, spec, prepared, report)
-    # On a processor each new shape costs its kernels a preparation; a multiple of 8 keeps them few.
-    padded = DataCollatorWithPadding(prepared.tokenizer, pad_to_multiple_of=8)
     datasets = prepared.datasets if frozen is None else frozen.parts
     validation = datasets.get("validation")
     if validation is not None:
@@ -178,7 +190,7 @@ def build_trainer(
         args=_arguments(run_dir, prepared, task.main_metric),
         train_dataset=datasets["train"],
         eval_dataset=validation,
-        data_collator=padded if frozen is None else trunk.collate,
+        data_collator=padded_collator(prepared.tokenizer) if frozen is None else trunk.collate,
         processing_class=prepared.tokenizer,
         compute_metrics=lambda result: task.metrics(result.predictions, result.label_ids),
         callbacks=[Patience(t.early_stopping_patience)] if t.early_stopping_patience else [],
@@ -189,6 +201,14 @@ def build_trainer(
         frozen=frozen,
         seconds_before=time.perf_counter() - began if frozen else 0.0,
     )
+
+
+def padded_collator(tokenizer: Any) -> Any:
+    """Return what makes a batch of tokenised rows, padded to the longest of them."""
+    from transformers import DataCollatorWithPadding
+
+    # On a processor each new shape costs its kernels a preparation; a multiple of 8 keeps them few.
+    return DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8)
 
 
 def _arguments(run_dir: RunDir, prepared: Prepared, main_metric: str) -> Any:
@@ -212,6 +232,7 @@ def _arguments(run_dir: RunDir, prepared: Prepared, main_metric: str) -> Any:
         seed=t.seed,
         use_cpu=is_cpu,
         bf16=prepared.picks["precision"].value == "bf16",
+        fp16=prepared.picks["precision"].value == "fp16",
         eval_strategy="steps" if has_validation else "no",
         eval_steps=every,
         save_strategy="steps",
@@ -252,9 +273,5 @@ def _compute_frozen(run_dir: RunDir, spec: TrainSpec, prepared: Prepared, report
             why = f"{n_layers} layers are frozen, so their output is the same in every epoch ({size})"
         except TrunkRefused as refused:
             why = str(refused)
-    picked = ev.Picked(name="frozen_output", value="once" if found else "each epoch", why=why)
-    report.say(picked)
-    resolved = read_json(run_dir.resolved_file)
-    resolved["picked"][picked.name] = {"value": picked.value, "why": picked.why}
-    write_json(run_dir.resolved_file, resolved)
+    note(run_dir, report, ev.Picked(name="frozen_output", value="once" if found else "each epoch", why=why))
     return found

@@ -18,7 +18,7 @@ from studio.engine.data import Rows, read_file, read_parts, workspace_of
 class Trained:
     """What a finished or stopped training left.
 
-    max_length: in tokens. hashes: of its files, by path. precision: `bf16` or `fp32`, what it was computed in.
+    max_length: in tokens. hashes: of its files, by path. precision: `bf16`, `fp16` or `fp32`, what it was computed in.
     """
 
     run: RunDir

@@ -82,8 +82,8 @@ class AttuneTrainer(Trainer):
     """Trainer that speaks through a Reporter and writes checkpoints aside before they take their name.
 
     lengths: tokens of each training row. quick: the model's layers in their quick form.
-    frozen: stand-ins for its frozen ones. seconds_before: what was
-    spent on the training already, such as on the frozen layers' output.
+    frozen: stand-ins for its frozen ones. seconds_before: what was spent on the training already, such as on the
+    frozen layers' output.
     """
 
     def __init__(
@@ -118,6 +118,12 @@ class AttuneTrainer(Trainer):
             self.frozen.undo()
         if self.kernels is not None:
             self.kernels.undo()
+
+    def forget_gradients(self) -> None:
+        """Leave the model without a gradient."""
+        self.model.zero_grad(set_to_none=True)
+        for module in self.kernels.embeddings if self.kernels is not None else []:
+            module.found = []
 
     def create_optimizer(self, model: Any = None) -> Any:
         if self.kernels is None or self.optimizer is not None:

@@ -17,6 +17,7 @@ import torch  # noqa: TID253
 from torch import Tensor, nn  # noqa: TID253
 
 from studio.core.rundir import RunDir
+from studio.engine import device
 from studio.engine.kernels import layer_stack
 from studio.engine.reporter import Reporter
 
@@ -102,7 +103,7 @@ def collate(rows: list[dict[str, Any]]) -> dict[str, Tensor]:
 class Trunk:
     """The output of a model's `n_layers` first layers for the rows of `datasets`, and stand-ins for these layers.
 
-    datasets: tokenised parts by name. precision: `bf16`, or `fp32`, whose output is kept in fp16. Raises
+    datasets: tokenised parts by name. precision: `bf16`, or another, whose output is kept in fp16. Raises
     TrunkRefused where room is short or where the model does not take the output back; it is then as it was.
     """
 
@@ -204,10 +205,8 @@ class Trunk:
         return dict(self._tokenizer.pad(inputs, return_tensors="pt", pad_to_multiple_of=8))
 
     def _call(self, batch: dict[str, Tensor]) -> Any:
-        device = self.model.device
-        use_bf16 = self.precision == "bf16"
-        with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=use_bf16):
-            return self.model(**{name: value.to(device) for name, value in batch.items()})
+        with torch.inference_mode(), device.autocast(self.precision):
+            return self.model(**{name: value.to(self.model.device) for name, value in batch.items()})
 
     def _compare(self, expected: Tensor, outputs: list[Tensor]) -> None:
         """Put the stand-ins in, and compare the logits that come of `outputs` with those of the whole model."""

@@ -25,6 +25,7 @@ OPTIONS = {
     "True": "Yes",
     "False": "No",
     "bf16": "bf16",
+    "fp16": "fp16",
     "fp32": "fp32",
     "none": "None",
     ",": "Comma",

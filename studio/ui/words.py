@@ -39,6 +39,7 @@ PHASES = {
     "data": "reading the data",
     "model": "loading the model",
     "frozen": "computing the frozen layers once",
+    "compiling": "trying out whether compiling pays",
     "training": "training",
     "evaluating": "evaluating",
     "saving": "saving",

@@ -34,7 +34,7 @@ def stage_of(state: RunState) -> str:
         # The model is saved before it is measured for good; a resume has the former attempt's model already.
         is_last = "model" in state.artefacts and (state.attempt == 1 or state.step >= state.total_steps)
         return "evaluating" if is_last else "training"
-    if state.phase == "frozen":
+    if state.phase in ("frozen", "compiling"):
         return "model"
     return state.phase if state.phase in ORDER else "loading"
 
