@@ -278,6 +278,28 @@ def _export(arguments: argparse.Namespace, workspace: Path) -> Any:
     return result
 
 
+def _script(arguments: argparse.Namespace, workspace: Path) -> Any:
+    from studio.takeaway.script import save_script
+
+    out = Path(arguments.out).expanduser().absolute()
+    save_script(find_run(workspace, arguments.run), out)
+    return _say_file(out, arguments)
+
+
+def _spec(arguments: argparse.Namespace, workspace: Path) -> Any:
+    from studio.takeaway.spec_file import save_spec
+
+    out = Path(arguments.out).expanduser().absolute()
+    save_spec(find_run(workspace, arguments.run), out, arguments.resolved)
+    return _say_file(out, arguments)
+
+
+def _say_file(file: Path, arguments: argparse.Namespace) -> dict[str, str]:
+    if not arguments.json:
+        print(file)
+    return {"file": str(file)}
+
+
 def _runs(arguments: argparse.Namespace, workspace: Path) -> Any:
     from studio.core.registry import family
 
@@ -391,6 +413,12 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("run", metavar="RUN")
     export.add_argument("--format", required=True, metavar="NAME")
     export.add_argument("--out", metavar="DIR", required=True)
+    script = add("script", _script, "save a training as one Python file that runs without Attune")
+    spec = add("spec", _spec, "save a run's spec as a file")
+    for command in (script, spec):
+        command.add_argument("run", metavar="RUN")
+        command.add_argument("--out", metavar="FILE", required=True)
+    spec.add_argument("--resolved", action="store_true", help="with what was picked for each automatic setting")
     add("runs", _runs, "list the runs of the workspace")
     add("doctor", _doctor, "check this installation")
     pictures = add("pictures", _pictures, "make a picture of every page")

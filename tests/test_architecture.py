@@ -70,6 +70,7 @@ def test_readme_names_every_plugin_and_command() -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
     ids = [plugin.id for name in ("tasks", "methods", "exporters") for plugin in family(name).values()]
     commands = ["demo", "train", "resume", "evaluate", "predict", "inspect", "export", "runs", "doctor", "pictures"]
+    commands += ["script", "spec", "report"]
     assert [i for i in ids if f"`{i}`" not in readme] == []
     assert [c for c in commands if f"attune {c}" not in readme] == []
 

@@ -59,6 +59,13 @@ def test_the_whole_way_by_command(workspace: Path, tmp_path: Path, tiny_spec: di
     wanted = "directory format verified size_bytes metric reference_metric max_logit_difference latency_ms"
     assert exported.keys() >= set(wanted.split()) | {"reference_latency_ms"} and exported["verified"] is True
 
+    script = last_json(attune("script", run, "--out", str(tmp_path / "train.py"), "--json", workspace=workspace))
+    compile(Path(script["file"]).read_text("utf-8"), "train.py", "exec")
+    for name, options in (("asked", []), ("resolved", ["--resolved"])):
+        saved = attune("spec", run, "--out", str(tmp_path / name), *options, "--json", workspace=workspace)
+        kept = json.loads(Path(last_json(saved)["file"]).read_text("utf-8"))
+        assert (kept["training"]["threads"] == "auto") == (name == "asked")
+
     listed = last_json(attune("runs", "--json", workspace=workspace))["runs"]
     assert [r["state"] for r in listed] == ["finished"] * 5
     assert {r["run"] for r in listed if r["metric"]} == {Path(run).name}

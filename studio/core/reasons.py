@@ -194,6 +194,19 @@ REASONS: dict[str, Reason] = {
     "nothing-to-evaluate": Reason(
         "There are no validation rows to measure.", "Give the validation part a share before the next run.", "go.data"
     ),
+    "report-library-missing": Reason(
+        "{library} is not installed.",
+        "Install it with: pip install {library} — or report to something else.",
+        "go.train",
+    ),
+    "event-files-ended": Reason(
+        "TensorBoard's event files could not be written on.", "{message}. The run's own log has all numbers."
+    ),
+    "wandb-refused": Reason(
+        "Weights & Biases did not take the run.",
+        "{message} Log in with `wandb login`, set WANDB_MODE=offline, or report to something else.",
+        "go.train",
+    ),
     "disk-full": Reason(
         "The disk is full.", "{needed} are needed in {path}, {free} are free. Make room, then resume.", "run.resume"
     ),
@@ -258,6 +271,17 @@ REASONS: dict[str, Reason] = {
     "target-exists": Reason("{path} is not empty.", "Choose another folder.", "export.choose"),
     "export-unverified": Reason("The exported model is not what was trained.", "{problems}", "go.export"),
     "format-unsupported": Reason("{format} can't hold this model.", "{message}", "go.export"),
+    # what is taken away
+    "script-no-training": Reason("The run {run} is no training.", "Only a training can be saved as a script."),
+    "script-too-early": Reason(
+        "The run {run} has not read its rows yet.", "Save it as a script once it has begun to train."
+    ),
+    "script-no-source": Reason(
+        "This run can't be saved as a script: {message}.", "A script carries Attune's own source, or a plug-in's."
+    ),
+    "spec-unresolved": Reason(
+        "Nothing was picked for the run {run} yet.", "Save its spec as it was asked for, or wait until it trains."
+    ),
     # the command line
     "no-display": Reason(
         "There is no display to open a window on.",

@@ -52,6 +52,15 @@ def _part(value: Any) -> Any:
     return value if isinstance(value, int | float) else _source(value)
 
 
+def _reports(value: Any) -> Any:
+    """TrainingArguments takes a list of names too."""
+    if not isinstance(value, list | tuple):
+        return value
+    if set(value) == {"tensorboard", "wandb"}:
+        return "all"
+    return value[0] if len(value) == 1 else value or "none"
+
+
 class DataSpec(Model):
     """Which rows train, validate and test."""
 
@@ -157,6 +166,15 @@ class TrainingSpec(Model):
     )
     group_by_length: bool = setting(
         True, "Group by length", "Batches of texts of like length, so that little is padded.", "", True, "Machine"
+    )
+    report_to: Annotated[Literal["auto", "none", "tensorboard", "wandb", "all"], BeforeValidator(_reports)] = setting(
+        "auto",
+        "Report to",
+        "Who else gets the numbers. Automatic writes TensorBoard's event files into the run's folder where its "
+        "library is installed; Weights & Biases sends them to its server, unless WANDB_MODE says offline.",
+        "",
+        True,
+        "Reports",
     )
 
 

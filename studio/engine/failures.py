@@ -27,6 +27,8 @@ def problem_of(error: BaseException, run: RunDir) -> Problem:
         return disk_full(run.path)
     if isinstance(error, SafetensorError):
         return Problem("model-corrupt", {"path": str(run.path), "message": f"{error}."}, "model")
+    if type(error).__module__.split(".")[0] == "wandb":
+        return Problem("wandb-refused", {"message": str(error)}, "training.report_to")
     message = f"{str(error) or 'No message.'} The full report is in {run.log_file}."
     return Problem("unexpected", {"reason": type(error).__name__, "message": message})
 

@@ -39,6 +39,7 @@ class Reporter:
         self.wake = threading.Event()
         self._go_on = threading.Event()
         self._go_on.set()
+        self.listeners: list[Callable[[list[ev.Event]], None]] = []  # each gets what goes into the log
         self._queue: deque[ev.Event] = deque()
         self._writing = threading.Lock()
         self._closed = threading.Event()
@@ -156,6 +157,8 @@ class Reporter:
             for event in batch:
                 self.state.apply(event)
             self._writer.write(batch)
+            for hear in self.listeners:
+                hear(batch)
 
     def _summarise(self) -> None:
         # A full disk: the log itself will tell, a summary is only a convenience.

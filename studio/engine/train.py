@@ -15,9 +15,10 @@ from studio.core.estimate import keeps_frozen, steps_per_epoch
 from studio.core.files import read_json, write_json
 from studio.core.reasons import Failure, Problem
 from studio.core.registry import plugin
+from studio.core.reports import reports_of
 from studio.core.rundir import RunDir
 from studio.core.spec import TrainingSpec, TrainSpec, dump_spec
-from studio.engine import checkpoints, device, evaluate, frozen_weights, models
+from studio.engine import checkpoints, device, evaluate, frozen_weights, models, reports
 from studio.engine.data import Rows, raise_first, read_parts, workspace_of
 from studio.engine.picks import Picks, job_of, note, pick, pick_batch
 from studio.engine.reporter import Reporter, StopRequested
@@ -46,6 +47,9 @@ def run(run_dir: RunDir, spec: TrainSpec, report: Reporter) -> ev.Event:
     checkpoints.discard_partial(run_dir)
     found = checkpoints.last_checkpoint(run_dir)
     prepared = prepare(run_dir, spec, report, is_resume=found is not None)
+    if "tensorboard" in reports_of(prepared.picks["report_to"].value):
+        from_step = (found[0] if found else 0) if report.state.attempt > 1 else None
+        report.listeners.append(reports.EventFiles(report, from_step).hear)
     trainer = build_trainer(run_dir, spec, prepared, report)
     known = prepared.picks.get("torch_compile")
     note(run_dir, report, passes.pick_compile(trainer, spec.training.torch_compile, known, prepared.seconds))
@@ -96,6 +100,7 @@ def prepare(run_dir: RunDir, spec: TrainSpec, report: Reporter, is_resume: bool)
     """Return rows, datasets and model of a training, and write what was picked; raises Failure for what can't be."""
     from studio.engine import passes
 
+    reporting = reports.pick_reports(run_dir, spec.training.report_to)
     report.phase("data")
     parts, problems, hashes = read_parts(spec, workspace_of(run_dir.path))
     if is_resume:
@@ -117,6 +122,7 @@ def prepare(run_dir: RunDir, spec: TrainSpec, report: Reporter, is_resume: bool)
     report.say(ev.ModelReady(n_parameters=sum(p.numel() for p in counted), n_trainable=n_trainable))
     n_rows = tuple(len(parts[name]) for name in ("train", "validation", "test"))
     picks = pick(run_dir, spec, info, is_resume)
+    picks[reporting.name] = reporting
     device.use_threads(picks["threads"].value)
     precision, is_quick = picks["precision"].value, picks["kernels"].value == "quick"
     training, seconds = pick_batch(
@@ -244,7 +250,7 @@ def _arguments(run_dir: RunDir, prepared: Prepared, main_metric: str) -> Any:
         restore_callback_states_from_checkpoint=True,
         logging_steps=1,
         logging_nan_inf_filter=False,
-        report_to=[],
+        report_to=reports.trainer_reports(run_dir, prepared.picks["report_to"]),
         disable_tqdm=True,
         dataloader_pin_memory=not is_cpu,
     )

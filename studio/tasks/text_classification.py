@@ -151,6 +151,10 @@ class TextClassification:
             return found
         return sorted(found, key=numbers.get) if np.isfinite(list(numbers.values())).all() else found
 
+    def score(self, logits: np.ndarray, gold: np.ndarray) -> float:
+        """Return `main_metric` by numpy alone, for a script that stands without Attune and scikit-learn."""
+        return float((logits.argmax(-1) == gold).mean())
+
     def metrics(self, logits: np.ndarray, gold: np.ndarray) -> dict[str, float]:
         """Return accuracy and macro F1 by scikit-learn. logits: [rows, labels]; gold: label indices [rows]."""
         from sklearn.metrics import accuracy_score, f1_score

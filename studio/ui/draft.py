@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from studio.core.anatomy import ModelInfo, Tensor, classifier_head
 from studio.core.reasons import Failure, Problem
 from studio.core.registry import PluginConfig, family, parse_config, plugin
+from studio.core.reports import missing_library
 from studio.core.spec import TrainingSpec, TrainSpec, dump_spec, parse_spec
 
 # Findings that a person should know of but that don't keep a training from starting.
@@ -139,7 +140,8 @@ class Draft:
             if part == "method":
                 parse_config("methods", self.method)
             else:
-                TrainingSpec.model_validate(self.training)
+                problem = missing_library(TrainingSpec.model_validate(self.training).report_to)
+                return [problem] if problem is not None else []
         except ValidationError as error:
             messages = field_errors(error).items()
             return [Problem("field-invalid", {"message": text}, f"{part}.{path}") for path, text in messages]

@@ -28,6 +28,8 @@ OPTIONS = {
     "fp16": "fp16",
     "fp32": "fp32",
     "none": "None",
+    "tensorboard": "TensorBoard",
+    "wandb": "Weights & Biases",
     ",": "Comma",
     ";": "Semicolon",
     "\t": "Tab",
