@@ -294,6 +294,19 @@ def _spec(arguments: argparse.Namespace, workspace: Path) -> Any:
     return _say_file(out, arguments)
 
 
+def _report(arguments: argparse.Namespace, workspace: Path) -> Any:
+    run, out = find_run(workspace, arguments.run), Path(arguments.out).expanduser().absolute()
+    try:
+        from studio.ui.report.document import save_report
+    except ImportError as error:
+        raise Failure("qt-libraries", message=str(error), packages=_PACKAGES) from error
+    try:
+        save_report(run, out)
+    except OSError as error:
+        raise Failure("workspace-unwritable", path=str(out), message=str(error)) from error
+    return _say_file(out, arguments)
+
+
 def _say_file(file: Path, arguments: argparse.Namespace) -> dict[str, str]:
     if not arguments.json:
         print(file)
@@ -415,7 +428,8 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--out", metavar="DIR", required=True)
     script = add("script", _script, "save a training as one Python file that runs without Attune")
     spec = add("spec", _spec, "save a run's spec as a file")
-    for command in (script, spec):
+    report = add("report", _report, "write a training's report as PDF")
+    for command in (script, spec, report):
         command.add_argument("run", metavar="RUN")
         command.add_argument("--out", metavar="FILE", required=True)
     spec.add_argument("--resolved", action="store_true", help="with what was picked for each automatic setting")

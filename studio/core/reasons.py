@@ -273,6 +273,8 @@ REASONS: dict[str, Reason] = {
     "format-unsupported": Reason("{format} can't hold this model.", "{message}", "go.export"),
     # what is taken away
     "script-no-training": Reason("The run {run} is no training.", "Only a training can be saved as a script."),
+    "report-no-training": Reason("The run {run} is no training.", "Only a training has a report."),
+    "no-printing": Reason("This system has no way to print: {message}", "Save the report as PDF and print that."),
     "script-too-early": Reason(
         "The run {run} has not read its rows yet.", "Save it as a script once it has begun to train."
     ),

@@ -28,6 +28,7 @@ class Settings(BaseModel):
     recent_data: list[str] = []
     window: list[int] = []
     smoothing: float = 0.6
+    notify: bool = True  # tell on the desktop when a long run ends
     machine: MachineSettings = MachineSettings()
 
 

@@ -33,6 +33,7 @@ class Action:
     menu: str = ""
     enabled: Callable[[Store], bool] = lambda store: True
     hidden: bool = False
+    checked: Callable[[Store], bool] | None = None  # of a switch: whether it is on
 
 
 def _state(store: Store) -> Any:
@@ -58,6 +59,15 @@ def _is_training(store: Store) -> bool:
 
 def _can_evaluate(store: Store) -> bool:
     return _is_training(store) and _state(store).data is not None and _state(store).data.n_validation > 0
+
+
+def _is_of_training(store: Store) -> bool:
+    state = _state(store)
+    return state is not None and state.kind == "train"
+
+
+def _switch_notify(window: "MainWindow") -> None:
+    window.store.change_settings(notify=not window.store.settings.notify)
 
 
 def _again(window: "MainWindow") -> None:
@@ -123,12 +133,25 @@ ACTIONS: tuple[Action, ...] = (
         "run.folder", "Open the run's folder", lambda w: w.open_run_folder(), "folder", "", "Run",
         lambda store: bool(store.current_run),
     ),
+    Action("run.report", "Report", lambda w: w.show_report(), "report", "", "Run", _is_of_training),
+    Action("run.script", "Save as script…", lambda w: w.takeaway.ask_script(), "save", "", "Run", _is_of_training),
+    Action(
+        "run.spec", "Save spec as asked…", lambda w: w.takeaway.ask_spec(False), "save", "", "Run", _is_of_training,
+    ),
+    Action(
+        "run.spec_resolved", "Save spec as resolved…", lambda w: w.takeaway.ask_spec(True), "save", "", "Run",
+        _is_of_training,
+    ),
     Action("export.choose", "Choose where to export…", lambda w: w.choose_export_folder(), "export", "", ""),
     Action("palette.show", "Find an action…", lambda w: w.show_palette(), "palette", "Ctrl+Shift+P", "View"),
     Action("theme.light", "Light", lambda w: w.store.change_settings(theme="light"), "sun", "", "View"),
     Action("theme.dark", "Dark", lambda w: w.store.change_settings(theme="dark"), "moon", "", "View"),
     Action("theme.system", "Light or dark as the system", lambda w: w.store.change_settings(theme="system"), "", "",
            "View"),
+    Action(
+        "notify.switch", "Tell on the desktop when a long run ends", _switch_notify, "", "", "View",
+        checked=lambda store: store.settings.notify,
+    ),
     Action("notices.show", "Past notices", lambda w: w.show_notices(), "bell", "", "View"),
     Action("help.field", "Help for what has the focus", lambda w: w.help_focus(), "help", "F1", "Help"),
     Action("help.about", "About Attune", lambda w: w.say_about(), "info", "", "Help"),
@@ -150,13 +173,16 @@ def make_actions(window: "MainWindow") -> dict[str, QAction]:
         each.triggered.connect(lambda _=False, action=action: action.do(window))
         if action.icon:
             follow_theme(window, lambda theme, each=each, name=action.icon: each.setIcon(icon(name, "muted")))
+        each.setCheckable(action.checked is not None)
         window.addAction(each)
 
     def refresh(*_: Any) -> None:
         for action in ACTIONS:
             made[action.id].setEnabled(action.enabled(window.store))
+            if action.checked is not None:
+                made[action.id].setChecked(action.checked(window.store))
 
-    for signal in ("draft_changed", "run_changed", "current_run_changed", "runs_changed"):
+    for signal in ("draft_changed", "run_changed", "current_run_changed", "runs_changed", "settings_changed"):
         getattr(window.store, signal).connect(refresh)
     refresh()
     return made

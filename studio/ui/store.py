@@ -38,11 +38,13 @@ class Store(QObject):
     """Holds workspace, settings, draft and runs; signals carry ids, never data.
 
     draft_changed: a part of the draft (data, columns, findings, split, model, method, training). run_changed: a
-    run's id, once a batch of events. runs_changed: the list of runs is another. busy_changed: `busy` is another.
+    run's id, once a batch of events. run_ended: a run that was seen at work has ended. runs_changed: the list of runs
+    is another. busy_changed: `busy` is another.
     """
 
     draft_changed = Signal(str)
     run_changed = Signal(str)
+    run_ended = Signal(str)
     runs_changed = Signal()
     current_run_changed = Signal(str)
     busy_changed = Signal()
@@ -444,10 +446,13 @@ class Store(QObject):
         settle(state, self.run_dir(run_id))
         self.run_changed.emit(run_id)
         self.runs_changed.emit()
-        said = notices.at_end(state) if run_id in self._seen_alive else None
+        if run_id not in self._seen_alive:
+            return
         self._seen_alive.discard(run_id)
+        said = notices.at_end(state)
         if said is not None:
             self.notice.emit(said)
+        self.run_ended.emit(run_id)
 
     def _set_busy(self, part: str, busy: bool) -> None:
         (self.busy.add if busy else self.busy.discard)(part)

@@ -24,6 +24,7 @@ from studio.core.registry import family
 from studio.ui import words
 from studio.ui.actions import fill_menu, make_actions
 from studio.ui.crumbs import Crumbs
+from studio.ui.desktop_notice import DesktopNotice
 from studio.ui.i18n import tr
 from studio.ui.notice_bar import NoticeBar, PastNotices
 from studio.ui.notices import Notice
@@ -31,6 +32,7 @@ from studio.ui.palette import Palette
 from studio.ui.rail import Rail
 from studio.ui.status_line import StatusLine
 from studio.ui.store import Store
+from studio.ui.takeaway import TakeAway
 from studio.ui.theme import GRID, GROUP, MARGIN
 from studio.ui.widgets.buttons import icon_button
 
@@ -55,6 +57,7 @@ class MainWindow(QMainWindow):
         self.rail, self.crumbs, self.notice_bar = Rail(), Crumbs(store), NoticeBar()
         self.stack, self.status = QStackedWidget(), StatusLine(store)
         self._lay_out()
+        self.takeaway, self.desktop = TakeAway(self), DesktopNotice(self)
         self.past_notices = PastNotices(self)
         self.palette_box = Palette(list(self.actions_by_id.values()), self)
         self.rail.chosen.connect(self.show_page)
@@ -136,6 +139,10 @@ class MainWindow(QMainWindow):
     def choose_export_folder(self) -> None:
         self.show_page("export")
         self.pages["export"].choose_folder()
+
+    def show_report(self) -> None:
+        self.show_page("train")
+        self.pages["train"].show_report()
 
     def open_run_folder(self) -> None:
         QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.store.run_dir(self.store.current_run).path)))

@@ -124,10 +124,14 @@ def sections(state: RunState, facts: RunFacts | None) -> list[tuple[str, list[tu
     return found
 
 
+def picked_name(name: str) -> str:
+    """Return what people call a thing that was picked: the title of its setting, if it is one."""
+    known = TrainingSpec.model_fields.get(name)
+    return tr(known.title) if known else words.word({}, name).capitalize()
+
+
 def _pick(pick: Any) -> str:
-    known = TrainingSpec.model_fields.get(pick.name)
-    name = tr(known.title) if known else words.word({}, pick.name).capitalize()
-    return tr("{name} {value}: {why}.", name=name, value=editors.say(pick.value), why=tr(pick.why))
+    return tr("{name} {value}: {why}.", name=picked_name(pick.name), value=editors.say(pick.value), why=tr(pick.why))
 
 
 def _settings(training: TrainingSpec) -> list[str]:

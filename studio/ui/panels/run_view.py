@@ -9,9 +9,10 @@ from studio.ui.panels.run_about import RunFacts
 from studio.ui.panels.run_controls import RunControls
 from studio.ui.panels.run_log import LogDrawer
 from studio.ui.panels.run_outcome import RunOutcome
+from studio.ui.panels.run_report import RunReport
 from studio.ui.panels.run_strip import RunStrip
 from studio.ui.store import Store
-from studio.ui.theme import GRID
+from studio.ui.theme import GRID, set_icon
 from studio.ui.widgets.buttons import flat_button
 from studio.ui.widgets.chips import Chip
 from studio.ui.widgets.labels import ElidedLabel, Strong, set_tone
@@ -39,11 +40,16 @@ class RunView(QWidget):
         self.log_button.setCheckable(True)
         self.log_button.toggled.connect(self.drawer.setVisible)
         self.drawer.close_button.clicked.connect(lambda: self.log_button.setChecked(False))
+        self.report = RunReport(store)
+        self.report_button = flat_button(tr("Report"), "train.report", "report")
+        self.report_button.setCheckable(True)
+        self.report_button.toggled.connect(self._show_report)
         self.outcome.chosen.connect(self.remedy_chosen)
         head = QHBoxLayout()
         head.setSpacing(GRID)
-        for widget, stretch in ((self.chip, 0), (self.name, 0), (self.line, 1), (self.log_button, 0)):
+        for widget, stretch in ((self.chip, 0), (self.name, 0), (self.line, 1), (self.report_button, 0)):
             head.addWidget(widget, stretch)
+        head.addWidget(self.log_button)
         head.addWidget(self.controls)
         content = QWidget()
         content.setObjectName("scrolled")
@@ -68,6 +74,8 @@ class RunView(QWidget):
         layout.addLayout(head)
         layout.addWidget(self.strip)
         layout.addWidget(self.splitter, 1)
+        layout.addWidget(self.report, 1)
+        self.report.hide()
 
     def show_run(self, state: RunState, facts: RunFacts | None) -> None:
         """Show a run; `facts` are None until its directory has been read."""
@@ -87,6 +95,13 @@ class RunView(QWidget):
         else:
             self.outcome.show_outcome(state, facts.spec.training if facts else None)
         self.plots.show_state(state)
+        self.report.show_state(state)
+
+    def _show_report(self, on: bool) -> None:
+        self.report_button.setText(tr("Curves") if on else tr("Report"))
+        set_icon(self.report_button, "train" if on else "report", "muted")
+        self.splitter.setVisible(not on)
+        self.report.setVisible(on)
 
     def next_button(self) -> QPushButton | None:
         """Return the button of the main way on from a run that ended."""

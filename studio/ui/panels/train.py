@@ -71,6 +71,11 @@ class TrainPanel(QWidget):
             return self.start
         return self.view.next_button() if self.view is not None else None
 
+    def show_report(self) -> None:
+        """Show the report of the run, once there is room for it."""
+        self._make_view()
+        self.view.report_button.setChecked(True)
+
     def show_run(self, run_id: str) -> None:
         """Show a training run of the store; a run of another kind leaves the page as it is."""
         state = self.store.runs.get(run_id)
