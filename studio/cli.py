@@ -303,7 +303,7 @@ def _report(arguments: argparse.Namespace, workspace: Path) -> Any:
     try:
         save_report(run, out)
     except OSError as error:
-        raise Failure("workspace-unwritable", path=str(out), message=str(error)) from error
+        raise Failure("workspace-unwritable", path=str(out), message=error.strerror or str(error)) from error
     return _say_file(out, arguments)
 
 

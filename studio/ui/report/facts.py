@@ -21,7 +21,7 @@ from studio.ui import editors, words
 from studio.ui.i18n import tr
 from studio.ui.notices import message_of
 from studio.ui.panels.run_about import RunFacts, model_name, picked_name, read_facts
-from studio.ui.panels.run_outcome import outcome_of
+from studio.ui.panels.run_outcome import Outcome, outcome_of
 
 _BLOCK: TypeAdapter[Any] = TypeAdapter(AnyBlock)
 _LIBRARIES = ("torch", "transformers", "peft", "datasets")
@@ -67,6 +67,9 @@ def read_report(run: RunDir, state: RunState | None = None) -> ReportFacts:
             state.apply(event)
         settle(state, run)
     outcome = outcome_of(state, facts.spec.training)
+    if state.is_active:
+        step, total = words.count(state.step), words.count(state.total_steps)
+        outcome = Outcome(tr("Still at work: step {step} of {total}.", step=step, total=total), "", {}, [])
     return ReportFacts(
         title=facts.name,
         line=facts.line,
