@@ -29,7 +29,7 @@ OPTIONS = {
     "fp32": "fp32",
     "none": "None",
     "tensorboard": "TensorBoard",
-    "wandb": "Weights & Biases",
+    "wandb": "wandb",
     ",": "Comma",
     ";": "Semicolon",
     "\t": "Tab",

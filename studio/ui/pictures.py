@@ -59,6 +59,9 @@ def _page_pictures(run: RunDir) -> list[Picture]:
     def has_curve(window) -> bool:
         return bool(window.store.runs[run.id].series)
 
+    def has_report(window) -> bool:
+        return not window.pages["train"].view.report.paper.document().isEmpty()
+
     return [
         Picture("data", "data", take, lambda window: window.store.draft.table is not None),
         Picture("model", "model", is_ready=lambda window: window.store.draft.model_info is not None),
@@ -67,6 +70,7 @@ def _page_pictures(run: RunDir) -> list[Picture]:
         Picture("evaluate", "evaluate"),
         Picture("results", "evaluate", results),
         Picture("export", "export"),
+        Picture("report", "train", lambda window: window.show_report(), has_report),
         Picture("runs", "runs"),
         Picture("palette", "runs", lambda window: window.show_palette()),
     ]
