@@ -16,7 +16,7 @@ from studio.core.commands import Stop, receive, send
 from studio.core.events import Event
 from studio.core.files import write_json
 from studio.core.locks import Lock, holder
-from studio.core.processes import DETACHED, command, environment
+from studio.core.processes import DETACHED, command, environment, n_killed_for_memory
 from studio.core.rundir import EventReader, RunDir, create_run
 
 _SPARE_NEEDS_BYTES = 2 << 30  # what must be free: a spare takes a third of it, and shall press nobody
@@ -84,11 +84,14 @@ def _popen(*arguments: str, output: Any = subprocess.DEVNULL) -> subprocess.Pope
 
 
 def _note_exit(process: subprocess.Popen, run: RunDir, began: float) -> None:
+    killed_before = n_killed_for_memory()
     code = process.wait()
+    killed = n_killed_for_memory()
+    facts = {} if killed is None or killed_before is None else {"out_of_memory": killed > killed_before}
     # The run may have been moved to the bin by then.
     with contextlib.suppress(OSError):
         if run.path.is_dir():
-            write_json(run.exit_file, {"pid": process.pid, "code": code, "started": began, "time": time.time()})
+            write_json(run.exit_file, {"pid": process.pid, "code": code, "started": began, "time": time.time()} | facts)
 
 
 def _watch_lent(process: subprocess.Popen, run: RunDir, began: float) -> None:

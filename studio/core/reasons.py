@@ -188,7 +188,23 @@ REASONS: dict[str, Reason] = {
     ),
     "loss-not-finite": Reason(
         "The loss became {loss} at step {step}.",
-        "Lower the learning rate ({learning_rate} now) and start again.",
+        "Lower the learning rate ({learning_rate} now) and start again. That step trained on the rows {rows} of the "
+        "data; look at them if it happens again.",
+        "go.train",
+    ),
+    "labels-masked": Reason(
+        "None of the first {n_steps} steps had a label to learn from.",
+        "The texts were cut before what is to be learned. Raise the longest text, or shorten the texts.",
+        "go.train",
+    ),
+    "no-gradient": Reason(
+        "Nothing is learned: the gradient of the first {n_steps} steps is exactly zero.",
+        "The loss is {loss}. What trains has no part in it; choose another method, or unfreeze more layers.",
+        "go.model",
+    ),
+    "loss-flat": Reason(
+        "The loss has not fallen in the first {n_steps} steps.",
+        "It is {loss} still. Look at the labels, and let the learning rate be found.",
         "go.train",
     ),
     "nothing-to-evaluate": Reason(
@@ -209,8 +225,13 @@ REASONS: dict[str, Reason] = {
         "run.resume",
     ),
     "worker-crashed": Reason(
-        "The worker crashed in native code ({signal}).",
+        "The worker crashed in native code{where} ({signal}).",
         "This is a fault in a library, not in your data. What was logged is kept. The last lines of its log: {log}",
+        "run.resume",
+    ),
+    "driver-refused": Reason(
+        "The driver of the GPU refused to go on: {message}",
+        "Resume from the last checkpoint. If it happens again, update the driver, or restart the computer.",
         "run.resume",
     ),
     "worker-exited": Reason(

@@ -68,7 +68,7 @@ class RunDir:
         """Return the last non-empty lines of the worker's own output."""
         try:
             with open(self.log_file, "rb") as file:
-                file.seek(max(0, self.log_file.stat().st_size - 8192))
+                file.seek(max(0, self.log_file.stat().st_size - 32_768))
                 lines = file.read().decode("utf-8", "replace").splitlines()
         except OSError:
             return ""

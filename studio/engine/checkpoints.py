@@ -9,6 +9,7 @@ from studio.core.files import read_json
 from studio.core.rundir import RunDir
 
 PARTIAL = ".partial"
+CLOCK = "clock.json"
 
 
 def last_checkpoint(run: RunDir) -> tuple[int, Path] | None:
@@ -19,6 +20,11 @@ def last_checkpoint(run: RunDir) -> tuple[int, Path] | None:
         if state is not None and path.name.split("-")[-1].isdigit():
             found.append((int(path.name.split("-")[-1]), path))
     return max(found, default=None)
+
+
+def seconds_of(checkpoint: Path) -> float | None:
+    """Return the clock of a checkpoint's step; None in those of older versions."""
+    return (read_json(checkpoint / CLOCK) or {}).get("train_seconds")
 
 
 def put_in_place(partial: Path, final: Path) -> None:

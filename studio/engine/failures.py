@@ -14,7 +14,7 @@ from studio.engine import device
 def problem_of(error: BaseException, run: RunDir) -> Problem:
     """Return the problem that an exception means; unknown ones keep their type and text."""
     from safetensors import SafetensorError
-    from torch import OutOfMemoryError
+    from torch import AcceleratorError, OutOfMemoryError
 
     if isinstance(error, Failure):
         return error.problem
@@ -22,6 +22,8 @@ def problem_of(error: BaseException, run: RunDir) -> Problem:
         return disk_full(run.path)
     if isinstance(error, MemoryError | OutOfMemoryError) or _is_refused(error):
         return _out_of_memory(error, run)
+    if isinstance(error, AcceleratorError):
+        return Problem("driver-refused", {"message": str(error).splitlines()[0]})
     if isinstance(error, SafetensorError | RuntimeError) and is_disk_full(run.path):
         # Both safetensors and torch.save report a full disk as an error of their own.
         return disk_full(run.path)

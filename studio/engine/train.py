@@ -196,6 +196,7 @@ def build_trainer(
         callbacks=[Patience(t.early_stopping_patience)] if t.early_stopping_patience else [],
         report=report,
         lengths=list(prepared.datasets["train"]["length"]),
+        row_numbers=[i + 1 for i in prepared.parts["train"].indices],
         group_by_length=t.group_by_length,
         quick=quick,
         frozen=frozen,

@@ -1,11 +1,13 @@
 """The one state of the window; panels draw it and call its verbs."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from studio.core import commands
+from studio.core.events import Warned
 from studio.core.files import write_json
 from studio.core.reasons import Failure, Problem
 from studio.core.registry import PluginConfig, family, parse_config
@@ -22,6 +24,7 @@ from studio.core.rundir import (
 from studio.core.settings import Settings, load_settings, save_settings
 from studio.core.spec import EvaluateSpec, ExportSpec, InspectSpec, TrainSpec, read_spec
 from studio.core.state import RunState, new_state, settle
+from studio.core.told import left_behind, note_told
 from studio.ui import notices
 from studio.ui.draft import Draft
 from studio.ui.followers import Followers
@@ -83,7 +86,15 @@ class Store(QObject):
                     self.select_run(run.id)
                     title = tr("The run {name} went on while the window was closed.", name=readable_id(run.id))
                     self.notice.emit(Notice(title, fix="go.train", run=run.id))
+        background(lambda: left_behind(self.workspace), self._tell_of, self.fail, self)
         self.choose_model(self.draft.model)
+
+    def _tell_of(self, runs: list[RunDir]) -> None:
+        """Read runs that ended badly while no window was there; their end is then told like any other."""
+        for run in reversed(runs):
+            if run.id not in self.followers:
+                self._seen_alive.add(run.id)
+                self.attach(run.id)
 
     def close(self) -> None:
         """Stop following all runs; their workers go on, but for inspections, which only answer to this window."""
@@ -435,6 +446,8 @@ class Store(QObject):
             return
         for event in batch:
             state.apply(event)
+            if isinstance(event, Warned) and event.reason in notices.LOUD and run_id in self._seen_alive:
+                self.notice.emit(notices.from_problem(Problem(event.reason, event.facts), "warning", run_id))
         self.run_changed.emit(run_id)
 
     def _end(self, run_id: str) -> None:
@@ -444,10 +457,15 @@ class Store(QObject):
         settle(state, self.run_dir(run_id))
         self.run_changed.emit(run_id)
         self.runs_changed.emit()
-        said = notices.at_end(state) if run_id in self._seen_alive else None
+        if run_id not in self._seen_alive:
+            return
         self._seen_alive.discard(run_id)
+        said = notices.at_end(state, self.run_name(run_id))
         if said is not None:
             self.notice.emit(said)
+        if state.kind == "train" and state.problem is not None:
+            with contextlib.suppress(OSError):  # on a full disk it is told again
+                note_told(self.run_dir(run_id))
 
     def _set_busy(self, part: str, busy: bool) -> None:
         (self.busy.add if busy else self.busy.discard)(part)

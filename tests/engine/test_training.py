@@ -203,6 +203,9 @@ def test_what_can_not_work_is_said_at_its_field(
     assert read_summary(run).state == "failed"
     if reason == "loss-not-finite":
         assert np.isnan(state.series["train", "loss"].y).any(), "the curve shows it too"
+        rows = [int(n) for n in state.problem.facts["rows"].split(", ")]
+        split = json.loads(run.resolved_file.read_text())["split"]["train"]
+        assert len(rows) == 8 and {n - 1 for n in rows} <= set(split)
 
 
 def test_two_workers_never_share_a_run(workspace: Path, tiny_spec: dict) -> None:

@@ -110,7 +110,9 @@ _NEXT = (
 
 def _mend(state: RunState, fix: str | None, training: Any) -> list[Remedy]:
     reason, step = state.problem.reason, last_checkpoint_step(state)
-    is_short = reason == "out-of-memory" or (reason == "worker-killed" and state.problem.facts.get("signal") == KILLED)
+    facts = state.problem.facts
+    was_killed = reason == "worker-killed" and (facts.get("signal") == KILLED or facts.get("out_of_memory"))
+    is_short = reason == "out-of-memory" or (was_killed and facts.get("out_of_memory") is not False)
     halved = _halve(step, training) if is_short else []
     if reason == "out-of-memory" and halved:
         return halved
