@@ -10,6 +10,7 @@ from studio.core.rundir import RunDir
 
 PARTIAL = ".partial"
 CLOCK = "clock.json"
+MODEL_PARTIAL = ".model.partial"  # the trained model, while it is written
 
 
 def last_checkpoint(run: RunDir) -> tuple[int, Path] | None:
@@ -44,8 +45,9 @@ def put_in_place(partial: Path, final: Path) -> None:
 
 
 def discard_partial(run: RunDir) -> None:
-    """Remove what a worker that died left behind: half a checkpoint, the output of frozen layers."""
-    shutil.rmtree(run.checkpoints_dir / PARTIAL, ignore_errors=True)
+    """Remove what a worker that died left behind: half a checkpoint or model, the output of frozen layers."""
+    for partial in (run.checkpoints_dir / PARTIAL, run.path / MODEL_PARTIAL):
+        shutil.rmtree(partial, ignore_errors=True)
     for file in run.path.glob("trunk.*"):
         with contextlib.suppress(OSError):  # Windows keeps a file that is mapped
             file.unlink(missing_ok=True)

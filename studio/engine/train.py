@@ -58,7 +58,9 @@ def run(run_dir: RunDir, spec: TrainSpec, report: Reporter) -> ev.Event:
         frozen_weights.restore(prepared.model, fresh)
     prepared.model.to(device.device())  # stand-ins were there when Trainer moved the model
     report.say(ev.Phase(name="saving"))
-    trainer.save_model(str(run_dir.model_dir))
+    partial = run_dir.path / checkpoints.MODEL_PARTIAL
+    trainer.save_model(str(partial))
+    checkpoints.put_in_place(partial, run_dir.model_dir)
     report.say(ev.Artefact(name="model", path="model"))
     result = {
         "run": str(run_dir.path),
@@ -87,6 +89,7 @@ def run(run_dir: RunDir, spec: TrainSpec, report: Reporter) -> ev.Event:
             if name == "test":
                 step, epoch = trainer.state.global_step, float(trainer.state.epoch or 0)
                 report.say(ev.Metrics(split="test", step=step, epoch=epoch, values=measured.metrics))
+    report.sync()
     # The model is saved; the checkpoints of a finished run are three times as large and serve nobody.
     shutil.rmtree(run_dir.checkpoints_dir, ignore_errors=True)
     return ev.Finished(result=result)

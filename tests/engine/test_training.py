@@ -6,11 +6,13 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from studio import supervisor
 from studio.core import commands
 from studio.core import events as ev
+from studio.core.locks import holder
 from studio.core.processes import command, environment
 from studio.core.reasons import Failure
 from studio.core.registry import family
@@ -63,11 +65,15 @@ def wait_for_step(run: RunDir, step: int) -> None:
     wait_for(run, ev.Metrics, step=step)
 
 
-def losses(run: RunDir) -> dict[int, float]:
+def follow_so_far(run: RunDir) -> RunState:
     state = new_state(run)
     for event in read_events(run):
         state.apply(event)
-    series = state.series["train", "loss"]
+    return state
+
+
+def losses(run: RunDir) -> dict[int, float]:
+    series = follow_so_far(run).series["train", "loss"]
     return dict(zip(series.x.astype(int).tolist(), series.y.tolist(), strict=True))
 
 
@@ -91,6 +97,28 @@ def test_run_goes_on_exactly_where_it_ended(workspace: Path, tiny_spec: dict, en
     before, after = losses(straight), losses(run)
     assert before.keys() == after.keys()
     assert max(abs(before[step] - after[step]) for step in before) <= 1e-6
+
+
+def test_pause_holds_the_model_and_the_clock_and_leaves_the_processor(workspace: Path, tiny_spec: dict) -> None:
+    tiny_spec["training"] |= {"num_train_epochs": 30, "evaluations_per_epoch": 1}
+    straight, _ = execute(workspace, tiny_spec)
+    run = supervisor.start_new(workspace, parse_spec(tiny_spec))
+    wait_for_step(run, 15)
+    commands.send(run.path, commands.Pause())
+    wait_for(run, ev.Paused, paused=True)
+    worker = psutil.Process(holder(run.lock_file)["pid"])
+    time.sleep(0.5)
+    held, worked = worker.memory_info().rss, sum(worker.cpu_times()[:2])
+    state = follow_so_far(run)
+    assert state.state == "paused" and state.eta_seconds is not None
+    time.sleep(2)
+    assert sum(worker.cpu_times()[:2]) - worked < 0.5 and worker.memory_info().rss > 0.9 * held
+    later = follow_so_far(run)
+    assert (later.step, later.eta_seconds) == (state.step, state.eta_seconds)
+    commands.send(run.path, commands.Resume())
+    state = follow(run)
+    assert state.state == "finished" and state.ended - state.started > state.train_seconds + 2.5
+    assert losses(run) == losses(straight)
 
 
 def test_stop_inside_an_evaluation_is_made_up_for(workspace: Path, tiny_spec: dict, tmp_path: Path) -> None:
