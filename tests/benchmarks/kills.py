@@ -47,7 +47,7 @@ def spec_of(given: argparse.Namespace, folder: Path) -> dict:
         "columns": {"text": 0, "label": 1},
         "model": "starter",
         "method": {"kind": given.method},
-        "training": {"num_train_epochs": 6, "evaluations_per_epoch": 3, "gradient_accumulation_steps": 2,
+        "training": {"num_train_epochs": 12, "evaluations_per_epoch": 3, "gradient_accumulation_steps": 2,
                      "per_device_train_batch_size": 8},
     }  # fmt: skip
 
