@@ -213,6 +213,7 @@ REASONS: dict[str, Reason] = {
     "disk-full": Reason(
         "The disk is full.", "{needed} are needed in {path}, {free} are free. Make room, then resume.", "run.resume"
     ),
+    "no-room": Reason("The disk is full.", "{free} are free in {path}. Make room and try again."),
     "run-missing": Reason("There is no run called {run} in this workspace.", "`attune runs` lists them."),
     "run-not-finished": Reason("The run {run} has no trained model yet.", "Wait for it, or resume it.", "run.resume"),
     "run-complete": Reason("The run {run} is finished.", "Train again from its spec, or use its model.", "run.again"),

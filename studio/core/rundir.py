@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from studio.core.disk import can_not_write
 from studio.core.events import Event, dump_event, parse_event
 from studio.core.files import read_json, write_json
 from studio.core.locks import is_held
@@ -88,7 +89,8 @@ def create_run(workspace: Path, spec: Any, folder: str = "runs") -> RunDir:
         run = RunDir(path)
         write_json(run.spec_file, dump_spec(spec))
     except OSError as error:
-        raise Failure("workspace-unwritable", path=str(workspace), message=error.strerror or str(error)) from error
+        shutil.rmtree(path, ignore_errors=True)  # without its spec it is no run
+        raise can_not_write(workspace, error) from error
     if getattr(spec, "name", ""):
         run.rename(spec.name)
     return run

@@ -1,7 +1,6 @@
 """The state of a run: a fold of its events, completed by how its process ended."""
 
 import re
-import shutil
 import signal
 import time
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.core import events as ev
+from studio.core.disk import disk_full, is_disk_full
 from studio.core.files import read_json
 from studio.core.reasons import Problem
 from studio.core.rundir import RunDir, readable_id
@@ -180,18 +180,6 @@ def _find_checkpoints(state: RunState, run: RunDir) -> None:
         step = (read_json(file) or {}).get("global_step")
         if step is not None and step not in known:
             state.checkpoints.append(ev.Checkpoint(step=step, path=f"checkpoints/{file.parent.name}"))
-
-
-def is_disk_full(path: Path) -> bool:
-    """Return whether the disk of `path` has no room for a page of the log."""
-    return shutil.disk_usage(path).free < 1 << 20
-
-
-def disk_full(path: Path, needed_bytes: int = 0) -> Problem:
-    """Return the problem of a disk without room, and how much there is."""
-    needed = f"{needed_bytes / 1e6:,.0f} MB" if needed_bytes else "More bytes"
-    free = f"{shutil.disk_usage(path).free / 1e6:,.0f} MB"
-    return Problem("disk-full", {"needed": needed, "free": free, "path": str(path)})
 
 
 def describe_exit(exit_info: dict[str, Any] | None, log: str) -> Problem:

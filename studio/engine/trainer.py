@@ -15,9 +15,9 @@ from transformers import EarlyStoppingCallback, Trainer, TrainerCallback  # noqa
 from transformers.trainer_utils import rotate_checkpoints  # noqa: TID253
 
 from studio.core import events as ev
+from studio.core.disk import disk_full
 from studio.core.files import write_json
 from studio.core.reasons import Failure, Problem
-from studio.core.state import disk_full
 from studio.engine import checkpoints, kernels
 from studio.engine.reporter import Reporter, StopRequested
 from studio.engine.trunk import Trunk

@@ -7,6 +7,7 @@ from typing import Any
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from studio.core import commands
+from studio.core.disk import can_not_write
 from studio.core.events import Warned
 from studio.core.files import write_json
 from studio.core.reasons import Failure, Problem
@@ -110,7 +111,7 @@ class Store(QObject):
         try:
             save_settings(self.workspace, self.settings)
         except OSError as error:
-            self.fail(Failure("workspace-unwritable", path=str(self.workspace), message=str(error)))
+            self.fail(can_not_write(self.workspace, error))
         self.settings_changed.emit()
 
     def fail(self, error: BaseException) -> None:
