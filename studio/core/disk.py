@@ -28,8 +28,13 @@ def disk_full(path: Path, needed_bytes: int = 0) -> Problem:
 def can_not_write(path: Path, error: OSError) -> Failure:
     """Return the failure of a folder that could not be written to: "no-room" or "workspace-unwritable"."""
     if is_full(error):
-        return Failure("no-room", path=str(path), free=_free(path))
+        return no_room(path)
     return Failure("workspace-unwritable", path=str(path), message=error.strerror or str(error))
+
+
+def no_room(path: Path, field: str = "") -> Failure:
+    """Return the failure of a disk without room, at the field that names it."""
+    return Failure("no-room", field, path=str(path), free=_free(path))
 
 
 def free_bytes(path: Path) -> int:

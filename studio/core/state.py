@@ -163,7 +163,7 @@ def settle(state: RunState, run: RunDir) -> None:
         # A worker that came after the last word and died before its own first one.
         if exit_info is None or not exit_info.get("code") or exit_info.get("started", 0.0) <= state.ended:
             return
-    elif state.state == "waiting" and exit_info is None:
+    elif state.state == "waiting" and exit_info is None and not run.lock_file.exists():
         return  # no worker has taken it up yet
     state.state, state.phase = "ended", ""
     state.ended = time.time()

@@ -15,7 +15,7 @@ def problem_of(error: BaseException, run: RunDir) -> Problem:
     from safetensors import SafetensorError
     from torch import AcceleratorError, OutOfMemoryError
 
-    if is_full(error) or (isinstance(error, Failure) and error.problem.reason == "no-room"):
+    if is_full(error) or (isinstance(error, Failure) and error.problem.reason == "no-room" and not error.problem.field):
         return disk_full(run.path)
     if isinstance(error, Failure):
         return error.problem

@@ -249,17 +249,25 @@ def test_two_workers_never_share_a_run(workspace: Path, tiny_spec: dict) -> None
 def test_split_is_stratified_repeatable_and_keeps_copies_together(tiny_csv: Path) -> None:
     from collections import Counter
 
+    import pyarrow as pa
+
     from studio.core.spec import DataSpec
     from studio.engine.data import Rows, split_rows
+    from studio.sources.texts import Texts
 
     labels = ["a"] * 60 + ["b"] * 30 + ["rare"]
     texts = [f"text {i}" for i in range(len(labels))]
     texts[1] = texts[2] = texts[0]
-    rows = Rows(texts, labels, list(range(len(labels))))
+    rows = Rows(Texts(pa.chunked_array([texts])), labels, list(range(len(labels))))
     spec = DataSpec(train=str(tiny_csv), validation=0.2, test=0.2)
+
+    def places(parts: dict[str, Rows]) -> list[list[int]]:
+        return [part.indices for part in parts.values()]
+
     parts = split_rows(rows, spec)
-    assert parts == split_rows(rows, spec)
-    assert parts != split_rows(rows, spec.model_copy(update={"seed": 7}))
+    assert all(list(part.texts) == [texts[i] for i in part.indices] for part in parts.values())
+    assert places(parts) == places(split_rows(rows, spec))
+    assert places(parts) != places(split_rows(rows, spec.model_copy(update={"seed": 7})))
     assert sorted(i for part in parts.values() for i in part.indices) == rows.indices
     assert len({name for name, part in parts.items() for text in part.texts if text == texts[0]}) == 1
     assert "rare" in parts["train"].labels
