@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -155,25 +154,19 @@ def test_who_is_stopped_in_the_middle_of_a_change_is_named(workspace: Path, monk
     other.release()
 
 
-def test_adding_while_the_process_ends_leaves_nobody_waiting(workspace: Path) -> None:
-    """Whoever adds either is seen by the process that ends, or finds its lock free."""
-    lock = Lock(queue.process_lock(workspace))
-    for _ in range(30):
-        run_id, seen, found = new_run(workspace).id, [], []
-        assert lock.acquire({})
+def test_the_process_goes_while_nobody_can_add(workspace: Path) -> None:
+    """Else who adds a run in that moment would take it for one that goes on, and nobody would train the run."""
+    held = []
 
-        def add(run_id: str = run_id, found: list[bool] = found) -> None:
-            queue.add(workspace, run_id)
-            found.append(is_held(lock.path))
+    class Watched(Lock):
+        def release(self) -> None:
+            held.append(is_held(workspace / "queue" / "order.lock"))
+            super().release()
 
-        adder = threading.Thread(target=add)
-        adder.start()
-        while (run := queue.take(workspace, seen[-1] if seen else "", lock)) is not None:
-            seen.append(run.id)
-        adder.join()
-        assert seen == [run_id] or found == [False]
-        if not seen:
-            queue.remove(workspace, run_id)
+    process = Watched(queue.process_lock(workspace))
+    assert process.acquire({})
+    assert queue.take(workspace, "", process) is None
+    assert held == [True] and not queue.is_at_work(workspace)
 
 
 def test_a_look_tells_who_lives_and_what_changed_without_a_log(workspace: Path) -> None:
