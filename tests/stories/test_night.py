@@ -80,11 +80,11 @@ def test_three_for_the_night_one_fails_and_the_window_is_closed(
     broken = parse_spec(with_name(tiny_spec | {"model": str(tmp_path / "gone")}, "second"))
     third = parse_spec(with_name(tiny_spec, "third"))
     until(lambda: bool(store.training_run()), "the first begins by itself, and the window sees it")
-    assert store.training_run() == first.id
+    assert store.training_run() == first
     store.queue.add(third)
     second = store.queue.add(broken)
     until(lambda: page.queue.names() == ["third", "second"], "both wait, as they came")
-    store.queue.move(second.id, 1)
+    store.queue.move(second, 1)
     until(lambda: page.queue.names() == ["second", "third"], "their order is another")
     until(lambda: [row["state"] for row in page.rows] == ["running"], "the first one stands in the list")
     window.close()
@@ -158,7 +158,7 @@ def test_the_queue_waits_for_a_training_that_was_started_directly(
     store = window.store
     direct = store.run_dir(store.start_run(parse_spec(with_name(tiny_spec, "direct", num_train_epochs=60))))
     until(lambda: store.runs[direct.id].step > 0, "its first step")
-    queued = store.queue.add(parse_spec(with_name(tiny_spec, "queued", num_train_epochs=1)))
+    queued = store.run_dir(store.queue.add(parse_spec(with_name(tiny_spec, "queued", num_train_epochs=1))))
     until(lambda: queue.is_at_work(workspace), "the queue's process")
     store.select_run(queued.id)
     window.show_page("train")
