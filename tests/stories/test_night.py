@@ -50,7 +50,7 @@ def started(run: RunDir) -> list[ev.Started]:
 
 def ended(run: RunDir) -> str:
     last = last_event(run)
-    return last.type if last is not None else ""
+    return last.type if isinstance(last, ev.Finished | ev.Stopped | ev.Failed) else ""
 
 
 @pytest.fixture(autouse=True)

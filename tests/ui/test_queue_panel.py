@@ -91,6 +91,7 @@ def test_a_run_is_taken_out_and_comes_back_to_its_place(
     awake.store.select_run(runs[1].id)
     assert awake.store.runs[runs[1].id].state == "queued"
     page.queue.list.setCurrentRow(1)
+    page.queue.list.setFocus()  # else the key is for the list of runs
     qtbot.keyClick(page.queue.list, Qt.Key.Key_Delete)
     qtbot.waitUntil(lambda: any(notice.undo for notice in awake.notice_bar.past), timeout=5000)
     assert page.queue.names() == ["a", "c"] and not runs[1].path.exists()

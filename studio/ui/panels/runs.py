@@ -275,7 +275,8 @@ class RunsPanel(QWidget):
             (Qt.Key.Key_F2, self._begin_rename),
             (QKeySequence.StandardKey.Delete, self._delete),
         ):
-            QShortcut(QKeySequence(key), self.table, act, context=Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            shortcut = QShortcut(QKeySequence(key), self.table, act)
+            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)  # as an argument PySide ignores it
         self.hint = Small()
         self.hint.setWordWrap(False)
         head = QHBoxLayout()
