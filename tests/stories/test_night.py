@@ -156,7 +156,7 @@ def test_the_queue_waits_for_a_training_that_was_started_directly(
 ) -> None:
     window = open_window()
     store = window.store
-    direct = store.run_dir(store.start_run(parse_spec(with_name(tiny_spec, "direct", num_train_epochs=60))))
+    direct = store.run_dir(store.start_run(parse_spec(with_name(tiny_spec, "direct", num_train_epochs=40))))
     until(lambda: store.runs[direct.id].step > 0, "its first step")
     queued = store.run_dir(store.queue.add(parse_spec(with_name(tiny_spec, "queued", num_train_epochs=1))))
     until(lambda: queue.is_at_work(workspace), "the queue's process")

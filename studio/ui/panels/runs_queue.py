@@ -131,11 +131,13 @@ class QueueList(QListWidget):
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setVerticalScrollMode(QListWidget.ScrollMode.ScrollPerPixel)
         self._rows: list[tuple[str, str, str]] = []
+        self._newest: Sequence[Mapping[str, Any]] = []
         self._is_filling = False
         self.model().rowsMoved.connect(self._tell_move)
 
     def set_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Show other rows; the chosen one stays chosen, and a drag that goes on is not disturbed."""
+        self._newest = rows
         wanted = [(row["id"], row["name"], _details(row)) for row in rows]
         is_dragging = self.state() == QAbstractItemView.State.DraggingState
         if wanted == self._rows or is_dragging:
@@ -143,16 +145,20 @@ class QueueList(QListWidget):
         chosen = self.currentItem().data(_ID) if self.currentItem() is not None else None
         self._rows, self._is_filling = wanted, True
         self.clear()
-        for place, (run_id, name, details) in enumerate(wanted, 1):
+        for run_id, name, details in wanted:
             item = QListWidgetItem(name, self)
             item.setData(_ID, run_id)
             item.setData(_DETAILS, details)
             item.setToolTip(details)
-            item.setData(Qt.ItemDataRole.AccessibleTextRole, f"{place}: {name}. {details}")
             if run_id == chosen:
                 self.setCurrentItem(item)
         self._is_filling = False
+        self._say_places()
         self.setFixedHeight(min(len(wanted), MOST_ROWS) * ROW_HEIGHT)
+
+    def startDrag(self, actions: Qt.DropAction) -> None:
+        super().startDrag(actions)  # returns when it is over
+        self.set_rows(self._newest)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         steps = {Qt.Key.Key_Up: -1, Qt.Key.Key_Down: 1}
@@ -170,7 +176,12 @@ class QueueList(QListWidget):
         item = self.item(row)
         self._rows.insert(row, self._rows.pop(first))
         self.setCurrentItem(item)
+        self._say_places()
         self.dropped.emit(item.data(_ID), row + 1)
+
+    def _say_places(self) -> None:
+        for row, (_, name, details) in enumerate(self._rows):
+            self.item(row).setData(Qt.ItemDataRole.AccessibleTextRole, f"{row + 1}: {name}. {details}")
 
 
 class _Delegate(QStyledItemDelegate):
