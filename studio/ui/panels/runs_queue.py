@@ -200,6 +200,9 @@ class _Delegate(QStyledItemDelegate):
             painter.fillRect(rect, QColor(theme.mix("accent", 0.18)))
         elif option.state & QStyle.StateFlag.State_MouseOver:
             painter.fillRect(rect, QColor(theme.mix("text", 0.05)))
+        if option.state & QStyle.StateFlag.State_HasFocus:
+            painter.setPen(theme.colour("accent"))
+            painter.drawRect(rect.adjusted(0, 0, -1, -1))
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(theme.colour("muted"))
         for column in range(2):
