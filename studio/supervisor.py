@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 
+from studio.core import queue
 from studio.core.commands import Stop, receive, send
 from studio.core.events import Event
 from studio.core.files import write_json
@@ -195,6 +196,21 @@ def end_spare(workspace: Path) -> None:
     spare = _spares.pop(workspace, None)
     if spare is not None:
         spare.end()
+
+
+def wait(run: RunDir, poll_seconds: float = 0.25) -> None:
+    """Return when the worker of a run is gone and its exit, if it is a child of this process, is noted."""
+    while run.is_alive() or _is_our_child(run):
+        time.sleep(poll_seconds)
+
+
+def start_queue(workspace: Path) -> None:
+    """Start the process that trains what waits in the queue, unless it lives already or there is nothing for it."""
+    if queue.is_at_work(workspace) or not (queue.current(workspace) or queue.waiting(workspace)):
+        return
+    with open(queue.order_file(workspace).with_name("queue.log"), "ab") as log:
+        process = _popen("queue", "--workspace", str(workspace), output=log)
+    threading.Thread(target=process.wait, name="wait queue", daemon=True).start()
 
 
 def follow(

@@ -280,6 +280,14 @@ REASONS: dict[str, Reason] = {
     "target-exists": Reason("{path} is not empty.", "Choose another folder.", "export.choose"),
     "export-unverified": Reason("The exported model is not what was trained.", "{problems}", "go.export"),
     "format-unsupported": Reason("{format} can't hold this model.", "{message}", "go.export"),
+    # the queue
+    "training-busy": Reason(
+        "The run {run} is training.", "Add this one to the queue: it begins when that one has ended.", "queue.add"
+    ),
+    "queue-busy": Reason(
+        "The queue is at work already, in process {pid}.", "`attune queue --list` shows what waits.", "go.runs"
+    ),
+    "not-queued": Reason("The run {run} does not wait in the queue.", "`attune queue --list` shows what waits."),
     # the command line
     "no-display": Reason(
         "There is no display to open a window on.",

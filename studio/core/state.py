@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.core import events as ev
+from studio.core import queue
 from studio.core.disk import disk_full, is_disk_full
 from studio.core.files import read_json
 from studio.core.reasons import Problem
@@ -21,7 +22,8 @@ ACTIVE = ("waiting", "running", "paused")
 class RunState:
     """What is known of a run; `apply` folds one event in.
 
-    state: waiting, running, paused, finished, stopped, failed or ended (a process that died without a word).
+    state: queued (waits in the queue), waiting (for its worker), running, paused, finished, stopped, failed or ended
+    (a process that died without a word).
     series: points by (split, metric name), x in optimiser steps.
     """
 
@@ -294,6 +296,8 @@ def read_summary(run: RunDir) -> Summary:
     state = found.get("state", "waiting")
     if state in ACTIVE and not run.is_alive() and (found or run.exit_file.exists()):
         state = "ended"
+    if state == "waiting" and run.id in queue.waiting(run.path.parent.parent):
+        state = "queued"
     train = (spec.get("data") or {}).get("train") if isinstance(spec.get("data"), dict) else None
     return Summary(
         id=run.id,

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from studio.core import queue
 from studio.core.files import read_json, write_json
 from studio.core.rundir import RunDir, list_runs
 from studio.core.state import read_summary
@@ -13,8 +14,9 @@ _BAD_ENDS = ("ended", "failed")
 def left_behind(workspace: Path) -> list[RunDir]:
     """Return the newest trainings that ended badly and that `note_told` was not called for since, newest first."""
     found = []
+    at_work = queue.current(workspace)  # it goes on by itself
     for run in list_runs(workspace):
-        if "-train-" not in run.id or read_summary(run).state not in _BAD_ENDS:
+        if "-train-" not in run.id or run.id == at_work or read_summary(run).state not in _BAD_ENDS:
             continue
         if (read_json(run.meta_file) or {}).get("told") != _last_word(run):
             found.append(run)

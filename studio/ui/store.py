@@ -1,6 +1,7 @@
 """The one state of the window; panels draw it and call its verbs."""
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,10 @@ from studio.ui import notices
 from studio.ui.draft import Draft
 from studio.ui.followers import Followers
 from studio.ui.i18n import tr
+from studio.ui.neighbours import Neighbours
 from studio.ui.notices import Notice
 from studio.ui.probes import Probes
+from studio.ui.queue import Queue
 from studio.ui.reading import Rows, look_at, problem_of, read_rows
 from studio.ui.threads import background
 
@@ -68,6 +71,12 @@ class Store(QObject):
         self.followers.ended.connect(self._end)
         self.followers.failed.connect(self.fail)
         self.probes = Probes(workspace, self)
+        self.queue = Queue(workspace, self)
+        self.queue.changed.connect(self.runs_changed)
+        self.queue.removed.connect(self.forget)
+        self.queue.told.connect(self.notice)
+        self.queue.failed.connect(self.fail)
+        self.neighbours = Neighbours(self)
         self._seen_alive: set[str] = set()
         self._names: dict[str, str] = {}
 
@@ -89,6 +98,8 @@ class Store(QObject):
                     self.notice.emit(Notice(title, fix="go.train", run=run.id))
         background(lambda: left_behind(self.workspace), self._tell_of, self.fail, self)
         self.choose_model(self.draft.model)
+        self.neighbours.wake()
+        self.queue.wake()
 
     def _tell_of(self, runs: list[RunDir]) -> None:
         """Read runs that ended badly while no window was there; their end is then told like any other."""
@@ -102,6 +113,7 @@ class Store(QObject):
         for run_id, state in self.runs.items():
             if state.kind == "inspect" and state.is_active:
                 self.stop(run_id)
+        self.neighbours.close()
         self.followers.leave_all()
         self.probes.close()
 
@@ -262,13 +274,14 @@ class Store(QObject):
 
     def start(self) -> str:
         """Start the draft as a training run; return its id, or "" when something stands against it."""
+        self.neighbours.look_now()
         busy = self.training_run()
         try:
             if busy:
-                raise Failure("run-busy", run=self.run_name(busy))
+                raise Failure("training-busy", run=self.run_name(busy))
             spec = self.draft.spec()
         except Failure as error:
-            self.notice.emit(notices.from_exception(error, run=busy))
+            self.fail(error)
             return ""
         run_id = self.start_run(spec)
         if run_id:
@@ -281,7 +294,12 @@ class Store(QObject):
         return next(working, "")
 
     def start_run(self, spec: Any) -> str:
-        """Start a run of any kind; return its id, or "" when its directory can't be made."""
+        """Start a run of any kind; return its id, or "" when its directory can't be made.
+
+        While a training is at work, another one waits in the queue.
+        """
+        if isinstance(spec, TrainSpec) and self.training_run():
+            return self.queue.add(spec)
         try:
             run = create_run(self.workspace, spec)
         except Failure as error:
@@ -308,6 +326,10 @@ class Store(QObject):
     def attach(self, run_id: str) -> None:
         """Follow a run from its first event: replay what was, and go on live while it lives."""
         run = self.run_dir(run_id)
+        if run_id in self.queue and not run.is_alive():
+            self.runs[run_id] = replace(new_state(run), state="queued")
+            self.run_changed.emit(run_id)
+            return
         is_known = run_id in self.runs and not self.runs[run_id].is_active and not run.is_alive()
         if run_id not in self.followers and not is_known and run.spec_file.is_file():
             self._follow(run, launch=False)
@@ -381,8 +403,7 @@ class Store(QObject):
         except OSError as error:
             self.fail(error)
             return
-        self._names.pop(run_id, None)
-        self.run_changed.emit(run_id)
+        self.forget_name(run_id)
         self.runs_changed.emit()
 
     def delete(self, *run_ids: str) -> None:
@@ -399,9 +420,7 @@ class Store(QObject):
                 self.fail(error)
                 continue
             names.append(name)
-            self.runs.pop(run_id, None)
-            if self.current_run == run_id:
-                self.select_run("")
+            self.forget(run_id)
         self.runs_changed.emit()
 
         def undo() -> None:
@@ -413,6 +432,19 @@ class Store(QObject):
             self.notice.emit(Notice(tr("The run {name} was moved to the bin.", name=names[0]), undo=undo))
         elif names:
             self.notice.emit(Notice(tr("{n} runs were moved to the bin.", n=len(names)), ", ".join(names), undo=undo))
+
+    def forget_name(self, run_id: str) -> None:
+        """Ask for a run's name again, since it may be another."""
+        self._names.pop(run_id, None)
+        self.run_changed.emit(run_id)
+
+    def forget(self, run_id: str) -> None:
+        """Let go of a run that is not in the workspace any more."""
+        self.followers.leave(run_id)
+        self.runs.pop(run_id, None)
+        self._names.pop(run_id, None)
+        if self.current_run == run_id:
+            self.select_run("")
 
     def run_name(self, run_id: str) -> str:
         """Return the name a person gave to a run, else its id as people say it."""

@@ -52,6 +52,9 @@ class Outcome:
 
 def outcome_of(state: RunState, training: Any = None) -> Outcome:
     """Return how a run ended; `training` is its TrainingSpec, where it is known already."""
+    if state.state == "queued":
+        hint = tr("It begins by itself when the runs before it have ended, also while this window is closed.")
+        return Outcome(tr("It waits in the queue."), hint, {}, [Remedy("page", "Show the queue", "runs", "runs")])
     if state.state == "finished":
         return Outcome(tr("Finished."), _finished_hint(state), tiles_of(state.result), list(_NEXT))
     step = last_checkpoint_step(state)
