@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from studio import __version__
+from studio import __version__, queue_commands
 from studio.core import events as ev
 from studio.core.paths import workspace_dir
 from studio.core.reasons import Failure, describe
@@ -190,6 +190,8 @@ def _train(arguments: argparse.Namespace, workspace: Path) -> Any:
     spec = read_spec(Path(arguments.spec))
     if not isinstance(spec, TrainSpec):
         raise Failure("spec-invalid", errors=f"kind: this command trains, the spec is of the kind {spec.kind!r}")
+    if arguments.queue:
+        return queue_commands.enqueue(spec, workspace, quiet=arguments.json)
     result = execute(spec, workspace)
     _say_trained(result, arguments)
     return result
@@ -407,7 +409,10 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = add("demo", _demo, "do the main job on the sample: train, evaluate, inspect, export")
     demo.add_argument("--no-window", action="store_true", help="in the terminal")
-    add("train", _train, "fine-tune what a spec asks for").add_argument("spec", metavar="SPEC")
+    train = add("train", _train, "fine-tune what a spec asks for")
+    train.add_argument("spec", metavar="SPEC")
+    train.add_argument("--queue", action="store_true", help="after what waits already; returns at once")
+    queue_commands.add_options(add("queue", queue_commands.execute, "train what waits, one run after the other"))
     add("resume", _resume, "go on with a run from its last checkpoint").add_argument("run", metavar="RUN")
     evaluate = add("evaluate", _evaluate, "measure a trained run")
     evaluate.add_argument("run", metavar="RUN")

@@ -12,11 +12,12 @@ from typing import Any
 
 import psutil
 
+from studio.core import queue
 from studio.core.commands import Stop, receive, send
 from studio.core.events import Event
 from studio.core.files import write_json
 from studio.core.locks import Lock, holder
-from studio.core.processes import DETACHED, command, environment
+from studio.core.processes import DETACHED, command, environment, n_killed_for_memory
 from studio.core.rundir import EventReader, RunDir, create_run
 
 _SPARE_NEEDS_BYTES = 2 << 30  # what must be free: a spare takes a third of it, and shall press nobody
@@ -84,11 +85,14 @@ def _popen(*arguments: str, output: Any = subprocess.DEVNULL) -> subprocess.Pope
 
 
 def _note_exit(process: subprocess.Popen, run: RunDir, began: float) -> None:
+    killed_before = n_killed_for_memory()
     code = process.wait()
+    killed = n_killed_for_memory()
+    facts = {} if killed is None or killed_before is None else {"out_of_memory": killed > killed_before}
     # The run may have been moved to the bin by then.
     with contextlib.suppress(OSError):
         if run.path.is_dir():
-            write_json(run.exit_file, {"pid": process.pid, "code": code, "started": began, "time": time.time()})
+            write_json(run.exit_file, {"pid": process.pid, "code": code, "started": began, "time": time.time()} | facts)
 
 
 def _watch_lent(process: subprocess.Popen, run: RunDir, began: float) -> None:
@@ -192,6 +196,21 @@ def end_spare(workspace: Path) -> None:
     spare = _spares.pop(workspace, None)
     if spare is not None:
         spare.end()
+
+
+def wait(run: RunDir, poll_seconds: float = 0.25) -> None:
+    """Return when the worker of a run is gone and its exit, if it is a child of this process, is noted."""
+    while run.is_alive() or _is_our_child(run):
+        time.sleep(poll_seconds)
+
+
+def start_queue(workspace: Path) -> None:
+    """Start the process that trains what waits in the queue, unless it lives already or there is nothing for it."""
+    if queue.is_at_work(workspace) or not (queue.current(workspace) or queue.waiting(workspace)):
+        return
+    with open(queue.order_file(workspace).with_name("queue.log"), "ab") as log:
+        process = _popen("queue", "--workspace", str(workspace), output=log)
+    threading.Thread(target=process.wait, name="wait queue", daemon=True).start()
 
 
 def follow(

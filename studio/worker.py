@@ -49,10 +49,12 @@ def _work(run: RunDir, warming: threading.Thread | None) -> int:
     from studio.engine.reporter import Reporter, StopRequested
 
     report = Reporter(run)
+    step, seconds = _resume_from(run) if report.state.attempt else (0, None)
     report.say(
         ev.Started(
             attempt=report.state.attempt + 1,
-            from_step=_resume_step(run) if report.state.attempt else 0,
+            from_step=step,
+            train_seconds=seconds,
             pid=os.getpid(),
             version=__version__,
         )
@@ -150,11 +152,12 @@ def _warm_up() -> None:
         importlib.import_module(name)
 
 
-def _resume_step(run: RunDir) -> int:
-    from studio.engine.checkpoints import last_checkpoint
+def _resume_from(run: RunDir) -> tuple[int, float | None]:
+    """Return the step that a resume goes on from, and the clock of that step."""
+    from studio.engine.checkpoints import last_checkpoint, seconds_of
 
     found = last_checkpoint(run)
-    return found[0] if found else 0
+    return (found[0], seconds_of(found[1])) if found else (0, None)
 
 
 def _settle_process() -> None:

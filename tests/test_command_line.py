@@ -115,6 +115,61 @@ def test_window_without_a_display_says_so(workspace: Path) -> None:
     assert done.returncode == 1 and "no display" in done.stderr
 
 
+def test_queue_by_command(workspace: Path, tmp_path: Path, tiny_spec: dict) -> None:
+    from studio.core import queue
+    from studio.core.locks import Lock
+
+    process = Lock(queue.process_lock(workspace))
+    assert process.acquire({}), "in place of the process that would train what waits"
+    runs = []
+    for name in ("one", "two", "three"):
+        (tmp_path / "spec.json").write_text(json.dumps(tiny_spec | {"name": name}))
+        added = last_json(attune("train", str(tmp_path / "spec.json"), "--queue", "--json", workspace=workspace))
+        runs.append(Path(added["run"]).name)
+        assert (added["state"], added["place"]) == ("queued", len(runs))
+    moved = last_json(attune("queue", "--move", runs[2], "1", "--json", workspace=workspace))
+    assert [row["name"] for row in moved["queue"]] == ["three", "one", "two"]
+    assert moved["is_at_work"] is True and moved["current"] is None
+    removed = last_json(attune("queue", "--remove", runs[0], "--json", workspace=workspace))
+    assert [row["run"] for row in removed["queue"]] == [runs[2], runs[1]]
+    assert (workspace / "bin" / runs[0] / "spec.json").is_file()
+    shown = attune("queue", "--list", workspace=workspace).stdout
+    assert shown.index("three") < shown.index("two")
+    assert [r["state"] for r in last_json(attune("runs", "--json", workspace=workspace))["runs"]] == ["queued"] * 2
+    wrong = {"queue-busy": [], "usage": ["--move", runs[1], "up"], "run-missing": ["--remove", "x"]}
+    for reason, arguments in wrong.items():
+        done = attune("queue", *arguments, "--json", workspace=workspace)
+        assert done.returncode == 1 and json.loads(done.stdout.splitlines()[-1])["error"]["reason"] == reason
+    process.release()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
+def test_interrupted_queue_stops_the_run_at_work_and_keeps_the_others(
+    workspace: Path, tmp_path: Path, tiny_spec: dict
+) -> None:
+    from studio.core import queue
+    from studio.core.events import Metrics
+    from studio.core.rundir import RunDir, create_run, last_event
+    from studio.core.spec import parse_spec
+    from studio.core.state import read_summary
+
+    tiny_spec["training"]["num_train_epochs"] = 200
+    first, second = (create_run(workspace, parse_spec(tiny_spec)).id for _ in range(2))
+    queue.add(workspace, first)
+    queue.add(workspace, second)
+    command = [sys.executable, "-P", "-m", "studio", "queue", "--json", "--workspace", str(workspace)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, encoding="utf-8", env=environment())
+    run = RunDir(workspace / "runs" / first)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not isinstance(last_event(run), Metrics):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130 and "stays in the queue" in said
+    assert read_summary(run).state == "stopped" and not run.is_alive()
+    assert queue.waiting(workspace) == [second] and not queue.is_at_work(workspace)
+
+
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
 def test_interrupt_saves_and_resume_goes_on(workspace: Path, tmp_path: Path, tiny_spec: dict) -> None:
     tiny_spec["training"] |= {"num_train_epochs": 60, "evaluations_per_epoch": 1}

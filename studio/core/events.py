@@ -23,11 +23,15 @@ class Event(BaseModel):
 
 
 class Started(Event):
-    """A worker took up the run; a resume starts a new attempt and hides what came after `from_step`."""
+    """A worker took up the run; a resume starts a new attempt and hides what came after `from_step`.
+
+    train_seconds: the clock of that step, as its checkpoint has it.
+    """
 
     type: Literal["started"] = "started"
     attempt: int = 1
     from_step: int = 0
+    train_seconds: float | None = None
     pid: int
     version: str
 

@@ -22,6 +22,15 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-P", "-m", "studio", *arguments]
 
 
+def n_killed_for_memory() -> int | None:
+    """Return how many processes this system has killed for want of memory so far; None where it does not tell."""
+    try:
+        lines = Path("/proc/vmstat").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), None)
+
+
 def environment() -> dict[str, str]:
     """Return the environment of a worker: this one's, offline, in UTF-8, able to import this package."""
     package_parent = str(Path(__file__).resolve().parent.parent.parent)

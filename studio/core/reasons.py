@@ -188,7 +188,23 @@ REASONS: dict[str, Reason] = {
     ),
     "loss-not-finite": Reason(
         "The loss became {loss} at step {step}.",
-        "Lower the learning rate ({learning_rate} now) and start again.",
+        "Lower the learning rate ({learning_rate} now) and start again. That step trained on the rows {rows} of the "
+        "data; look at them if it happens again.",
+        "go.train",
+    ),
+    "labels-masked": Reason(
+        "None of the first {n_steps} steps had a label to learn from.",
+        "The texts were cut before what is to be learned. Raise the longest text, or shorten the texts.",
+        "go.train",
+    ),
+    "no-gradient": Reason(
+        "Nothing is learned: the gradient of the first {n_steps} steps is exactly zero.",
+        "The loss is {loss}. What trains has no part in it; choose another method, or unfreeze more layers.",
+        "go.model",
+    ),
+    "loss-flat": Reason(
+        "The loss has not fallen in the first {n_steps} steps.",
+        "It is {loss} still. Look at the labels, and let the learning rate be found.",
         "go.train",
     ),
     "nothing-to-evaluate": Reason(
@@ -210,6 +226,7 @@ REASONS: dict[str, Reason] = {
     "disk-full": Reason(
         "The disk is full.", "{needed} are needed in {path}, {free} are free. Make room, then resume.", "run.resume"
     ),
+    "no-room": Reason("The disk is full.", "{free} are free in {path}. Make room and try again."),
     "run-missing": Reason("There is no run called {run} in this workspace.", "`attune runs` lists them."),
     "run-not-finished": Reason("The run {run} has no trained model yet.", "Wait for it, or resume it.", "run.resume"),
     "run-complete": Reason("The run {run} is finished.", "Train again from its spec, or use its model.", "run.again"),
@@ -222,8 +239,13 @@ REASONS: dict[str, Reason] = {
         "run.resume",
     ),
     "worker-crashed": Reason(
-        "The worker crashed in native code ({signal}).",
+        "The worker crashed in native code{where} ({signal}).",
         "This is a fault in a library, not in your data. What was logged is kept. The last lines of its log: {log}",
+        "run.resume",
+    ),
+    "driver-refused": Reason(
+        "The driver of the GPU refused to go on: {message}",
+        "Resume from the last checkpoint. If it happens again, update the driver, or restart the computer.",
         "run.resume",
     ),
     "worker-exited": Reason(
@@ -284,6 +306,14 @@ REASONS: dict[str, Reason] = {
     "spec-unresolved": Reason(
         "Nothing was picked for the run {run} yet.", "Save its spec as it was asked for, or wait until it trains."
     ),
+    # the queue
+    "training-busy": Reason(
+        "The run {run} is training.", "Add this one to the queue: it begins when that one has ended.", "queue.add"
+    ),
+    "queue-busy": Reason(
+        "The queue is at work already, in process {pid}.", "`attune queue --list` shows what waits.", "go.runs"
+    ),
+    "not-queued": Reason("The run {run} does not wait in the queue.", "`attune queue --list` shows what waits."),
     # the command line
     "no-display": Reason(
         "There is no display to open a window on.",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from studio.core.disk import can_not_write
 from studio.core.events import Event, dump_event, parse_event
 from studio.core.files import read_json, write_json
 from studio.core.locks import is_held
@@ -17,6 +18,7 @@ from studio.core.reasons import Failure
 from studio.core.spec import dump_spec, parse_spec
 
 PROBES = "probes"  # the folder of the workspace for runs that nobody keeps
+_TAIL_BYTES = 1 << 20  # more than any line of a log has
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class RunDir:
         """Return the last non-empty lines of the worker's own output."""
         try:
             with open(self.log_file, "rb") as file:
-                file.seek(max(0, self.log_file.stat().st_size - 8192))
+                file.seek(max(0, self.log_file.stat().st_size - 32_768))
                 lines = file.read().decode("utf-8", "replace").splitlines()
         except OSError:
             return ""
@@ -88,7 +90,8 @@ def create_run(workspace: Path, spec: Any, folder: str = "runs") -> RunDir:
         run = RunDir(path)
         write_json(run.spec_file, dump_spec(spec))
     except OSError as error:
-        raise Failure("workspace-unwritable", path=str(workspace), message=error.strerror or str(error)) from error
+        shutil.rmtree(path, ignore_errors=True)  # without its spec it is no run
+        raise can_not_write(workspace, error) from error
     if getattr(spec, "name", ""):
         run.rename(spec.name)
     return run
@@ -133,7 +136,9 @@ def find_run(workspace: Path, name: str) -> RunDir:
         return RunDir(folder.absolute())
     runs = list_runs(workspace)
     if name == "last":
-        runs = [run for run in runs if "-train-" in run.id][:1]
+        trainings = [run for run in runs if "-train-" in run.id]
+        # What still waits in the queue is not what anybody means by it.
+        runs = ([run for run in trainings if run.events_file.exists()] or trainings)[:1]
     else:
         runs = [r for r in runs if r.id == name] or [r for r in runs if r.id.startswith(name) or r.id.endswith(name)]
     if len(runs) != 1:
@@ -212,6 +217,17 @@ def read_events(run: RunDir) -> list[Event]:
     while batch := reader.read():
         events += batch
     return events
+
+
+def last_event(run: RunDir) -> Event | None:
+    """Return the newest event of a run, from the end of its log alone; None when that is none."""
+    try:
+        with open(run.events_file, "rb") as file:
+            file.seek(max(0, run.events_file.stat().st_size - _TAIL_BYTES))
+            lines = file.read().rpartition(b"\n")[0].splitlines()
+    except OSError:
+        return None
+    return parse_event(lines[-1]) if lines else None
 
 
 def readable_id(run_id: str) -> str:

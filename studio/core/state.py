@@ -1,6 +1,6 @@
 """The state of a run: a fold of its events, completed by how its process ended."""
 
-import shutil
+import re
 import signal
 import time
 from dataclasses import dataclass, field
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from studio.core import events as ev
+from studio.core import queue
+from studio.core.disk import disk_full, is_disk_full
 from studio.core.files import read_json
 from studio.core.reasons import Problem
 from studio.core.rundir import RunDir, readable_id
@@ -20,7 +22,8 @@ ACTIVE = ("waiting", "running", "paused")
 class RunState:
     """What is known of a run; `apply` folds one event in.
 
-    state: waiting, running, paused, finished, stopped, failed or ended (a process that died without a word).
+    state: queued (waits in the queue), waiting (for its worker), running, paused, finished, stopped, failed or ended
+    (a process that died without a word).
     series: points by (split, metric name), x in optimiser steps.
     """
 
@@ -86,7 +89,9 @@ def _started(s: RunState, e: ev.Started) -> None:
             series.cut_after(e.from_step)
         s.checkpoints = [c for c in s.checkpoints if c.step <= e.from_step]
         s.step = e.from_step
-        s.train_seconds = next((c.train_seconds for c in s.checkpoints if c.step == e.from_step), 0.0)
+        s.train_seconds = next(
+            (c.train_seconds for c in s.checkpoints if c.step == e.from_step), e.train_seconds or 0.0
+        )
         s._speed_from = (s.train_seconds, e.from_step)
 
 
@@ -160,29 +165,30 @@ def settle(state: RunState, run: RunDir) -> None:
         # A worker that came after the last word and died before its own first one.
         if exit_info is None or not exit_info.get("code") or exit_info.get("started", 0.0) <= state.ended:
             return
-    elif state.state == "waiting" and exit_info is None:
+    elif state.state == "waiting" and exit_info is None and not run.lock_file.exists():
         return  # no worker has taken it up yet
     state.state, state.phase = "ended", ""
     state.ended = time.time()
+    _find_checkpoints(state, run)
     # On a full disk neither the worker's last word nor its exit code could be written.
     is_full = not (exit_info or {}).get("code") and is_disk_full(run.path)
-    state.problem = disk_full(run.path) if is_full else describe_exit(exit_info, run.log_tail())
+    state.problem = disk_full(run.path) if is_full else describe_exit(exit_info, run.log_tail(100))
 
 
-def is_disk_full(path: Path) -> bool:
-    """Return whether the disk of `path` has no room for a page of the log."""
-    return shutil.disk_usage(path).free < 1 << 20
-
-
-def disk_full(path: Path, needed_bytes: int = 0) -> Problem:
-    """Return the problem of a disk without room, and how much there is."""
-    needed = f"{needed_bytes / 1e6:,.0f} MB" if needed_bytes else "More bytes"
-    free = f"{shutil.disk_usage(path).free / 1e6:,.0f} MB"
-    return Problem("disk-full", {"needed": needed, "free": free, "path": str(path)})
+def _find_checkpoints(state: RunState, run: RunDir) -> None:
+    """Add the checkpoints that a worker had no time to tell of."""
+    known = {c.step for c in state.checkpoints}
+    for file in run.checkpoints_dir.glob("checkpoint-*/trainer_state.json"):
+        step = (read_json(file) or {}).get("global_step")
+        if step is not None and step not in known:
+            state.checkpoints.append(ev.Checkpoint(step=step, path=f"checkpoints/{file.parent.name}"))
 
 
 def describe_exit(exit_info: dict[str, Any] | None, log: str) -> Problem:
-    """Return how a worker that said nothing ended, from its parent's note of exit code or signal."""
+    """Return how a worker that said nothing ended, from its parent's note of exit code or signal.
+
+    log: the last lines of the worker's own output.
+    """
     code = (exit_info or {}).get("code")
     if code is None:
         return Problem("worker-vanished")
@@ -192,13 +198,50 @@ def describe_exit(exit_info: dict[str, Any] | None, log: str) -> Problem:
         except ValueError:
             name = str(-code)
         if name in ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT"):
-            return Problem("worker-crashed", {"signal": name, "log": log})
-        return Problem("worker-killed", {"signal": name, "cause": _CAUSES.get(name, "")})
+            return Problem("worker-crashed", {"signal": name, "where": _crash_site(log), "log": _last_lines(log)})
+        facts = {"signal": name, "cause": _CAUSES.get(name, "")}
+        if name == "SIGKILL" and (exit_info or {}).get("out_of_memory") is not None:
+            facts |= {"out_of_memory": exit_info["out_of_memory"], "cause": _KILLS[exit_info["out_of_memory"]]}
+        return Problem("worker-killed", facts)
     if code & 0xC0000000 == 0xC0000000:  # an NTSTATUS of Windows
-        return Problem("worker-crashed", {"signal": f"0x{code & 0xFFFFFFFF:08X}", "log": log})
-    return Problem("worker-exited", {"code": code, "log": log or "(nothing)"})
+        status = code & 0xFFFFFFFF
+        if status in _NO_MEMORY:
+            facts = {"signal": _NO_MEMORY[status], "cause": _KILLS[True], "out_of_memory": True}
+            return Problem("worker-killed", facts)
+        if status == 0xC000013A:
+            return Problem("worker-killed", {"signal": "STATUS_CONTROL_C_EXIT", "cause": _CAUSES["SIGINT"]})
+        name = ", ".join(filter(None, [_STATUSES.get(status), f"0x{status:08X}"]))
+        return Problem("worker-crashed", {"signal": name, "where": _crash_site(log), "log": _last_lines(log)})
+    return Problem("worker-exited", {"code": code, "log": _last_lines(log) or "(nothing)"})
 
 
+def _last_lines(log: str, n: int = 5) -> str:
+    return "\n".join(log.splitlines()[-n:])
+
+
+def _crash_site(log: str) -> str:
+    """Return where faulthandler saw the crashing thread, as " in FILE, FUNCTION"; "" where it did not."""
+    _, _, stack = log.rpartition("Current thread")
+    found = re.search(r'File "([^"]+)", line \d+ in (\S+)', stack)
+    return f" in {Path(found[1]).parent.name}/{Path(found[1]).name}, {found[2]}" if found else ""
+
+
+_KILLS = {
+    True: "The system ran out of memory and chose it.",
+    False: "Someone ended it from outside; the system was not out of memory.",
+}
+_NO_MEMORY = {0xC0000017: "STATUS_NO_MEMORY", 0xC000012D: "STATUS_COMMITMENT_LIMIT"}
+_STATUSES = {
+    0xC0000005: "access violation",
+    0xC000001D: "illegal instruction",
+    0xC0000094: "division by zero",
+    0xC00000FD: "stack overflow",
+    0xC0000135: "a DLL was not found",
+    0xC0000139: "a DLL is of another version",
+    0xC0000142: "a DLL could not be initialised",
+    0xC0000374: "heap corruption",
+    0xC0000409: "stack buffer overrun",
+}
 _CAUSES = {
     "SIGKILL": "Most likely the system ran out of memory and chose it, or someone ended it by hand.",
     "SIGTERM": "The system or someone asked it to end: a shutdown, a log-out, a task manager.",
@@ -253,6 +296,8 @@ def read_summary(run: RunDir) -> Summary:
     state = found.get("state", "waiting")
     if state in ACTIVE and not run.is_alive() and (found or run.exit_file.exists()):
         state = "ended"
+    if state == "waiting" and run.id in queue.waiting(run.path.parent.parent):
+        state = "queued"
     train = (spec.get("data") or {}).get("train") if isinstance(spec.get("data"), dict) else None
     return Summary(
         id=run.id,

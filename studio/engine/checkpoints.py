@@ -9,6 +9,8 @@ from studio.core.files import read_json
 from studio.core.rundir import RunDir
 
 PARTIAL = ".partial"
+CLOCK = "clock.json"
+MODEL_PARTIAL = ".model.partial"  # the trained model, while it is written
 
 
 def last_checkpoint(run: RunDir) -> tuple[int, Path] | None:
@@ -19,6 +21,11 @@ def last_checkpoint(run: RunDir) -> tuple[int, Path] | None:
         if state is not None and path.name.split("-")[-1].isdigit():
             found.append((int(path.name.split("-")[-1]), path))
     return max(found, default=None)
+
+
+def seconds_of(checkpoint: Path) -> float | None:
+    """Return the clock of a checkpoint's step; None in those of older versions."""
+    return (read_json(checkpoint / CLOCK) or {}).get("train_seconds")
 
 
 def put_in_place(partial: Path, final: Path) -> None:
@@ -38,8 +45,9 @@ def put_in_place(partial: Path, final: Path) -> None:
 
 
 def discard_partial(run: RunDir) -> None:
-    """Remove what a worker that died left behind: half a checkpoint, the output of frozen layers."""
-    shutil.rmtree(run.checkpoints_dir / PARTIAL, ignore_errors=True)
+    """Remove what a worker that died left behind: half a checkpoint or model, the output of frozen layers."""
+    for partial in (run.checkpoints_dir / PARTIAL, run.path / MODEL_PARTIAL):
+        shutil.rmtree(partial, ignore_errors=True)
     for file in run.path.glob("trunk.*"):
         with contextlib.suppress(OSError):  # Windows keeps a file that is mapped
             file.unlink(missing_ok=True)

@@ -12,13 +12,14 @@ from studio.core.reasons import Failure, Problem
 from studio.core.registry import PluginConfig, plugin
 from studio.core.spec import DataSpec, TrainSpec
 from studio.sources.tables import OpenedTable, content_hash, open_table
+from studio.sources.texts import Texts, digest
 
 
 @dataclass(frozen=True)
 class Rows:
     """The rows of one part of the split: texts, gold labels ("" where there is none) and their place in the file."""
 
-    texts: list[str]
+    texts: Texts
     labels: list[str]
     indices: list[int]
 
@@ -44,7 +45,7 @@ def read_parts(spec: TrainSpec, workspace: Path) -> tuple[dict[str, Rows], list[
     hashes = {opened.config.path: opened.content_hash}
     everything = _used_rows(task, opened.table, columns)
     parts = split_rows(everything, spec.data)
-    known = set(parts["train"].labels)
+    known, trained = set(parts["train"].labels), set(map(digest, parts["train"].texts))
     for name in ("validation", "test"):
         source = getattr(spec.data, name)
         if isinstance(source, PluginConfig):
@@ -53,7 +54,7 @@ def read_parts(spec: TrainSpec, workspace: Path) -> tuple[dict[str, Rows], list[
                 raise Failure("split-empty", f"data.{name}", split=name)
             problems += found
             hashes[source.path] = content_hash(Path(source.path))
-        shared = len(set(parts[name].texts) & set(parts["train"].texts))
+        shared = len(set(map(digest, parts[name].texts)) & trained)
         if shared:
             problems.append(Problem("shared-rows", {"n_rows": shared, "split": name}))
         unknown = sorted(set(parts[name].labels) - known)
@@ -107,7 +108,7 @@ def column_names(columns: dict[str, str | int], table: Any) -> dict[str, str]:
 def _used_rows(task: Any, table: Any, columns: dict[str, str]) -> Rows:
     texts, labels = task.rows(table, columns)
     used = [i for i, (text, label) in enumerate(zip(texts, labels, strict=True)) if text and label]
-    return Rows([texts[i] for i in used], [labels[i] for i in used], used)
+    return Rows(texts.select(used), [labels[i] for i in used], used)
 
 
 def split_rows(rows: Rows, spec: DataSpec) -> dict[str, Rows]:
@@ -124,9 +125,8 @@ def split_rows(rows: Rows, spec: DataSpec) -> dict[str, Rows]:
     }
     if sum(shares.values()) >= 1:
         raise Failure("split-empty", "data.test", split="train")
-    first: dict[str, int] = {}
-    for i, text in enumerate(rows.texts):
-        first.setdefault(text, i)
+    first: dict[bytes, int] = {}
+    same = [first.setdefault(digest(text), i) for i, text in enumerate(rows.texts)]
     groups = np.array(sorted(first.values()), dtype=int)
     counts = Counter(rows.labels[i] for i in groups)
     movable = np.array([i for i in groups if counts[rows.labels[i]] > len(shares)], dtype=int)
@@ -140,7 +140,7 @@ def split_rows(rows: Rows, spec: DataSpec) -> dict[str, Rows]:
         kept, taken = train_test_split(movable, test_size=n, random_state=spec.seed, stratify=labels if fits else None)
         owner.update(dict.fromkeys(taken.tolist(), name))
         movable = np.sort(kept)
-    part_of = [owner.get(first[text], "train") for text in rows.texts]
+    part_of = [owner.get(i, "train") for i in same]
     return {name: _select(rows, [i for i, p in enumerate(part_of) if p == name]) for name in _PARTS}
 
 
@@ -148,4 +148,4 @@ _PARTS = ("train", "validation", "test")
 
 
 def _select(rows: Rows, chosen: Sequence[int]) -> Rows:
-    return Rows([rows.texts[i] for i in chosen], [rows.labels[i] for i in chosen], [rows.indices[i] for i in chosen])
+    return Rows(rows.texts.select(chosen), [rows.labels[i] for i in chosen], [rows.indices[i] for i in chosen])

@@ -141,7 +141,7 @@ def write_predictions(
     best = probabilities.argmax(-1)
     columns: dict[str, Any] = {
         "row": rows.indices,
-        "text": rows.texts,
+        "text": rows.texts.values(),
         "label": rows.labels,
         "predicted": [labels[i] for i in best],
         "probability": probabilities[np.arange(len(best)), best],

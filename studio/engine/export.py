@@ -18,13 +18,13 @@ def run(run_dir: RunDir, spec: ExportSpec, report: Reporter) -> ev.Event:
     trained = open_trained(workspace_of(run_dir.path), spec.run)
     report.phase("data")
     parts = trained.parts()
-    rows = _measured_rows(parts)
+    texts, labels = _measured_rows(parts)
     report.phase("model")
     model, tokenizer = trained.merged()
     measured = Measured(
         task=trained.spec.task.kind,
-        texts=rows.texts,
-        gold=[trained.labels.index(label) for label in rows.labels],
+        texts=texts,
+        gold=[trained.labels.index(label) for label in labels],
         max_length=trained.max_length,
     )
 
@@ -39,13 +39,13 @@ def run(run_dir: RunDir, spec: ExportSpec, report: Reporter) -> ev.Event:
     return ev.Finished(result=result)
 
 
-def _measured_rows(parts: dict[str, Rows]) -> Rows:
-    """Return all validation and test rows, and rows of train where these are too few to judge by."""
+def _measured_rows(parts: dict[str, Rows]) -> tuple[list[str], list[str]]:
+    """Return texts and labels of all validation and test rows, and of train where these are too few to judge by."""
     held_out = [parts["validation"], parts["test"]]
-    texts, labels, indices = (sum((getattr(p, name) for p in held_out), []) for name in ("texts", "labels", "indices"))
-    n_more = max(0, LEAST_ROWS - len(texts))
-    train = parts["train"]
-    return Rows(texts + train.texts[:n_more], labels + train.labels[:n_more], indices + train.indices[:n_more])
+    n_more = max(0, LEAST_ROWS - sum(map(len, held_out)))
+    chosen = [(p, len(p)) for p in held_out] + [(parts["train"], n_more)]
+    texts = [text for part, n in chosen for text in part.texts[:n]]
+    return texts, [label for part, n in chosen for label in part.labels[:n]]
 
 
 def _origin(run: RunDir, spec: TrainSpec, parts: dict[str, Rows]) -> Origin:

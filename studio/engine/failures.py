@@ -1,27 +1,28 @@
 """Turns an exception of a worker into a known problem, by its type."""
 
-import errno
 import re
 
+from studio.core.disk import disk_full, is_disk_full, is_full
 from studio.core.estimate import as_picked
 from studio.core.files import read_json
 from studio.core.reasons import Failure, Problem
 from studio.core.rundir import RunDir
-from studio.core.state import disk_full, is_disk_full
 from studio.engine import device
 
 
 def problem_of(error: BaseException, run: RunDir) -> Problem:
     """Return the problem that an exception means; unknown ones keep their type and text."""
     from safetensors import SafetensorError
-    from torch import OutOfMemoryError
+    from torch import AcceleratorError, OutOfMemoryError
 
+    if is_full(error) or (isinstance(error, Failure) and error.problem.reason == "no-room" and not error.problem.field):
+        return disk_full(run.path)
     if isinstance(error, Failure):
         return error.problem
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return disk_full(run.path)
     if isinstance(error, MemoryError | OutOfMemoryError) or _is_refused(error):
         return _out_of_memory(error, run)
+    if isinstance(error, AcceleratorError):
+        return Problem("driver-refused", {"message": str(error).splitlines()[0]})
     if isinstance(error, SafetensorError | RuntimeError) and is_disk_full(run.path):
         # Both safetensors and torch.save report a full disk as an error of their own.
         return disk_full(run.path)

@@ -113,6 +113,9 @@ class Trial(AttuneTrainer):
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         pass
 
+    def look(self, loss: float, gradient_norm: float | None) -> None:
+        pass
+
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         if self.rates is None:
             return super().create_scheduler(num_training_steps, optimizer)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.engine.data import Rows
+from studio.sources.texts import Texts
 
 _VERSION = 1  # of what a cached file holds
 _STALE_SECONDS = 24 * 3600
@@ -41,12 +42,14 @@ def tokenise(
     return dataset, n_cut
 
 
-def _tokens(texts: list[str], tokenizer: Any, max_length: int, folder: Path, check: Callable[[], None]) -> Any:
+def _tokens(texts: Texts, tokenizer: Any, max_length: int, folder: Path, check: Callable[[], None]) -> Any:
+    import pyarrow as pa
     from datasets import Dataset
+    from datasets.table import InMemoryTable
 
     def encode(batch: dict[str, list[str]]) -> dict[str, list[Any]]:
         check()
-        encoded = tokenizer(batch["text"], truncation=True, max_length=max_length)
+        encoded = tokenizer([text or "" for text in batch["text"]], truncation=True, max_length=max_length)
         cut = [bool(e.overflowing) for e in encoded.encodings] if encoded.encodings else [False] * len(batch["text"])
         return dict(encoded) | {"cut": cut, "length": [len(ids) for ids in encoded["input_ids"]]}
 
@@ -60,7 +63,7 @@ def _tokens(texts: list[str], tokenizer: Any, max_length: int, folder: Path, che
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f".{file.stem}.{os.getpid()}.partial"
     try:
-        Dataset.from_dict({"text": texts}).map(
+        Dataset(InMemoryTable(pa.table({"text": texts.column}))).select(texts.places).map(
             encode, batched=True, remove_columns=["text"], cache_file_name=str(partial), load_from_cache_file=False,
             new_fingerprint="tokens",
         )  # fmt: skip
@@ -74,7 +77,7 @@ def _tokens(texts: list[str], tokenizer: Any, max_length: int, folder: Path, che
     return Dataset.from_file(str(file))
 
 
-def _key(texts: list[str], tokenizer: Any, max_length: int) -> str:
+def _key(texts: Texts, tokenizer: Any, max_length: int) -> str:
     """Return what the token ids depend on, as one name."""
     settings: Any = [_VERSION, max_length, type(tokenizer).__name__]
     if tokenizer.is_fast:

@@ -62,7 +62,9 @@ def run(run_dir: RunDir, spec: TrainSpec, report: Reporter) -> ev.Event:
         frozen_weights.restore(prepared.model, fresh)
     prepared.model.to(device.device())  # stand-ins were there when Trainer moved the model
     report.say(ev.Phase(name="saving"))
-    trainer.save_model(str(run_dir.model_dir))
+    partial = run_dir.path / checkpoints.MODEL_PARTIAL
+    trainer.save_model(str(partial))
+    checkpoints.put_in_place(partial, run_dir.model_dir)
     report.say(ev.Artefact(name="model", path="model"))
     result = {
         "run": str(run_dir.path),
@@ -91,6 +93,7 @@ def run(run_dir: RunDir, spec: TrainSpec, report: Reporter) -> ev.Event:
             if name == "test":
                 step, epoch = trainer.state.global_step, float(trainer.state.epoch or 0)
                 report.say(ev.Metrics(split="test", step=step, epoch=epoch, values=measured.metrics))
+    report.sync()
     # The model is saved; the checkpoints of a finished run are three times as large and serve nobody.
     shutil.rmtree(run_dir.checkpoints_dir, ignore_errors=True)
     return ev.Finished(result=result)
@@ -202,6 +205,7 @@ def build_trainer(
         callbacks=[Patience(t.early_stopping_patience)] if t.early_stopping_patience else [],
         report=report,
         lengths=list(prepared.datasets["train"]["length"]),
+        row_numbers=[i + 1 for i in prepared.parts["train"].indices],
         group_by_length=t.group_by_length,
         quick=quick,
         frozen=frozen,

@@ -15,12 +15,15 @@ from transformers import EarlyStoppingCallback, Trainer, TrainerCallback  # noqa
 from transformers.trainer_utils import rotate_checkpoints  # noqa: TID253
 
 from studio.core import events as ev
+from studio.core.disk import disk_full
+from studio.core.files import write_json
 from studio.core.reasons import Failure, Problem
-from studio.core.state import disk_full
 from studio.engine import checkpoints, kernels
 from studio.engine.reporter import Reporter, StopRequested
 from studio.engine.trunk import Trunk
+from studio.engine.watch import Watch
 
+_MASKED = -100  # the label that the loss passes over
 _SAVE_SECONDS = 300.0  # the longest that a crash can cost
 
 
@@ -81,9 +84,9 @@ class Clock:
 class AttuneTrainer(Trainer):
     """Trainer that speaks through a Reporter and writes checkpoints aside before they take their name.
 
-    lengths: tokens of each training row. quick: the model's layers in their quick form.
-    frozen: stand-ins for its frozen ones. seconds_before: what was spent on the training already, such as on the
-    frozen layers' output.
+    lengths: tokens of each training row. row_numbers: each one's row in the data, from 1 on. quick: the model's
+    layers in their quick form. frozen: stand-ins for its frozen ones. seconds_before: what was spent on the training
+    already, such as on the frozen layers' output.
     """
 
     def __init__(
@@ -92,6 +95,7 @@ class AttuneTrainer(Trainer):
         report: Reporter,
         lengths: list[int],
         group_by_length: bool,
+        row_numbers: list[int],
         quick: kernels.Kernels | None = None,
         frozen: Trunk | None = None,
         seconds_before: float = 0.0,
@@ -99,10 +103,13 @@ class AttuneTrainer(Trainer):
     ):
         super().__init__(*args, **kwargs)
         self.report, self.lengths, self.group_by_length, self.kernels = report, lengths, group_by_length, quick
+        self.row_numbers = row_numbers
         self.frozen, self.seconds_before = frozen, seconds_before
         self.clock = Clock(report.state.train_seconds)
         self.n_rows_seen = 0
         self.was_stopped = False
+        self.watch: Watch | None = None  # of the first steps; a resume has passed them
+        self._n_labels = 0  # of the step at work
         self._seconds_before, self._last_saved = self.clock.seconds, time.monotonic()
         self.clock.add(seconds_before)
         self.add_callback(_Reports(self))
@@ -156,8 +163,31 @@ class AttuneTrainer(Trainer):
         n_rows = self.args.train_batch_size * self.args.gradient_accumulation_steps
         return LengthGroupedSampler(self.lengths, n_rows, self.args.seed, self.group_by_length)
 
+    def rows_of_step(self, step: int) -> list[int]:
+        """Return the places of the training rows that a step (from 1 on) trained on."""
+        sampler = self._get_train_sampler()
+        n_rows, n_steps = sampler.batch_size, math.ceil(len(sampler) / sampler.batch_size)
+        sampler.set_epoch((step - 1) // n_steps)
+        start = (step - 1) % n_steps * n_rows
+        return list(sampler)[start : start + n_rows]
+
+    def look(self, loss: float, gradient_norm: float | None) -> None:
+        """Tell of a training that goes wrong in its first steps; raises Failure where it can't learn anything."""
+        if self.watch is None:
+            return
+        problem = self.watch.look(loss, gradient_norm, is_masked=not self._n_labels)
+        self._n_labels = 0
+        if problem is not None and problem.reason == "loss-flat":
+            self.report.warn(problem)
+        elif problem is not None:
+            raise Failure(problem.reason, **problem.facts)
+        if self.watch.is_over:
+            self.watch = None
+
     def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         self.n_rows_seen += len(inputs["labels"])
+        if self.watch is not None:
+            self._n_labels += int((inputs["labels"] != _MASKED).sum())
         return super().training_step(model, inputs, *args, **kwargs)
 
     def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
@@ -225,6 +255,7 @@ class AttuneTrainer(Trainer):
             self.state.best_model_checkpoint = str(best)
         # Trainer noted the place aside as the best one; the file must name the place that stays.
         self.state.save_to_json(str(partial / name / "trainer_state.json"))
+        write_json(partial / name / checkpoints.CLOCK, {"train_seconds": self.clock.seconds})
         self.report.sync()
         checkpoints.put_in_place(partial / name, root / name)
         partial.rmdir()
@@ -264,6 +295,8 @@ class _Reports(TrainerCallback):
         self.trainer, self.report = trainer, trainer.report
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if not state.global_step:
+            self.trainer.watch = Watch(state.max_steps)
         self.trainer.measure_what_was_left()
         self.trainer.clock.go()
 
@@ -295,8 +328,11 @@ class _Reports(TrainerCallback):
         if "loss" in logs:
             values = {name: float(logs[name]) for name in ("loss", "learning_rate", "grad_norm") if name in logs}
             self._say_metrics(state, "train", values | {"samples_per_second": self.trainer.samples_per_second})
+            self.trainer.look(values["loss"], values.get("grad_norm"))
             if not math.isfinite(values["loss"]):
                 facts = {"loss": values["loss"], "step": state.global_step, "learning_rate": args.learning_rate}
+                rows = sorted(self.trainer.row_numbers[i] for i in self.trainer.rows_of_step(state.global_step))
+                facts |= {"rows": ", ".join(map(str, rows))}
                 raise Failure("loss-not-finite", "training.learning_rate", **facts)
         elif "eval_loss" in logs:
             skipped = ("runtime", "samples_per_second", "steps_per_second", "model_preparation_time")

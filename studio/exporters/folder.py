@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from studio.core.disk import is_disk_full, no_room
 from studio.core.reasons import Failure
 from studio.core.registry import PluginConfig, plugin
 from studio.exporters.card import Origin, model_card
@@ -104,5 +105,9 @@ def _work_folder(directory: Path):
     work = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", suffix=".partial", dir=directory.parent))
     try:
         yield work
+    except Exception as error:
+        if is_disk_full(work):  # libraries say so in errors of their own; asked before what they wrote makes room
+            raise no_room(directory.parent, "out") from error
+        raise
     finally:
         shutil.rmtree(work, ignore_errors=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from studio.core.disk import can_not_write
 from studio.core.files import read_json, write_json
 from studio.core.reasons import Failure, Problem
 from studio.core.registry import PluginConfig, family, plugin
@@ -108,7 +109,7 @@ def _write_table(table: Any, path: Path) -> None:
             os.fsync(file.fileno())
         os.replace(partial, path)
     except OSError as error:
-        raise Failure("workspace-unwritable", path=str(path.parent), message=error.strerror or str(error)) from error
+        raise can_not_write(path.parent, error) from error
     finally:
         partial.unlink(missing_ok=True)
 

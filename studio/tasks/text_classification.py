@@ -10,6 +10,7 @@ import numpy as np
 from studio.core.blocks import Bars, Block, Histogram, Matrix, Tiles
 from studio.core.reasons import Problem
 from studio.core.registry import PluginConfig
+from studio.sources.texts import Texts, digest
 
 _MOST_LABELS = 200
 _NEEDED_ROWS = 10
@@ -70,6 +71,8 @@ class TextClassification:
         if problems:
             return problems
         texts, labels = self.rows(table, columns)
+        # Digests stand for the texts, so that these are not held in memory all at once.
+        texts = [digest(text) if text else None for text in texts]
         no_text, no_label = sum(not t for t in texts), sum(not v for v in labels)
         if no_text == len(texts):
             return [Problem("empty-texts", {}, "columns.text")]
@@ -121,7 +124,7 @@ class TextClassification:
     def rows_behind(self, reason: str, table: Any, columns: dict[str, str]) -> list[int]:
         """Return the rows that a finding of `check` speaks of, by their place; none when it speaks of all."""
         texts, labels = self.rows(table, columns)
-        pairs = list(enumerate(zip(texts, labels, strict=True)))
+        pairs = enumerate(zip(texts, labels, strict=True))
         if reason == "some-empty-texts":
             return [i for i, (text, _) in pairs if not text]
         if reason == "some-empty-labels":
@@ -130,17 +133,18 @@ class TextClassification:
             counts = Counter(v for t, v in zip(texts, labels, strict=True) if t and v)
             return [i for i, (text, label) in pairs if text and 0 < counts[label] < _RARE]
         if reason == "duplicates":
-            counts = Counter(t for t, v in zip(texts, labels, strict=True) if t and v)
-            places = [i for i, (text, label) in pairs if label and counts[text] > 1]
+            counts = Counter(digest(t) for t, v in zip(texts, labels, strict=True) if t and v)
+            places = [i for i, (text, label) in pairs if label and counts[digest(text)] > 1]
             return sorted(places, key=lambda i: (texts[i], i))
         return []
 
-    def rows(self, table: Any, columns: dict[str, str]) -> tuple[list[str], list[str]]:
+    def rows(self, table: Any, columns: dict[str, str]) -> tuple[Texts, list[str]]:
         """Return texts and labels of all rows, without blanks around them; "" where there is none."""
-        texts = [str(v or "").strip() for v in table[columns["text"]].to_pylist()]
+        texts = Texts(table[columns["text"]])
         if "label" not in columns or columns["label"] not in table.column_names:
             return texts, [""] * len(texts)
-        return texts, [str(v if v is not None else "").strip() for v in table[columns["label"]].to_pylist()]
+        known: dict[str, str] = {}  # each label once, however many rows have it
+        return texts, [known.setdefault(label, label) for label in Texts(table[columns["label"]])]
 
     def labels(self, values: Sequence[str]) -> list[str]:
         """Return the different labels in a stable order: by number if all are numbers, else by name."""

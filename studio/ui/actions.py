@@ -90,6 +90,20 @@ def _start(window: "MainWindow") -> None:
     window.show_page("train" if window.store.start() else window.page_of_first_problem())
 
 
+def _enqueue(window: "MainWindow") -> None:
+    """Let the draft wait in the queue; where nothing is at work it begins by itself, and is shown."""
+    store = window.store
+    try:
+        spec = store.draft.spec()
+    except Failure as error:
+        store.fail(error)
+        window.show_page(window.page_of_first_problem())
+        return
+    run_id = store.queue.add(spec)
+    if run_id and not store.training_run():
+        store.select_run(run_id)
+
+
 def _sample(window: "MainWindow") -> None:
     window.store.open_data(sample_file())
     window.show_page("data")
@@ -117,6 +131,7 @@ ACTIONS: tuple[Action, ...] = (
         "run.start", "Start", _start, "play", "F5", "Run",
         lambda store: not store.training_run(),
     ),
+    Action("queue.add", "Add to queue", _enqueue, "plus", "Ctrl+Shift+Return", "Run"),
     Action("run.stop", "Stop", lambda w: w.store.stop(w.store.current_run), "stop", "Shift+F5", "Run", _is_active),
     Action("run.resume", "Resume", lambda w: w.store.resume(w.store.current_run), "play", "", "Run", _can_resume),
     Action(

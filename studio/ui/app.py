@@ -103,6 +103,9 @@ def run(workspace: Path, demo: bool = False) -> int:
     for state in window.store.runs.values():
         if state.is_active and state.kind != "inspect":
             print(tr("The run {name} goes on in the background.", name=readable_id(state.id)), file=sys.stderr)
+    if window.store.queue.ids:
+        print(tr("Trainings in the queue, which follow by themselves: {n}.", n=len(window.store.queue.ids)),
+              file=sys.stderr)  # fmt: skip
     return status
 
 

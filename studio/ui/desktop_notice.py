@@ -33,7 +33,7 @@ class DesktopNotice(QObject):
         state = self._window.store.runs.get(run_id)
         if state is None:
             return
-        said = at_end(state)
+        said = at_end(state, self._window.store.run_name(run_id))
         if said is not None and is_worth_telling(
             state, self._window.isActiveWindow(), self._window.store.settings.notify
         ):

@@ -8,6 +8,7 @@ import psutil
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from studio.core import estimate
+from studio.core.disk import free_bytes
 from studio.core.estimate import Estimate, Job, Machine, Pace
 from studio.core.events import Estimated
 from studio.core.reasons import Failure, Problem
@@ -155,7 +156,7 @@ class Forecast(QObject):
         free = psutil.virtual_memory().available + _SPARE_BYTES * supervisor.has_spare(self._store.workspace)
         return Machine(
             free_memory=known.gpu_bytes or free,
-            free_disk=psutil.disk_usage(str(_existing(self._store.workspace))).free,
+            free_disk=free_bytes(self._store.workspace),
             precision=known.precision if asked == "auto" else asked,
             speed=known.speed,
             is_gpu=bool(known.gpu_bytes),
@@ -223,9 +224,3 @@ def tokens_of(texts: Any) -> np.ndarray:
     n_letters = pc.fill_null(pc.utf8_length(column), 0).to_numpy().astype(float)
     beyond = (n_bytes - n_letters) / 2
     return (2 + np.maximum(0, n_letters - beyond) / 4.5 + beyond).round().astype(int)
-
-
-def _existing(path: Any) -> Any:
-    while not path.exists():
-        path = path.parent
-    return path

@@ -65,7 +65,7 @@ class NoticeBar(QFrame):
         self._words.setText(f"<b>{escape(notice.title)}</b>&ensp;{hint}")
         self.fix.setVisible(notice.fix in BY_ID)
         if notice.fix in BY_ID:
-            self.fix.setText(fix_title(notice.fix))
+            self.fix.setText(notice.button or fix_title(notice.fix))
         self.undo.setVisible(notice.undo is not None)
         self.setAccessibleName(f"{notice.title} {notice.hint}")
         self.show()

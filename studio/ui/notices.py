@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from studio.core.reasons import Description, Failure, Problem, describe
-from studio.core.rundir import readable_id
 from studio.core.state import RunState
 from studio.ui import words
 from studio.ui.i18n import tr
 
 log = logging.getLogger(__name__)
+LOUD = ("loss-flat",)  # warnings of a run that can not wait until someone reads about it
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class Notice:
     """One message.
 
     tone: info, good, warning or bad. fix: the action that mends it (an id of `actions.py`), done on run `run`.
-    undo: what takes the deed back. Words are already translated.
+    button: what stands on its button, where that is not the action's own title. undo: what takes the deed back. Words
+    are already translated.
     """
 
     title: str
@@ -27,6 +28,7 @@ class Notice:
     tone: str = "info"
     fix: str | None = None
     run: str = ""
+    button: str = ""
     undo: Callable[[], None] | None = None
     time: float = field(default_factory=time.time)
 
@@ -57,9 +59,19 @@ def from_exception(error: BaseException, run: str = "") -> Notice:
     return from_problem(Problem("unexpected", facts), run=run)
 
 
-def at_end(state: RunState) -> Notice | None:
-    """Return what is said when a run has just ended."""
-    name, kind = readable_id(state.id), words.word(words.KINDS, state.kind).capitalize()
+def at_end(state: RunState, name: str) -> Notice | None:
+    """Return what is said when a run called `name` has just ended."""
+    kind = words.word(words.KINDS, state.kind).capitalize()
+    if state.problem is not None and state.kind == "train":
+        said = words_of(state.problem)
+        title = tr("{name}: {what}", name=name, what=said.title)
+        if said.fix != "run.resume":
+            return Notice(title, said.hint, "bad", said.fix, state.id)
+        step = max((c.step for c in state.checkpoints), default=None)
+        if step is None:
+            return Notice(title, tr("There is no checkpoint to go on from."), "bad", "run.again", state.id)
+        button = tr("Resume from step {step}", step=words.count(step))
+        return Notice(title, said.hint, "bad", said.fix, state.id, button)
     if state.problem is not None:
         return from_problem(state.problem, run=state.id)
     if state.state == "stopped" and state.kind == "train":

@@ -1,14 +1,21 @@
 """`attune pictures`: one PNG of each page and of each empty and error state, from the real window drawn offscreen."""
 
+import contextlib
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from studio import __version__
+from studio.core import events as ev
+from studio.core import queue
+from studio.core.files import write_json
+from studio.core.locks import Lock
 from studio.core.paths import sample_file
-from studio.core.rundir import RunDir, find_run, list_runs
+from studio.core.rundir import EventWriter, RunDir, create_run, find_run, list_runs
+from studio.core.spec import TrainSpec
 
 _MOST_SECONDS = 20.0  # the longest that a page may take to fill
 _CALM_SECONDS = 0.8  # so long nothing must be read in the background, for curves and thumbnails to be drawn
@@ -42,6 +49,8 @@ def take_pictures(
         files += _draw(workspace, out, theme, size, _page_pictures(run))
     with tempfile.TemporaryDirectory() as folder:
         files += _draw(Path(folder), out, theme, size, _state_pictures(Path(folder)))
+    with tempfile.TemporaryDirectory() as folder, queue_at_work(Path(folder)):
+        files += _draw(Path(folder), out, theme, size, _queue_pictures())
     return files
 
 
@@ -107,6 +116,54 @@ def _state_pictures(folder: Path) -> list[Picture]:
             lambda window: window.store.draft.model_problem is not None,
         ),
         Picture("model-out-of-range", "model", out_of_range, lambda window: window.store.draft.model_info is not None),
+    ]  # fmt: skip
+
+
+@contextlib.contextmanager
+def queue_at_work(workspace: Path) -> Iterator[None]:
+    """Make a workspace in which one run trains and three wait, without a process that would train them."""
+    methods = ({"kind": "full"}, {"kind": "lora", "r": 16}, {"kind": "freeze"}, {"kind": "lora"})
+    names = ("baseline", "rank 16", "upper layers only", "two epochs more")
+    specs = [
+        TrainSpec(data={"train": str(sample_file())}, columns={"text": "text", "label": "label"}, method=m, name=n)
+        for m, n in zip(methods, names, strict=True)
+    ]
+    training, *waiting = [create_run(workspace, spec) for spec in specs]
+    losses = [1.6 * 0.97**step + 0.05 * (-1) ** step for step in range(60)]
+    started = time.time() - 40
+    said: list[ev.Event] = [ev.Started(pid=1, version=__version__, time=started), ev.Phase(name="training")]
+    for step, loss in enumerate(losses, 1):
+        values = {"loss": loss, "learning_rate": 2e-4, "samples_per_second": 80.0}
+        said.append(
+            ev.Metrics(split="train", step=step, epoch=step / 90, total_steps=180, train_seconds=step * 0.6,
+                       values=values, time=started + step * 0.6)
+        )  # fmt: skip
+    writer = EventWriter(training.events_file)
+    writer.write(said)
+    writer.close()
+    write_json(training.summary_file, {"state": "running", "seconds": 36.0, "sparkline": losses})
+    process, worker = Lock(queue.process_lock(workspace)), Lock(training.lock_file)
+    process.acquire({})
+    worker.acquire({})
+    for run in waiting:
+        queue.add(workspace, run.id)
+    yield
+    worker.release()
+    process.release()
+
+
+def _queue_pictures() -> list[Picture]:
+    """The Runs page while trainings wait, and the Train page of one of them."""
+
+    def show_waiting(window) -> None:
+        window.store.select_run(window.store.queue.ids[0])
+
+    return [
+        Picture(
+            "runs-queue", "runs",
+            is_ready=lambda window: len(window.pages["runs"].queue.names()) == 3 and bool(window.pages["runs"].rows),
+        ),
+        Picture("train-queued", "train", show_waiting, lambda window: window.pages["train"].view is not None),
     ]  # fmt: skip
 
 

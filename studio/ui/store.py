@@ -1,11 +1,15 @@
 """The one state of the window; panels draw it and call its verbs."""
 
+import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from studio.core import commands
+from studio.core.disk import can_not_write
+from studio.core.events import Warned
 from studio.core.files import write_json
 from studio.core.reasons import Failure, Problem
 from studio.core.registry import PluginConfig, family, parse_config
@@ -22,12 +26,15 @@ from studio.core.rundir import (
 from studio.core.settings import Settings, load_settings, save_settings
 from studio.core.spec import EvaluateSpec, ExportSpec, InspectSpec, TrainSpec, read_spec
 from studio.core.state import RunState, new_state, settle
+from studio.core.told import left_behind, note_told
 from studio.ui import notices
 from studio.ui.draft import Draft
 from studio.ui.followers import Followers
 from studio.ui.i18n import tr
+from studio.ui.neighbours import Neighbours
 from studio.ui.notices import Notice
 from studio.ui.probes import Probes
+from studio.ui.queue import Queue
 from studio.ui.reading import Rows, look_at, problem_of, read_rows
 from studio.ui.threads import background
 
@@ -66,6 +73,12 @@ class Store(QObject):
         self.followers.ended.connect(self._end)
         self.followers.failed.connect(self.fail)
         self.probes = Probes(workspace, self)
+        self.queue = Queue(workspace, self)
+        self.queue.changed.connect(self.runs_changed)
+        self.queue.removed.connect(self.forget)
+        self.queue.told.connect(self.notice)
+        self.queue.failed.connect(self.fail)
+        self.neighbours = Neighbours(self)
         self._seen_alive: set[str] = set()
         self._names: dict[str, str] = {}
 
@@ -85,13 +98,24 @@ class Store(QObject):
                     self.select_run(run.id)
                     title = tr("The run {name} went on while the window was closed.", name=readable_id(run.id))
                     self.notice.emit(Notice(title, fix="go.train", run=run.id))
+        background(lambda: left_behind(self.workspace), self._tell_of, self.fail, self)
         self.choose_model(self.draft.model)
+        self.neighbours.wake()
+        self.queue.wake()
+
+    def _tell_of(self, runs: list[RunDir]) -> None:
+        """Read runs that ended badly while no window was there; their end is then told like any other."""
+        for run in reversed(runs):
+            if run.id not in self.followers:
+                self._seen_alive.add(run.id)
+                self.attach(run.id)
 
     def close(self) -> None:
         """Stop following all runs; their workers go on, but for inspections, which only answer to this window."""
         for run_id, state in self.runs.items():
             if state.kind == "inspect" and state.is_active:
                 self.stop(run_id)
+        self.neighbours.close()
         self.followers.leave_all()
         self.probes.close()
 
@@ -101,7 +125,7 @@ class Store(QObject):
         try:
             save_settings(self.workspace, self.settings)
         except OSError as error:
-            self.fail(Failure("workspace-unwritable", path=str(self.workspace), message=str(error)))
+            self.fail(can_not_write(self.workspace, error))
         self.settings_changed.emit()
 
     def fail(self, error: BaseException) -> None:
@@ -252,13 +276,14 @@ class Store(QObject):
 
     def start(self) -> str:
         """Start the draft as a training run; return its id, or "" when something stands against it."""
+        self.neighbours.look_now()
         busy = self.training_run()
         try:
             if busy:
-                raise Failure("run-busy", run=self.run_name(busy))
+                raise Failure("training-busy", run=self.run_name(busy))
             spec = self.draft.spec()
         except Failure as error:
-            self.notice.emit(notices.from_exception(error, run=busy))
+            self.fail(error)
             return ""
         run_id = self.start_run(spec)
         if run_id:
@@ -271,7 +296,12 @@ class Store(QObject):
         return next(working, "")
 
     def start_run(self, spec: Any) -> str:
-        """Start a run of any kind; return its id, or "" when its directory can't be made."""
+        """Start a run of any kind; return its id, or "" when its directory can't be made.
+
+        While a training is at work, another one waits in the queue.
+        """
+        if isinstance(spec, TrainSpec) and self.training_run():
+            return self.queue.add(spec)
         try:
             run = create_run(self.workspace, spec)
         except Failure as error:
@@ -298,6 +328,10 @@ class Store(QObject):
     def attach(self, run_id: str) -> None:
         """Follow a run from its first event: replay what was, and go on live while it lives."""
         run = self.run_dir(run_id)
+        if run_id in self.queue and not run.is_alive():
+            self.runs[run_id] = replace(new_state(run), state="queued")
+            self.run_changed.emit(run_id)
+            return
         is_known = run_id in self.runs and not self.runs[run_id].is_active and not run.is_alive()
         if run_id not in self.followers and not is_known and run.spec_file.is_file():
             self._follow(run, launch=False)
@@ -371,8 +405,7 @@ class Store(QObject):
         except OSError as error:
             self.fail(error)
             return
-        self._names.pop(run_id, None)
-        self.run_changed.emit(run_id)
+        self.forget_name(run_id)
         self.runs_changed.emit()
 
     def delete(self, *run_ids: str) -> None:
@@ -389,9 +422,7 @@ class Store(QObject):
                 self.fail(error)
                 continue
             names.append(name)
-            self.runs.pop(run_id, None)
-            if self.current_run == run_id:
-                self.select_run("")
+            self.forget(run_id)
         self.runs_changed.emit()
 
         def undo() -> None:
@@ -403,6 +434,19 @@ class Store(QObject):
             self.notice.emit(Notice(tr("The run {name} was moved to the bin.", name=names[0]), undo=undo))
         elif names:
             self.notice.emit(Notice(tr("{n} runs were moved to the bin.", n=len(names)), ", ".join(names), undo=undo))
+
+    def forget_name(self, run_id: str) -> None:
+        """Ask for a run's name again, since it may be another."""
+        self._names.pop(run_id, None)
+        self.run_changed.emit(run_id)
+
+    def forget(self, run_id: str) -> None:
+        """Let go of a run that is not in the workspace any more."""
+        self.followers.leave(run_id)
+        self.runs.pop(run_id, None)
+        self._names.pop(run_id, None)
+        if self.current_run == run_id:
+            self.select_run("")
 
     def run_name(self, run_id: str) -> str:
         """Return the name a person gave to a run, else its id as people say it."""
@@ -437,6 +481,8 @@ class Store(QObject):
             return
         for event in batch:
             state.apply(event)
+            if isinstance(event, Warned) and event.reason in notices.LOUD and run_id in self._seen_alive:
+                self.notice.emit(notices.from_problem(Problem(event.reason, event.facts), "warning", run_id))
         self.run_changed.emit(run_id)
 
     def _end(self, run_id: str) -> None:
@@ -449,9 +495,12 @@ class Store(QObject):
         if run_id not in self._seen_alive:
             return
         self._seen_alive.discard(run_id)
-        said = notices.at_end(state)
+        said = notices.at_end(state, self.run_name(run_id))
         if said is not None:
             self.notice.emit(said)
+        if state.kind == "train" and state.problem is not None:
+            with contextlib.suppress(OSError):  # on a full disk it is told again
+                note_told(self.run_dir(run_id))
         self.run_ended.emit(run_id)
 
     def _set_busy(self, part: str, busy: bool) -> None:

@@ -17,6 +17,7 @@ PAGES = {
     "runs": "Runs",
 }
 STATES = {
+    "queued": "in the queue",
     "waiting": "waiting",
     "running": "running",
     "paused": "paused",

@@ -74,9 +74,21 @@ def test_run_without_a_last_word_says_how_its_process_ended(workspace: Path) -> 
     assert (state.state, state.problem.reason) == ("ended", "worker-vanished")
     assert describe_exit({"code": -9}, "").facts["signal"] == "SIGKILL"
     assert describe_exit({"code": -11}, "x").reason == "worker-crashed"
-    assert describe_exit({"code": 0xC0000005}, "x").facts["signal"] == "0xC0000005"
+    assert describe_exit({"code": 0xC0000005}, "x").facts["signal"] == "access violation, 0xC0000005"
+    assert describe_exit({"code": 0xC0001234}, "x").facts["signal"] == "0xC0001234"
+    assert describe_exit({"code": 0xC000012D}, "x").reason == "worker-killed"
+    for by_system, word in ((True, "ran out of memory"), (False, "not out of memory")):
+        assert word in describe_exit({"code": -9, "out_of_memory": by_system}, "").facts["cause"]
+    assert "log-out" in describe_exit({"code": -15, "out_of_memory": True}, "").facts["cause"]
     assert describe_exit({"code": 3}, "last words").facts == {"code": 3, "log": "last words"}
     assert summarise(state)["state"] == "ended"
+
+
+def test_crash_in_native_code_says_where() -> None:
+    crash = "import ctypes, faulthandler; faulthandler.enable(); ctypes.string_at(0)"
+    done = subprocess.run([sys.executable, "-c", crash], capture_output=True, text=True)
+    said = describe_exit({"code": done.returncode}, done.stderr)
+    assert said.reason == "worker-crashed" and said.facts["where"].endswith("ctypes/__init__.py, string_at")
 
 
 def test_lock_is_free_when_its_process_dies(tmp_path: Path) -> None:

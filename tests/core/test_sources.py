@@ -10,6 +10,7 @@ from studio.core.paths import sample_file
 from studio.core.reasons import Failure
 from studio.core.registry import family
 from studio.sources.tables import open_table, source_for
+from studio.sources.texts import Texts
 
 TASK = family("tasks")["text-classification"]
 ROWS = [{"text": f"message {i}, of some length", "label": "good" if i % 2 else "bad"} for i in range(12)]
@@ -161,6 +162,20 @@ def test_numbers_as_labels_stay_what_they_are(read, tmp_path):
 def test_odd_characters_in_json_survive(read):
     opened = read("odd.jsonl", '{"text": "a\u2028b", "label": "x"}\n{"text": "cut \\ud83d", "label": "y"}\n')
     assert [row["text"] for row in rows(opened)] == ["a\u2028b", "cut ?"]
+
+
+def test_texts_stay_where_they_are_mapped(read):
+    opened = read("many.csv", "text,label\n" + "".join(f"text {i},{i % 2}\n" for i in range(5000)))
+    before = pa.total_allocated_bytes()
+    texts, _ = TASK.rows(opened.table, {"text": "text"})
+    mapped = opened.table["text"].chunk(0).buffers()[2].address
+    assert texts.column.chunk(0).buffers()[2].address == mapped and pa.total_allocated_bytes() == before
+    assert [*texts][4999] == texts[4999] == texts[-1] == "text 4999" and len(texts) == 5000
+    some = texts.select([7, 3, 7])[1:]
+    assert list(some) == some.values().to_pylist() == ["text 3", "text 7"]
+    odd = Texts(pa.chunked_array([[" a\u2003", None, "b"]]))
+    assert list(odd) == ["a", "", "b"]
+    assert list(Texts(pa.chunked_array([[1, None, 0]]))) == ["1", "", "0"]
 
 
 def test_blanks_around_labels_make_no_second_label(read):

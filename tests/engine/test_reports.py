@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from studio import supervisor
-from studio.core import reports
+from studio.core import commands, reports
 from studio.core.rundir import RunDir
 from studio.core.spec import parse_spec
 from studio.core.state import RunState, new_state, settle
@@ -34,13 +34,16 @@ def drawn(run: RunDir) -> dict[str, list[tuple[int, float]]]:
 
 
 def test_event_files_hold_what_the_log_holds_after_a_kill_too(workspace: Path, tiny_spec: dict) -> None:
-    tiny_spec["training"] |= {"num_train_epochs": 20, "evaluations_per_epoch": 1}
+    tiny_spec["training"] |= {"num_train_epochs": 4, "evaluations_per_epoch": 1, "per_device_train_batch_size": 1}
     run = supervisor.start_new(workspace, parse_spec(tiny_spec))
-    state = new_state(run)
+    state, asked = new_state(run), False
     for batch in supervisor.follow(run):
         for event in batch:
             state.apply(event)
-        if state.step > 25:  # behind the checkpoint of the second epoch of nine steps
+        if state.step > 80 and not asked:  # behind the checkpoint of the first epoch of 72 steps
+            commands.send(run.path, commands.Pause())  # it may not reach the next one meanwhile
+            asked = True
+        if state.state == "paused":
             supervisor.kill(run)
     hidden = state.step
     supervisor.start(run)

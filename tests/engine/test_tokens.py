@@ -2,12 +2,20 @@
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from studio.engine import models, tokens
 from studio.engine.data import Rows
+from studio.sources.texts import Texts
 
-ROWS = Rows(["the apple is red", "a ripe pear in a bowl of tin", "rain"], ["fruit", "fruit", "water"], [0, 1, 2])
+
+def texts_of(*texts: str) -> Texts:
+    return Texts(pa.chunked_array([list(texts)]))
+
+
+TEXTS = texts_of("the apple is red", "a ripe pear in a bowl of tin", "rain")
+ROWS = Rows(TEXTS, ["fruit", "fruit", "water"], [0, 1, 2])
 LABELS = ["fruit", "water"]
 
 
@@ -46,7 +54,7 @@ def test_other_content_or_settings_are_made_anew(workspace: Path, tokenizer: Cou
     tokens.tokenise(ROWS, LABELS, tokenizer, 8, workspace)
     longer, n_cut = tokens.tokenise(ROWS, LABELS, tokenizer, 16, workspace)
     assert n_cut == 0 and longer["length"][:] == [6, 10, 3]
-    other = Rows(["the apple is", "red a ripe pear in a bowl of tin", "rain"], ROWS.labels, ROWS.indices)
+    other = Rows(texts_of("the apple is", "red a ripe pear in a bowl of tin", "rain"), ROWS.labels, ROWS.indices)
     assert tokens.tokenise(other, LABELS, tokenizer, 16, workspace)[0]["length"][:] == [5, 11, 3]
 
 
@@ -62,7 +70,7 @@ def test_half_a_file_is_made_again(workspace: Path, tokenizer: Counted) -> None:
 
 def test_what_is_derived_from_one_data_set_is_not_taken_for_another(workspace: Path, tokenizer: Counted) -> None:
     for n_rows in (3, 40, 7):
-        rows = Rows(ROWS.texts * 14, ROWS.labels * 14, list(range(42)))
+        rows = Rows(texts_of(*list(ROWS.texts) * 14), ROWS.labels * 14, list(range(42)))
         rows = Rows(rows.texts[:n_rows], rows.labels[:n_rows], rows.indices[:n_rows])
         dataset, _ = tokens.tokenise(rows, LABELS, tokenizer, 8, workspace)
         assert dataset.sort("length")["length"][:] == sorted(dataset["length"]) and len(dataset) == n_rows

@@ -6,11 +6,13 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from studio import supervisor
 from studio.core import commands
 from studio.core import events as ev
+from studio.core.locks import holder
 from studio.core.processes import command, environment
 from studio.core.reasons import Failure
 from studio.core.registry import family
@@ -63,11 +65,15 @@ def wait_for_step(run: RunDir, step: int) -> None:
     wait_for(run, ev.Metrics, step=step)
 
 
-def losses(run: RunDir) -> dict[int, float]:
+def follow_so_far(run: RunDir) -> RunState:
     state = new_state(run)
     for event in read_events(run):
         state.apply(event)
-    series = state.series["train", "loss"]
+    return state
+
+
+def losses(run: RunDir) -> dict[int, float]:
+    series = follow_so_far(run).series["train", "loss"]
     return dict(zip(series.x.astype(int).tolist(), series.y.tolist(), strict=True))
 
 
@@ -91,6 +97,28 @@ def test_run_goes_on_exactly_where_it_ended(workspace: Path, tiny_spec: dict, en
     before, after = losses(straight), losses(run)
     assert before.keys() == after.keys()
     assert max(abs(before[step] - after[step]) for step in before) <= 1e-6
+
+
+def test_pause_holds_the_model_and_the_clock_and_leaves_the_processor(workspace: Path, tiny_spec: dict) -> None:
+    tiny_spec["training"] |= {"num_train_epochs": 30, "evaluations_per_epoch": 1}
+    straight, _ = execute(workspace, tiny_spec)
+    run = supervisor.start_new(workspace, parse_spec(tiny_spec))
+    wait_for_step(run, 15)
+    commands.send(run.path, commands.Pause())
+    wait_for(run, ev.Paused, paused=True)
+    worker = psutil.Process(holder(run.lock_file)["pid"])
+    time.sleep(0.5)
+    held, worked = worker.memory_info().rss, sum(worker.cpu_times()[:2])
+    state = follow_so_far(run)
+    assert state.state == "paused" and state.eta_seconds is not None
+    time.sleep(2)
+    assert sum(worker.cpu_times()[:2]) - worked < 0.5 and worker.memory_info().rss > 0.9 * held
+    later = follow_so_far(run)
+    assert (later.step, later.eta_seconds) == (state.step, state.eta_seconds)
+    commands.send(run.path, commands.Resume())
+    state = follow(run)
+    assert state.state == "finished" and state.ended - state.started > state.train_seconds + 2.5
+    assert losses(run) == losses(straight)
 
 
 def test_stop_inside_an_evaluation_is_made_up_for(workspace: Path, tiny_spec: dict, tmp_path: Path) -> None:
@@ -203,6 +231,9 @@ def test_what_can_not_work_is_said_at_its_field(
     assert read_summary(run).state == "failed"
     if reason == "loss-not-finite":
         assert np.isnan(state.series["train", "loss"].y).any(), "the curve shows it too"
+        rows = [int(n) for n in state.problem.facts["rows"].split(", ")]
+        split = json.loads(run.resolved_file.read_text())["split"]["train"]
+        assert len(rows) == 8 and {n - 1 for n in rows} <= set(split)
 
 
 def test_two_workers_never_share_a_run(workspace: Path, tiny_spec: dict) -> None:
@@ -218,17 +249,25 @@ def test_two_workers_never_share_a_run(workspace: Path, tiny_spec: dict) -> None
 def test_split_is_stratified_repeatable_and_keeps_copies_together(tiny_csv: Path) -> None:
     from collections import Counter
 
+    import pyarrow as pa
+
     from studio.core.spec import DataSpec
     from studio.engine.data import Rows, split_rows
+    from studio.sources.texts import Texts
 
     labels = ["a"] * 60 + ["b"] * 30 + ["rare"]
     texts = [f"text {i}" for i in range(len(labels))]
     texts[1] = texts[2] = texts[0]
-    rows = Rows(texts, labels, list(range(len(labels))))
+    rows = Rows(Texts(pa.chunked_array([texts])), labels, list(range(len(labels))))
     spec = DataSpec(train=str(tiny_csv), validation=0.2, test=0.2)
+
+    def places(parts: dict[str, Rows]) -> list[list[int]]:
+        return [part.indices for part in parts.values()]
+
     parts = split_rows(rows, spec)
-    assert parts == split_rows(rows, spec)
-    assert parts != split_rows(rows, spec.model_copy(update={"seed": 7}))
+    assert all(list(part.texts) == [texts[i] for i in part.indices] for part in parts.values())
+    assert places(parts) == places(split_rows(rows, spec))
+    assert places(parts) != places(split_rows(rows, spec.model_copy(update={"seed": 7})))
     assert sorted(i for part in parts.values() for i in part.indices) == rows.indices
     assert len({name for name, part in parts.items() for text in part.texts if text == texts[0]}) == 1
     assert "rare" in parts["train"].labels

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from studio import supervisor
 from studio.core.processes import environment
 from studio.core.rundir import RunDir, list_runs
 from studio.core.spec import parse_spec
@@ -95,6 +96,25 @@ def test_a_killed_worker_leaves_a_window_that_knows_why_and_resumes(
     until(lambda: not shown(window).is_active, "the resume ends")
     assert shown(window).state == "finished" and shown(window).attempt == 2
     assert drawn(window) == list(range(1, shown(window).total_steps + 1)), "one curve, no step twice"
+
+
+def test_a_run_that_died_while_nobody_looked_is_told_of_once(
+    until, open_window: Callable[[], MainWindow], workspace: Path, tiny_spec: dict
+) -> None:
+    run = supervisor.start_new(workspace, parse_spec(long_spec(tiny_spec)))
+    until(lambda: any(run.checkpoints_dir.glob("checkpoint-*")), "a checkpoint")
+    supervisor.kill(run)
+    until(lambda: not run.is_alive(), "the worker is gone")
+    run.exit_file.unlink(missing_ok=True)  # as after a power cut: no parent was there to note it
+    window = open_window()
+    until(lambda: bool(window.notice_bar.past), "the window tells of it")
+    said = window.notice_bar.past[0]
+    assert window.store.run_name(run.id) in said.title and said.button.startswith("Resume from step ")
+    second = open_window()
+    until(lambda: not second.store.busy, "the second window is ready")
+    assert second.notice_bar.past == [], "once is enough"
+    window.notice_bar.fix.click()
+    until(lambda: window.store.runs[run.id].state == "finished", "it goes on to its end")
 
 
 def test_a_killed_window_is_no_loss_and_two_windows_see_the_same(

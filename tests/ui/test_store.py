@@ -147,9 +147,9 @@ def test_a_second_training_waits_for_the_first(qtbot, store: Store, heard, csv_f
     store.wake()
     qtbot.waitUntil(lambda: store.runs[recorded_run.id].step == 6, timeout=5000)
     assert store.current_run == recorded_run.id  # found alive and followed again
-    assert store.start() == "" and heard["notice"][-1].fix == "run.stop"
+    assert store.start() == "" and heard["notice"][-1].fix == "queue.add"
     worker.release()
     qtbot.waitUntil(lambda: store.runs[recorded_run.id].state == "ended", timeout=5000)
-    assert heard["notice"][-1].fix == "run.resume"
+    assert heard["notice"][-1].fix == "run.again", "it had no checkpoint yet"
     assert store.training_run() == ""
     qtbot.waitUntil(lambda: not store.busy, timeout=10000)

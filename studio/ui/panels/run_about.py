@@ -114,7 +114,8 @@ def sections(state: RunState, facts: RunFacts | None) -> list[tuple[str, list[tu
         found.append((tr("Settings"), [("", text) for text in _settings(facts.spec.training)]))
     if state.warnings:
         found.append((tr("Good to know"), [("warning", message_of(p)) for p in state.warnings]))
-    when = [tr("Began {moment}", moment=words.moment(state.started or state.created))]
+    began = tr("Began {moment}") if state.started or state.is_active else tr("Added {moment}")
+    when = [began.format(moment=words.moment(state.started or state.created))]
     if state.attempt > 1:
         when.append(tr("Attempt {n}", n=state.attempt))
     seconds = state.result.get("train_seconds") or state.train_seconds

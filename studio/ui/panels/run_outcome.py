@@ -52,6 +52,9 @@ class Outcome:
 
 def outcome_of(state: RunState, training: Any = None) -> Outcome:
     """Return how a run ended; `training` is its TrainingSpec, where it is known already."""
+    if state.state == "queued":
+        hint = tr("It begins by itself when the runs before it have ended, also while this window is closed.")
+        return Outcome(tr("It waits in the queue."), hint, {}, [Remedy("page", "Show the queue", "runs", "runs")])
     if state.state == "finished":
         return Outcome(tr("Finished."), _finished_hint(state), tiles_of(state.result), list(_NEXT))
     step = last_checkpoint_step(state)
@@ -110,7 +113,9 @@ _NEXT = (
 
 def _mend(state: RunState, fix: str | None, training: Any) -> list[Remedy]:
     reason, step = state.problem.reason, last_checkpoint_step(state)
-    is_short = reason == "out-of-memory" or (reason == "worker-killed" and state.problem.facts.get("signal") == KILLED)
+    facts = state.problem.facts
+    was_killed = reason == "worker-killed" and (facts.get("signal") == KILLED or facts.get("out_of_memory"))
+    is_short = reason == "out-of-memory" or (was_killed and facts.get("out_of_memory") is not False)
     halved = _halve(step, training) if is_short else []
     if reason == "out-of-memory" and halved:
         return halved

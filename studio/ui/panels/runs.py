@@ -1,4 +1,4 @@
-"""The Runs page: every run of the workspace, and several of them in one picture."""
+"""The Runs page: what waits in the queue, every run of the workspace, and several of them in one picture."""
 
 from dataclasses import replace
 from typing import Any
@@ -11,6 +11,7 @@ from studio.core.state import ACTIVE, Summary
 from studio.ui import words
 from studio.ui.actions import action_button
 from studio.ui.i18n import tr
+from studio.ui.panels.runs_queue import QueueCard
 from studio.ui.panels.runs_rows import Summaries, kind_title, kinds_of, row_of
 from studio.ui.store import Store
 from studio.ui.theme import GRID, GROUP, MARGIN
@@ -65,7 +66,15 @@ class RunsPanel(QWidget):
             tr("Two or more trainings side by side show which settings made the difference."),
         )
         self.stack.addWidget(self.empty)
-        self.stack.addWidget(self._list())
+        self.queue = QueueCard(store)
+        self.queue.opened.connect(self.open_run)
+        filled = QWidget()
+        column = QVBoxLayout(filled)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(GROUP)
+        column.addWidget(self.queue)
+        column.addWidget(self._list(), 1)
+        self.stack.addWidget(filled)
         self.stack.setCurrentIndex(1)  # until the list has been read nobody knows that there is none
         layout = QVBoxLayout(self)
         layout.setContentsMargins(MARGIN, GROUP, MARGIN, GROUP)
@@ -75,6 +84,7 @@ class RunsPanel(QWidget):
         self._soon = QTimer(self, singleShot=True, interval=DRAW_MS)
         self._soon.timeout.connect(self.read)
         store.runs_changed.connect(self.read)
+        store.queue.changed.connect(self._draw)
         store.run_changed.connect(lambda run_id: self._soon.isActive() or self._soon.start())
         self._show_selection()
 
@@ -160,7 +170,11 @@ class RunsPanel(QWidget):
     def _draw(self) -> None:
         self.stack.setCurrentIndex(1 if self._summaries else 0)
         query = self.search_field.text().casefold()
-        rows = [row_of(s, self._state_of(s)) for s in self._summaries if s.kind == self._kind]
+        waiting = self.store.queue.ids
+        known = {s.id: s for s in self._summaries}
+        self.queue.show_rows([row_of(known[i], "queued") for i in waiting if i in known])
+        shown = [s for s in self._summaries if s.kind == self._kind and s.id not in waiting and s.state != "queued"]
+        rows = [row_of(s, self._state_of(s)) for s in shown]
         if query:
             rows = [r for r in rows if any(query in str(r[k]).casefold() for k in ("name", "data", "model", "method"))]
         self.rows = rows
@@ -261,7 +275,8 @@ class RunsPanel(QWidget):
             (Qt.Key.Key_F2, self._begin_rename),
             (QKeySequence.StandardKey.Delete, self._delete),
         ):
-            QShortcut(QKeySequence(key), self.table, act, context=Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            shortcut = QShortcut(QKeySequence(key), self.table, act)
+            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)  # as an argument PySide ignores it
         self.hint = Small()
         self.hint.setWordWrap(False)
         head = QHBoxLayout()

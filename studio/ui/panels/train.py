@@ -15,7 +15,7 @@ from studio.ui.panels.run_outcome import Remedy
 from studio.ui.panels.run_view import RunView
 from studio.ui.panels.train_settings import SettingsColumn
 from studio.ui.store import Store
-from studio.ui.theme import GROUP, MARGIN, follow_theme, icon
+from studio.ui.theme import GRID, GROUP, MARGIN, follow_theme, icon
 from studio.ui.threads import background
 from studio.ui.widgets.cards import EmptyState
 
@@ -31,7 +31,8 @@ class TrainPanel(QWidget):
         self._run, self._facts, self._was_active, self._is_preparing = "", None, False, False
         self.start = action_button("run.start", main=True)
         follow_theme(self.start, lambda theme: self._draw_start())  # after the button's own
-        self.column = SettingsColumn(store, self.start)
+        self.enqueue = action_button("queue.add")
+        self.column = SettingsColumn(store, _side_by_side(self.enqueue, self.start))
         self.column.reuse_asked.connect(self._reuse)
         self.column.rate_asked.connect(self._find_rate)
         self.column.form.changed.connect(lambda field: self._prepare())
@@ -65,6 +66,8 @@ class TrainPanel(QWidget):
             lambda: importlib.import_module("studio.ui.panels.run_plots"), lambda _: self._make_view(), store.fail, self
         )
 
+        self.column.tabs.currentChanged.connect(lambda _: self._show_enqueue())
+
     def main_action(self) -> QPushButton | None:
         """Return the accented button of the page as it stands."""
         if self.start.isVisible() and self.start.property("main"):
@@ -94,6 +97,7 @@ class TrainPanel(QWidget):
         state = self.store.runs.get(self._run)
         is_active = state is not None and state.is_active
         self.start.setVisible(not is_active)
+        self._show_enqueue()
         self.column.show_estimate(not is_active)
         self._want_estimate()
         if is_active and self.finder is not None:
@@ -127,6 +131,10 @@ class TrainPanel(QWidget):
         is_wanted = self.isVisible() and not self.start.isHidden()
         if is_wanted != forecast.is_wanted:
             forecast.want(is_wanted)
+
+    def _show_enqueue(self) -> None:
+        # Beside the facts of the run at work it would seem to speak of that one.
+        self.enqueue.setVisible(not self.start.isHidden() or self.column.tabs.currentIndex() == 0)
 
     def _find_rate(self) -> None:
         if self.finder is None:
@@ -212,6 +220,17 @@ class TrainPanel(QWidget):
         self.store.set_training(**(defaults | training))
         self.column.show_form(next(iter(changes or {}), ""))
         self._prepare()
+
+
+def _side_by_side(*buttons: QPushButton) -> QWidget:
+    """Return buttons in a row, the last one with the room that is left."""
+    row = QWidget()
+    layout = QHBoxLayout(row)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(GRID)
+    for button in buttons:
+        layout.addWidget(button, int(button is buttons[-1]))
+    return row
 
 
 def _is_same_work(store: Store, spec: TrainSpec) -> bool:

@@ -30,7 +30,7 @@ class SettingsColumn(Card):
     reuse_asked = Signal()
     rate_asked = Signal()
 
-    def __init__(self, store: Store, start: QPushButton, parent: QWidget | None = None) -> None:
+    def __init__(self, store: Store, start: QWidget, parent: QWidget | None = None) -> None:
         super().__init__(parent=parent)
         self._store = store
         self.layout().setContentsMargins(GRID + 4, GRID, GRID + 4, GRID + 4)
@@ -54,7 +54,6 @@ class SettingsColumn(Card):
         self.estimate.applied.connect(self.show_form)
         self.estimate.forecast.changed.connect(self._show_automatic)
         self.add(self.estimate)
-        self.start = start
         self.add(start)
         self.tabs.currentChanged.connect(lambda _: self._fit())
         self.form.installEventFilter(self)

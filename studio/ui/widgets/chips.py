@@ -12,6 +12,7 @@ from studio.ui.theme import current, number_font, pixmap
 
 ICONS = {"good": "check", "warning": "warning", "bad": "error", "accent": "dot", "muted": "dot"}
 STATES = {
+    "queued": ("muted", "runs"),
     "waiting": ("muted", "dot"),
     "running": ("accent", "play"),
     "paused": ("warning", "pause"),

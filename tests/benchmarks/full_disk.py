@@ -1,0 +1,119 @@
+"""Lets the disk run full at different moments of each kind of run, makes room again, and sees what came of it.
+
+    mount -t tmpfs -o size=400m tmpfs FOLDER; python tests/benchmarks/full_disk.py FOLDER [--method lora]
+
+FOLDER is an empty file system of a few hundred megabytes; a file in it takes all but a little of its room. A training
+of the sample, an evaluation, a prediction and an export begin with less or more of that room, so that another write
+fails each time. Prints one JSON object a case: how it ended, for which reason, and how it ended once there was room
+(a training is resumed, the others are done again), and the largest difference of a step's loss from an unharmed run.
+"""
+
+import argparse
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from studio import supervisor
+from studio.core import events as ev
+from studio.core.paths import sample_file
+from studio.core.reasons import Failure
+from studio.core.registry import parse_config
+from studio.core.rundir import RunDir, read_events
+from studio.core.spec import EvaluateSpec, ExportSpec, PredictSpec, parse_spec
+from studio.core.state import RunState, new_state, settle
+
+ROOM = {
+    "train": (0, 4e3, 2e4, 6e4, 1.2e5, 2.5e5, 5e5, 1e6, 2e6, 4e6, 6e6, 9e6, 1.3e7, 1.8e7, 2.3e7),
+    "evaluate": (0, 1e4, 5e4),
+    "predict": (0, 1e4, 5e4),
+    "export": (0, 1e6, 2e7, 6e7, 1.2e8),
+}
+
+
+def fill(folder: Path, room: float) -> Path:
+    """Leave so many bytes of a file system."""
+    file = folder / "filler"
+    with open(file, "wb") as stream:
+        left = shutil.disk_usage(folder).free - int(room)
+        while left > 0:
+            left -= stream.write(bytes(min(left, 1 << 20)))
+    return file
+
+
+def follow(run: RunDir) -> RunState:
+    state = new_state(run)
+    for batch in supervisor.follow(run):
+        for event in batch:
+            state.apply(event)
+    settle(state, run)
+    return state
+
+
+def attempt(workspace: Path, spec: Any) -> tuple[RunDir | None, str, str]:
+    try:
+        run = supervisor.start_new(workspace, spec)
+    except Failure as error:
+        return None, "refused", error.problem.reason
+    except OSError as error:
+        return None, "refused", f"bare {type(error).__name__}"
+    state = follow(run)
+    return run, state.state, state.problem.reason if state.problem else ""
+
+
+def losses(run: RunDir) -> dict[int, float]:
+    points = {e.step: e.values["loss"] for e in read_events(run) if isinstance(e, ev.Metrics) and e.split == "train"}
+    return dict(sorted(points.items()))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--method", default="lora")
+    given = parser.parse_args()
+    workspace = given.folder / "workspace"
+    train = parse_spec(
+        {
+            "data": {"train": str(sample_file())},
+            "columns": {"text": "text", "label": "label"},
+            "model": "starter",
+            "method": {"kind": given.method},
+            "training": {"num_train_epochs": 1, "per_device_train_batch_size": 32},
+        }
+    )
+    whole, *_ = attempt(workspace, train)
+    expected = losses(whole)
+    out = given.folder / "out"
+    specs = {
+        "train": train,
+        "evaluate": EvaluateSpec(run=str(whole.path)),
+        "predict": PredictSpec(run=str(whole.path), data=train.data.train, out=str(out / "found.csv")),
+        "export": ExportSpec(run=str(whole.path), format=parse_config("exporters", "onnx"), out=str(out / "model")),
+    }
+    for kind, rooms in ROOM.items():
+        for room in rooms:
+            shutil.rmtree(out, ignore_errors=True)
+            shutil.rmtree(workspace / "cache", ignore_errors=True)
+            filler = fill(given.folder, room)
+            run, state, reason = attempt(workspace, specs[kind])
+            os.remove(filler)
+            found = {"kind": kind, "room": int(room), "end": state, "reason": reason}
+            if state != "finished":
+                if run is not None and kind == "train":
+                    supervisor.start(run)
+                    after = follow(run)
+                else:
+                    run, *_ = attempt(workspace, specs[kind])
+                    after = follow(run)
+                found |= {"then": after.state, "why": after.problem.reason if after.problem else ""}
+            if kind == "train":
+                then = losses(run)
+                found["difference"] = max(abs(expected[s] - then.get(s, float("inf"))) for s in expected)
+            print(json.dumps(found), flush=True)
+            if run is not None:
+                shutil.rmtree(run.path)
+
+
+if __name__ == "__main__":
+    main()
