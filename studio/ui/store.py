@@ -96,7 +96,7 @@ class Store(QObject):
                 self.attach(run.id)
                 if self.runs[run.id].kind == "train":
                     self.select_run(run.id)
-                    title = tr("The run {name} went on while the window was closed.", name=readable_id(run.id))
+                    title = tr("The run {name} went on while the window was closed.", name=self.run_name(run.id))
                     self.notice.emit(Notice(title, fix="go.train", run=run.id))
         background(lambda: left_behind(self.workspace), self._tell_of, self.fail, self)
         self.choose_model(self.draft.model)
