@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from studio import __version__
 from studio.core import events as ev
+from studio.core import replay
 from studio.core.paths import workspace_dir
 from studio.core.reasons import Failure, describe
 from studio.core.rundir import EventReader, RunDir, create_run, find_run, list_runs
@@ -124,7 +125,7 @@ def watch(run: RunDir) -> dict[str, Any]:
 
 def _known(run: RunDir) -> tuple[RunState, EventReader]:
     """Return the state that a run's log tells so far, and a reader that goes on behind it."""
-    state, reader = new_state(run), EventReader(run.events_file)
+    state, reader = new_state(run), replay.reader_of(run)
     while batch := reader.read():
         for event in batch:
             state.apply(event)

@@ -279,7 +279,16 @@ def parse_event(line: str | bytes) -> Event | None:
     """Return the event in a line of the log, or None for a torn line or a type this version does not know."""
     try:
         # Python's json reads NaN and Infinity, pydantic's own parser does not.
-        return _ADAPTER.validate_python(json.loads(line))
-    except (ValueError, ValidationError) as error:
+        return to_event(json.loads(line))
+    except ValueError as error:
+        log.debug("skipped a line of the log: %s", error)
+        return None
+
+
+def to_event(value: Any) -> Event | None:
+    """Return the event of a parsed line, or None where it is none or of a type this version does not know."""
+    try:
+        return _ADAPTER.validate_python(value)
+    except ValidationError as error:
         log.debug("skipped a line of the log: %s", error)
         return None

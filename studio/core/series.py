@@ -197,6 +197,8 @@ def smooth(y: np.ndarray, weight: float, before: tuple[float, int] = (0.0, 0)) -
         # Further on weight**k is nothing to a float64, and slow to compute.
         young = max(0, min(len(values), int(-40 / np.log(weight)) - seen))
         means[:young] /= 1 - weight ** (seen + 1.0 + np.arange(young))
+    if len(values) == len(y):
+        return means
     places = np.cumsum(finite)  # a value that is passed over repeats the mean before it
     return np.concatenate([[last if seen else np.nan], means])[places]
 

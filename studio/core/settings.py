@@ -28,6 +28,8 @@ class Settings(BaseModel):
     recent_data: list[str] = []
     window: list[int] = []
     smoothing: float = 0.6
+    x_axis: Literal["step", "epoch", "tokens", "time"] = "step"
+    plots: list[str] = []  # what the small plots of a run show, see ui.panels.run_subjects
     machine: MachineSettings = MachineSettings()
 
 

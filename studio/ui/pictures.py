@@ -57,7 +57,7 @@ def _page_pictures(run: RunDir) -> list[Picture]:
         window.pages["evaluate"].tabs.setCurrentIndex(1)
 
     def has_curve(window) -> bool:
-        return bool(window.store.runs[run.id].series)
+        return ("train", "loss") in window.store.runs[run.id].series
 
     return [
         Picture("data", "data", take, lambda window: window.store.draft.table is not None),

@@ -11,7 +11,7 @@ from shiboken6 import isValid
 from studio.core.rundir import RunDir
 
 log = logging.getLogger(__name__)
-_CHUNK = 400  # events that the window folds in one go: about 5 ms
+_CHUNK = 100  # events, or columns of them, that the window folds in one go: about 5 ms
 _BREATH_SECONDS = 0.005
 
 
@@ -123,11 +123,13 @@ class TrainerThread(QThread):
 
     def run(self) -> None:
         from studio import supervisor
+        from studio.core import replay
 
         try:
             if self._launch:
                 supervisor.start(self.directory)
-            for batch in supervisor.follow(self.directory, poll_seconds=self._poll_seconds, stop=self._leave):
+            told = supervisor.follow(self.directory, self._poll_seconds, self._leave, replay.reader_of(self.directory))
+            for batch in told:
                 for start in range(0, len(batch), _CHUNK):
                     # Of a long log that is replayed the window takes a part at a time, and lives in between.
                     if self._leave.wait(_BREATH_SECONDS if start else 0):

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from studio import replay
 from studio.core import events as ev
+from studio.core import replay
 from studio.core.rundir import EventReader, EventWriter
 from studio.core.series import AXES, Extremes, Track
 from studio.core.state import RunState

@@ -100,9 +100,9 @@ def test_curves_hold_every_point_with_evaluations_on_the_same_axis(page: TrainPa
     train, validation = plots.loss.curves().values()
     np.testing.assert_array_equal(train.y, losses)
     assert (validation.x.tolist(), validation.y.tolist()) == ([3000], [0.8])
-    assert [curve.name for curve in plots.score.curves().values()] == ["Accuracy", "F1 (macro)"]
+    assert [curve.name for curve in plots.small[0].curves().values()] == ["Accuracy", "F1 (macro)"]
     plots.loss.show_cursor(3000)
-    assert plots.gradient._crosshair.isVisible(), "one crosshair over all plots"
+    assert plots.small[2]._crosshair.isVisible(), "one crosshair over all plots"
 
 
 def test_the_strip_says_what_goes_on(page: TrainPanel) -> None:
@@ -240,7 +240,7 @@ def test_a_burst_of_events_is_drawn_once(qtbot, page: TrainPanel, monkeypatch) -
 def test_a_run_of_another_kind_leaves_the_page_as_it_is(page: TrainPanel, run: RunDir) -> None:
     page.store.runs["e"] = RunState(id="e", kind="export")
     page.store.select_run("e")
-    assert page.view.plots._run == run.id and page.stack.currentWidget() is page.view
+    assert page.view.plots._state.id == run.id and page.stack.currentWidget() is page.view
 
 
 def test_the_log_tells_events_in_words_from_where_it_ended(run: RunDir) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QTabBar, QWidget
 
 from studio.core.reasons import Failure
-from studio.core.rundir import RunDir, read_events, readable_id
-from studio.core.state import RunState, new_state
+from studio.core.replay import read_state
+from studio.core.rundir import RunDir, readable_id
+from studio.core.state import RunState
 from studio.ui import words
 from studio.ui.i18n import tr
 from studio.ui.panels.runs_rows import score_of
@@ -39,10 +40,7 @@ class Compared:
 
 def read_compared(run: RunDir) -> Compared:
     """Return a run with its points, read from its log; call it in the background. Raises Failure."""
-    state = new_state(run)
-    for event in read_events(run):
-        state.apply(event)
-    return Compared(run.id, run.name() or readable_id(run.id), run.spec(), state)
+    return Compared(run.id, run.name() or readable_id(run.id), run.spec(), read_state(run))
 
 
 class RunsCompare(QWidget):
