@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QPushButton
 from studio.core import commands
 from studio.core import events as ev
 from studio.core.rundir import RunDir, create_run
+from studio.core.settings import load_settings
 from studio.core.spec import parse_spec
 from studio.core.state import RunState, new_state, settle
 from studio.ui.panels import run_controls
@@ -266,3 +267,40 @@ def test_start_is_the_main_action_of_the_page(qtbot, window: MainWindow, csv_fil
     window.show_page("train")
     window.actions_by_id["page.main"].trigger()
     assert started
+
+
+def test_all_plots_go_along_the_chosen_axis_and_the_choice_is_kept(page: TrainPanel, run: RunDir) -> None:
+    steps = [
+        ev.Metrics(time=1000.0 + 2 * i, split="train", step=i + 1, epoch=i / 50, n_tokens=100 * (i + 1), total_steps=99,
+                   values={"loss": 1.0 + i, "reward": float(-i)})
+        for i in range(40)
+    ]  # fmt: skip
+    used = [ev.Resources(time=e.time, rss_bytes=e.step << 20, cpu_percent=150.0) for e in steps]
+    tell(page, *(event for pair in zip(steps, used, strict=True) for event in pair))
+    page.redraw()
+    plots = page.view.plots
+    assert plots.loss.offered_along == ["step", "epoch", "tokens", "time"]
+    assert {"reward", "system:memory"} <= dict(plots.small[3].offered_subjects).keys()
+    plots.small[3].subject_chosen.emit("system:memory")
+    plots.small[1].subject_chosen.emit("reward")
+    plots.loss.show_steps((11.0, 21.0))
+    plots.small[0].along_chosen.emit("tokens")
+    loss, reward, memory = (plot.curves() for plot in (plots.loss, plots.small[1], plots.small[3]))
+    for curve in (loss["train loss"], reward["train reward"], memory["system rss_bytes"]):
+        assert curve.x[-3:].tolist() == [3800, 3900, 4000]
+    assert plots.loss.steps_in_sight == (1100.0, 2100.0), "what was in sight stays in sight"
+    assert memory["system rss_bytes"].y[-1] == 40 << 20 and reward["train reward"].y[-1] == -39
+    plots.loss.show_cursor(2000.0)
+    assert plots.small[3]._crosshair.value() == 2000.0
+    kept = load_settings(page.store.workspace)[0]
+    assert kept.x_axis == "tokens" and kept.plots == ["scores", "reward", "grad_norm", "system:memory"]
+    plots.set_along("time")
+    assert np.diff(plots.loss.curves()["train loss"].x).tolist() == [2.0] * 39
+
+
+def test_a_run_without_counted_tokens_is_drawn_along_its_steps(page: TrainPanel, run: RunDir) -> None:
+    page.view.plots.set_along("tokens")
+    tell(page, STEP)
+    page.redraw()
+    assert page.view.plots.loss.offered_along == ["step", "epoch", "time"]
+    assert page.view.plots.loss.along.name == "step"

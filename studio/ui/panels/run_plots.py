@@ -11,9 +11,8 @@ from PySide6.QtWidgets import QGridLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from studio.core.state import RunState
 from studio.ui.i18n import tr
-from studio.ui.panels.run_subjects import SCORES, Part, Subject, subject_of, subjects_of
+from studio.ui.panels.run_subjects import SCORES, Part, Subject, alongs_of, subject_of, subjects_of
 from studio.ui.theme import GRID
-from studio.ui.widgets.along import ALONG
 from studio.ui.widgets.cards import Card
 from studio.ui.widgets.labels import Small
 from studio.ui.widgets.plot import CurvePlot
@@ -23,11 +22,6 @@ TAKE_TURNS = 1000  # steps
 QUIET_MS = 500  # so long after the last news those whose turn did not come are drawn
 LEAST_WIDTH = 200  # pixels of a small plot beside others
 DEFAULT_SUBJECTS = (SCORES, "learning_rate", "grad_norm", "system:processor")
-
-
-def alongs_of(state: RunState) -> list[str]:
-    """Return the axes that a run's points stand on: tokens where they were counted."""
-    return [name for name in ALONG if name != "tokens" or state.n_tokens]
 
 
 class RunPlots(QWidget):

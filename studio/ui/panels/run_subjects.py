@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from studio.core.series import AXES
 from studio.core.state import RunState
 from studio.ui import words
 from studio.ui.i18n import tr
@@ -49,6 +50,11 @@ _SYSTEMS = {
     "disk": ("Disk", {"read_bytes_per_second": "Disk read", "written_bytes_per_second": "written"}, _per_second),
     "free": ("Free disk", {"disk_free_bytes": "Free disk"}, words.size),
 }
+
+
+def alongs_of(state: RunState) -> list[str]:
+    """Return the axes that a run's points stand on: tokens where they were counted."""
+    return [name for name in AXES if name != "tokens" or state.n_tokens]
 
 
 def subjects_of(state: RunState) -> dict[str, Subject]:
@@ -100,3 +106,12 @@ def system_of(state: RunState, name: str) -> Subject:
     there = [(number, said) for number, said in numbers.items() if ("system", number) in state.series]
     parts = tuple(Part("system", number, tr(said), "line", 2 * at) for at, (number, said) in enumerate(there))
     return Subject(SYSTEM + name, tr(title), parts, say)
+
+
+def curve_of(split: str, name: str) -> tuple[str, str, Callable[[float], str] | None]:
+    """Return the title and the style of a single curve, and how its values are said (None: as plain numbers)."""
+    if split != "system":
+        style = "points" if split != "train" else "smoothed" if name in _SMOOTHED else "line"
+        return f"{words.word(words.METRICS, name)}, {tr(_SPLITS.get(split, split))}", style, None
+    found = next(((said[name], say) for _, said, say in _SYSTEMS.values() if name in said), (name, None))
+    return tr(found[0]), "line", found[1]

@@ -135,6 +135,7 @@ class CurvePlot(QWidget):
         if ALONG[name] != self.along:
             self.along, self.x_label = ALONG[name], ALONG[name].column
             self._bottom.set_along(self.along)
+            self._cursor = None
             self._note_axes()
         self._x_view = span
         self._schedule()
@@ -177,8 +178,9 @@ class CurvePlot(QWidget):
             plot._linked = group
 
     def show_position(self, on: bool) -> None:
-        """Say at which step the crosshair stands, or leave it to a linked plot that has more room."""
+        """Say what x is and where the crosshair stands, or leave it to a linked plot that has more room."""
         self._at.setVisible(on)
+        self._note_axes()
 
     def export_csv(self, path: str) -> None:
         """Write every point of the shown curves; see `curves.write_csv`."""
@@ -268,7 +270,7 @@ class CurvePlot(QWidget):
         self._dots.setData(xs, ys, brush=brushes or None)
 
     def _note_axes(self) -> None:
-        along = "" if self.along is ALONG["step"] else self.along.note()
+        along = "" if self.along is ALONG["step"] or self._at.isHidden() else self.along.note()
         self._note.setText(" · ".join(filter(None, [tr("log") if self.is_log else self.y_label, along])))
 
     def _schedule(self) -> None:
