@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from pydantic_core import from_json
 
+from studio.core import columns
 from studio.core.events import Event, MetricsRows, parse_events, to_event
 from studio.core.rundir import EventReader, RunDir
 from studio.core.state import RunState, new_state
@@ -16,17 +17,40 @@ from studio.core.state import RunState, new_state
 _PIECE_BYTES = 1 << 16  # parsed in one go: half a millisecond, and small enough for the processor's cache
 _BREATH_BYTES = 1 << 18  # then other threads, such as the window's, have their turn
 _BREATH_SECONDS = 1e-4
+_LONG_BYTES = 8 << 20  # of a log; a shorter one is parsed in a moment
 _FEW = 4  # rows that are not worth columns
 
 
-def reader_of(run: RunDir) -> EventReader:
-    """Return a reader of a run's log, whose metrics come as MetricsRows where there are many."""
-    return EventReader(run.events_file, parse_lines)
+class LogReader(EventReader):
+    """Reads a run's log, whose metrics come as MetricsRows where there are many; begins with what was kept of it."""
+
+    def __init__(self, run: RunDir):
+        super().__init__(run.events_file, parse_lines)
+        self._is_new = True
+
+    def read(self, most_bytes: int = 4 << 20) -> list[Any]:
+        if self._is_new:
+            self._is_new = False
+            found, self._offset = columns.kept(self.path)
+            if found:
+                return found
+        return super().read(most_bytes)
+
+
+def keep_columns(run: RunDir) -> None:
+    """Keep what a long log tells in columns, for the next reader. Raises OSError where there is no room."""
+    log = run.events_file
+    if not log.exists() or log.stat().st_size < _LONG_BYTES:
+        return
+    reader, found = EventReader(log, parse_lines), []
+    while batch := reader.read():
+        found += batch
+    columns.keep(log, found, reader.offset)
 
 
 def read_state(run: RunDir) -> RunState:
     """Return what the log of a run tells so far; reads files, so call it in the background."""
-    state, reader = new_state(run), reader_of(run)
+    state, reader = new_state(run), LogReader(run)
     while batch := reader.read():
         for event in batch:
             state.apply(event)
@@ -83,20 +107,20 @@ def _columns(rows: list[dict[str, Any]]) -> MetricsRows:
     if set(map(itemgetter("type"), rows)) != {"metrics"} or len(set(map(len, rows))) + len(set(map(len, values))) != 2:
         raise ValueError("not all rows are metrics of the same names")
     known = [name for name in ("time", "step", "epoch", "train_seconds", "n_tokens") if first.get(name) is not None]
-    columns = dict(zip(known, _numbers(rows, known), strict=True))
-    if (columns["step"] % 1 != 0).any():
+    told = dict(zip(known, _numbers(rows, known), strict=True))
+    if (told["step"] % 1 != 0).any():
         raise ValueError("a step is no whole number")
     if any(row[name] is not None for name in first.keys() - {*known} & {"train_seconds", "n_tokens"} for row in rows):
         raise ValueError("some rows know what others do not")
     unknown = np.full(len(rows), np.nan)
     return MetricsRows(
         split="train",
-        time=columns["time"],
-        step=columns["step"],
-        epoch=columns["epoch"],
+        time=told["time"],
+        step=told["step"],
+        epoch=told["epoch"],
         values=dict(zip(values[0], _numbers(values, list(values[0])), strict=True)),
-        train_seconds=columns.get("train_seconds", unknown),
-        n_tokens=columns.get("n_tokens", unknown),
+        train_seconds=told.get("train_seconds", unknown),
+        n_tokens=told.get("n_tokens", unknown),
         total_steps=next((row["total_steps"] for row in reversed(rows) if row.get("total_steps")), None),
     )
 

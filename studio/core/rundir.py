@@ -196,6 +196,11 @@ class EventReader:
         self.path = path
         self._offset, self._parse = 0, parse or parse_events
 
+    @property
+    def offset(self) -> int:
+        """How many bytes of the log have been read."""
+        return self._offset
+
     def read(self, most_bytes: int = 4 << 20) -> list[Any]:
         """Return the events that have been completed since the last call, at most `most_bytes` of them."""
         try:

@@ -11,7 +11,7 @@ from studio.core import commands
 from studio.core import events as ev
 from studio.core.files import write_json
 from studio.core.reasons import Problem
-from studio.core.replay import read_state
+from studio.core.replay import keep_columns, read_state
 from studio.core.rundir import EventWriter, RunDir
 from studio.core.state import summarise
 from studio.engine.usage import Usage
@@ -105,6 +105,8 @@ class Reporter:
         self._flush()
         self._writer.close()
         self._summarise()
+        with contextlib.suppress(OSError):  # it can be done without
+            keep_columns(self.run)
 
     def _loop(self) -> None:
         next_command = next_summary = next_resource = 0.0

@@ -12,7 +12,7 @@ from studio.core.rundir import RunDir
 
 log = logging.getLogger(__name__)
 _CHUNK = 100  # events, or columns of them, that the window folds in one go: about 5 ms
-_BREATH_SECONDS = 0.005
+_BREATH_SECONDS = 0.003
 
 
 class Job:
@@ -123,12 +123,12 @@ class TrainerThread(QThread):
 
     def run(self) -> None:
         from studio import supervisor
-        from studio.core import replay
+        from studio.core.replay import LogReader
 
         try:
             if self._launch:
                 supervisor.start(self.directory)
-            told = supervisor.follow(self.directory, self._poll_seconds, self._leave, replay.reader_of(self.directory))
+            told = supervisor.follow(self.directory, self._poll_seconds, self._leave, LogReader(self.directory))
             for batch in told:
                 for start in range(0, len(batch), _CHUNK):
                     # Of a long log that is replayed the window takes a part at a time, and lives in between.

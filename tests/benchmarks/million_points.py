@@ -1,6 +1,6 @@
 """A run of a million steps in the window: how long opening takes, what it weighs, and how fluid the window stays.
 
-    python tests/benchmarks/million_points.py [--steps 1000000] [--rate 200] [--seconds 30] [--page train]
+    python tests/benchmarks/million_points.py [--steps 1000000] [--rate 200] [--seconds 30] [--kept]
 
 Another process writes a log of four metrics a step into a run directory and holds its lock, as a worker does. An empty
 window opens the run while nothing arrives ("opening": seconds until all points are drawn, and lateness meanwhile),
@@ -26,6 +26,7 @@ import psutil
 from studio.core import events as ev
 from studio.core.locks import Lock
 from studio.core.paths import sample_file
+from studio.core.replay import keep_columns
 from studio.core.rundir import EventWriter, RunDir, create_run
 from studio.core.spec import parse_spec
 
@@ -43,8 +44,11 @@ def values_of(n: int) -> np.ndarray:
     return np.stack([loss, 5e-4 * (1 - steps / n), rng.lognormal(0, 1, n), 500 + rng.normal(0, 10, n)])
 
 
-def write(directory: Path, n: int, n_more: int, rate: float) -> None:
-    """Write `n` steps at once, and `n_more` at `rate` a second as soon as the file `go` is there."""
+def write(directory: Path, n: int, n_more: int, rate: float, kept: bool) -> None:
+    """Write `n` steps at once, and `n_more` at `rate` a second as soon as the file `go` is there.
+
+    kept: a worker has ended meanwhile, which keeps what it said in columns.
+    """
     run, values, started = RunDir(directory), values_of(n + n_more).T.tolist(), time.time() - n / rate
     lock = Lock(run.lock_file)
     lock.acquire({})
@@ -62,6 +66,8 @@ def write(directory: Path, n: int, n_more: int, rate: float) -> None:
 
     for begin in range(0, n, 1000):
         writer.write([event for at in range(begin, min(n, begin + 1000)) for event in told(at)])
+    if kept:
+        keep_columns(run)
     (directory / "written").touch()
     while not (directory / "go").exists():
         time.sleep(0.01)
@@ -82,11 +88,12 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=200)
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--page", default="train")
+    parser.add_argument("--kept", action="store_true", help="with the columns that a worker keeps when it ends")
     parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     n_more = round(given.rate * given.seconds)
     if given.write:
-        write(given.write, given.steps, n_more, given.rate)
+        write(given.write, given.steps, n_more, given.rate, given.kept)
         return
     with tempfile.TemporaryDirectory() as folder:
         print(json.dumps(measure(given, Path(folder), n_more)), flush=True)
@@ -101,6 +108,7 @@ def measure(given: argparse.Namespace, workspace: Path, n_more: int) -> dict:
     spec = parse_spec({"data": {"train": str(sample_file())}, "columns": {"text": "text", "label": "label"}})
     run = create_run(workspace, spec)
     arguments = ["--write", run.path, "--steps", given.steps, "--rate", given.rate, "--seconds", given.seconds]
+    arguments += ["--kept"] * given.kept
     writer = subprocess.Popen([sys.executable, __file__, *map(str, arguments)], env=os.environ)
     try:
         make_app()

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from studio.core import columns, replay
 from studio.core import events as ev
-from studio.core import replay
-from studio.core.rundir import EventReader, EventWriter
+from studio.core.rundir import EventReader, EventWriter, RunDir
 from studio.core.series import AXES, Extremes, Track
 from studio.core.state import RunState
 
@@ -48,7 +48,7 @@ def long_log() -> list[ev.Event]:
 
 
 def folded(path: Path, parse: object = None) -> RunState:
-    state, reader = RunState(), EventReader(path, parse)
+    state, reader = RunState(id=path.parent.name), EventReader(path, parse)
     while batch := reader.read(1 << 20):
         for event in batch:
             state.apply(event)
@@ -86,6 +86,27 @@ def test_columns_tell_what_the_events_tell(log: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(replay, "MetricsRows", shifted)
     with pytest.raises(AssertionError):
         assert_same(folded(log, replay.parse_lines), folded(log))
+
+
+def test_what_is_kept_beside_a_log_is_what_the_log_tells(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay, "_LONG_BYTES", 0)
+    run = RunDir(log.parent)
+    replay.keep_columns(run)
+    told = log.read_bytes()
+    lines = told.splitlines(keepends=True)
+    log.write_bytes(told + lines[3])  # it goes on
+    assert columns.kept(log)[1] == len(told)
+    state = replay.read_state(run)
+    assert_same(state, folded(log))
+    assert state.step == 2, "the line that came later"
+    for other in (told[:-9], b"x" + told[1:], b"".join(lines[:100])):
+        log.write_bytes(other)
+        assert columns.kept(log) == ([], 0), "of another log"
+    log.write_bytes(told)
+    whole = (log.parent / columns.NAME).read_bytes()
+    for damaged in (b"", whole[:5000], whole[:-100], whole[:200] + bytes(64) + whole[264:]):
+        (log.parent / columns.NAME).write_bytes(damaged)
+        assert_same(replay.read_state(run), folded(log))
 
 
 @pytest.mark.parametrize(
