@@ -21,7 +21,7 @@ _LONG_BYTES = 8 << 20  # of a log; a shorter one is parsed in a moment
 _FEW = 4  # rows that are not worth columns
 
 
-class LogReader(EventReader):
+class RunReader(EventReader):
     """Reads a run's log, whose metrics come as MetricsRows where there are many; begins with what was kept of it."""
 
     def __init__(self, run: RunDir):
@@ -50,7 +50,7 @@ def keep_columns(run: RunDir) -> None:
 
 def read_state(run: RunDir) -> RunState:
     """Return what the log of a run tells so far; reads files, so call it in the background."""
-    state, reader = new_state(run), LogReader(run)
+    state, reader = new_state(run), RunReader(run)
     while batch := reader.read():
         for event in batch:
             state.apply(event)

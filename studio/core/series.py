@@ -9,10 +9,13 @@ _BLOCK = 64  # values of which the lowest, the highest and a missing one are kep
 
 
 class Column:
-    """Numbers in one array that grows by doubling."""
+    """Numbers in one array that grows by doubling.
 
-    def __init__(self, dtype: type = np.float64) -> None:
-        self._data, self._n = np.empty(256, dtype), 0
+    room: of how many numbers at first; columns with different room do not all grow in the same moment.
+    """
+
+    def __init__(self, dtype: type = np.float64, room: int = 256) -> None:
+        self._data, self._n = np.empty(room, dtype), 0
 
     def __len__(self) -> int:
         return self._n
@@ -43,7 +46,7 @@ class Track:
     """
 
     def __init__(self) -> None:
-        self._axes = {axis: Column() for axis in AXES}
+        self._axes = {axis: Column(room=256 + 16 * at) for at, axis in enumerate(AXES)}
         self.series: dict[str, Series] = {}
         self.n_cuts = 0
 
@@ -77,7 +80,7 @@ class Series:
     """The values of one metric, at the points of its track at which it was logged; NaN values are kept."""
 
     def __init__(self, track: Track) -> None:
-        self._track, self._y = track, Column()
+        self._track, self._y = track, Column(room=256 + 16 * (len(AXES) + len(track.series) % 8))
         self._first = len(track)
         self._places: Column | None = None  # in the track, once there was a point without this metric
         self._kept: dict[str, Column] = {}

@@ -12,7 +12,8 @@ from studio.core.rundir import RunDir
 
 log = logging.getLogger(__name__)
 _CHUNK = 100  # events, or columns of them, that the window folds in one go: about 5 ms
-_BREATH_SECONDS = 0.003
+_BREATH_SECONDS = 0.001
+_AT_ONCE = 2  # parts that are on their way to the window
 
 
 class Job:
@@ -120,18 +121,24 @@ class TrainerThread(QThread):
         self._launch = launch
         self._poll_seconds = poll_seconds
         self._leave = threading.Event()
+        # A window that is still at work on the last events gets no others: else its timers would have to wait.
+        self._room = threading.Semaphore(_AT_ONCE)
+        self.events.connect(lambda _: self._room.release(), Qt.ConnectionType.QueuedConnection)
 
     def run(self) -> None:
         from studio import supervisor
-        from studio.core.replay import LogReader
+        from studio.core.replay import RunReader
 
         try:
             if self._launch:
                 supervisor.start(self.directory)
-            told = supervisor.follow(self.directory, self._poll_seconds, self._leave, LogReader(self.directory))
+            told = supervisor.follow(self.directory, self._poll_seconds, self._leave, RunReader(self.directory))
             for batch in told:
                 for start in range(0, len(batch), _CHUNK):
                     # Of a long log that is replayed the window takes a part at a time, and lives in between.
+                    while not self._room.acquire(timeout=0.1):
+                        if self._leave.is_set():
+                            return
                     if self._leave.wait(_BREATH_SECONDS if start else 0):
                         return
                     self.events.emit(batch[start : start + _CHUNK])
