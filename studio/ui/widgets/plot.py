@@ -25,6 +25,7 @@ from studio.ui.widgets.plot_view import Axis, Box
 
 MOST_POINTS = 4000
 REDRAW_MS = 100
+TURN_MS = 15  # between two of linked plots: all at once would hold the window for as long as all of them take
 
 
 class CurvePlot(QWidget):
@@ -71,7 +72,8 @@ class CurvePlot(QWidget):
         self._build()
         self._since = QElapsedTimer()
         self._timer = QTimer(self, singleShot=True)
-        self._timer.timeout.connect(self.redraw)
+        self._timer.timeout.connect(self._redraw_in_turn)
+        self._last_of_all = QElapsedTimer()
         follow_theme(self, self._show_theme)
 
     # What the plot shows
@@ -175,7 +177,7 @@ class CurvePlot(QWidget):
         """Share the steps in sight and the crosshair with other plots."""
         group = list(dict.fromkeys([self, *plots]))
         for plot in group:
-            plot._linked = group
+            plot._linked, plot._last_of_all = group, self._last_of_all
 
     def show_position(self, on: bool) -> None:
         """Say what x is and where the crosshair stands, or leave it to a linked plot that has more room."""
@@ -222,6 +224,13 @@ class CurvePlot(QWidget):
             else:
                 lines.clear()
         self._read_out()
+
+    def _redraw_in_turn(self) -> None:
+        if self._last_of_all.isValid() and self._last_of_all.elapsed() < TURN_MS:
+            self._timer.start(TURN_MS)
+            return
+        self.redraw()
+        self._last_of_all.restart()
 
     def _steps(self) -> tuple[float, float]:
         """Return the steps in sight: those chosen, else all of all linked plots."""
