@@ -13,6 +13,7 @@ from studio import __version__, queue_commands
 from studio.core import events as ev
 from studio.core.paths import workspace_dir
 from studio.core.reasons import Failure, describe
+from studio.core.replay import RunReader
 from studio.core.rundir import EventReader, RunDir, create_run, find_run, list_runs
 from studio.core.spec import EvaluateSpec, ExportSpec, InspectSpec, PredictSpec, TrainSpec, model_path, read_spec
 from studio.core.state import RunState, new_state, read_summary, settle
@@ -124,7 +125,7 @@ def watch(run: RunDir) -> dict[str, Any]:
 
 def _known(run: RunDir) -> tuple[RunState, EventReader]:
     """Return the state that a run's log tells so far, and a reader that goes on behind it."""
-    state, reader = new_state(run), EventReader(run.events_file)
+    state, reader = new_state(run), RunReader(run)
     while batch := reader.read():
         for event in batch:
             state.apply(event)

@@ -6,7 +6,10 @@ infinite and come back as such.
 
 import json
 import logging
+import math
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -81,7 +84,10 @@ class Picked(Event):
 
 
 class Metrics(Event):
-    """Numbers at a step; for the split `train` the loss, learning rate, gradient norm and speed of that step."""
+    """Numbers at a step; for the split `train` the loss, learning rate, gradient norm and speed of that step.
+
+    n_rows: trained in this attempt. n_tokens: trained since the run began, without padding.
+    """
 
     type: Literal["metrics"] = "metrics"
     split: Literal["train", "validation", "test"]
@@ -91,14 +97,24 @@ class Metrics(Event):
     total_steps: int | None = None
     train_seconds: float | None = None
     n_rows: int | None = None
+    n_tokens: int | None = None
 
 
 class Resources(Event):
-    """What the worker uses: resident memory in bytes, processor in percent of one core."""
+    """What the worker and the processes it started use; None where the system does not tell.
+
+    rss_bytes: resident memory. cpu_percent: of one core. gpu_bytes: memory that torch holds on all GPUs. gpu_percent:
+    how busy the first one is, with whatever it does. disk_free_bytes: of the run's disk.
+    """
 
     type: Literal["resources"] = "resources"
     rss_bytes: int
     cpu_percent: float
+    gpu_bytes: int | None = None
+    gpu_percent: float | None = None
+    read_bytes_per_second: float | None = None
+    written_bytes_per_second: float | None = None
+    disk_free_bytes: int | None = None
 
 
 class Checkpoint(Event):
@@ -227,16 +243,56 @@ AnyEvent = Annotated[
 _ADAPTER: TypeAdapter[Any] = TypeAdapter(AnyEvent)
 
 
+@dataclass(frozen=True)
+class MetricsRows:
+    """Consecutive Metrics of one split with the same names, as columns [n]; NaN for an unknown number.
+
+    total_steps: the last that was said, or None.
+    """
+
+    split: str
+    time: Sequence[float]
+    step: Sequence[float]
+    epoch: Sequence[float]
+    values: dict[str, Sequence[float]]
+    train_seconds: Sequence[float]
+    n_tokens: Sequence[float]
+    total_steps: int | None = None
+
+    @classmethod
+    def of(cls, event: Metrics) -> "MetricsRows":
+        """Return one event as columns of one row."""
+        seconds, n_tokens = (math.nan if v is None else v for v in (event.train_seconds, event.n_tokens))
+        values = {name: [value] for name, value in event.values.items()}
+        return cls(
+            event.split, [event.time], [event.step], [event.epoch], values, [seconds], [n_tokens], event.total_steps
+        )
+
+
 def dump_event(event: Event) -> str:
     """Return an event as one line of JSON, without the newline."""
     return event.model_dump_json()
+
+
+def parse_events(lines: bytes) -> list[Event]:
+    """Return the events in lines of the log; torn ones and types that this version does not know are left out."""
+    return [event for line in lines.splitlines() if line and (event := parse_event(line)) is not None]
 
 
 def parse_event(line: str | bytes) -> Event | None:
     """Return the event in a line of the log, or None for a torn line or a type this version does not know."""
     try:
         # Python's json reads NaN and Infinity, pydantic's own parser does not.
-        return _ADAPTER.validate_python(json.loads(line))
-    except (ValueError, ValidationError) as error:
+        return to_event(json.loads(line))
+    except ValueError as error:
+        log.debug("skipped a line of the log: %s", error)
+        return None
+
+
+def to_event(value: Any) -> Event | None:
+    """Return the event of a parsed line, or None where it is none or of a type this version does not know."""
+    try:
+        return _ADAPTER.validate_python(value)
+    except ValidationError as error:
         log.debug("skipped a line of the log: %s", error)
         return None

@@ -5,13 +5,13 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from studio.core.disk import can_not_write
-from studio.core.events import Event, dump_event, parse_event
+from studio.core.events import Event, dump_event, parse_event, parse_events
 from studio.core.files import read_json, write_json
 from studio.core.locks import is_held
 from studio.core.reasons import Failure
@@ -192,13 +192,21 @@ class EventWriter:
 
 
 class EventReader:
-    """Reads a run's log from where the last call ended; a line without its newline waits for the next call."""
+    """Reads a run's log from where the last call ended; a line without its newline waits for the next call.
 
-    def __init__(self, path: Path):
+    parse: what makes events of complete lines, where it is not one event a line.
+    """
+
+    def __init__(self, path: Path, parse: Callable[[bytes], list[Any]] | None = None):
         self.path = path
-        self._offset = 0
+        self._offset, self._parse = 0, parse or parse_events
 
-    def read(self, most_bytes: int = 4 << 20) -> list[Event]:
+    @property
+    def offset(self) -> int:
+        """How many bytes of the log have been read."""
+        return self._offset
+
+    def read(self, most_bytes: int = 4 << 20) -> list[Any]:
         """Return the events that have been completed since the last call, at most `most_bytes` of them."""
         try:
             with open(self.path, "rb") as file:
@@ -208,7 +216,7 @@ class EventReader:
             return []
         end = data.rfind(b"\n") + 1
         self._offset += end
-        return [event for line in data[:end].splitlines() if line and (event := parse_event(line)) is not None]
+        return self._parse(data[:end])
 
 
 def read_events(run: RunDir) -> list[Event]:

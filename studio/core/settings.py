@@ -29,6 +29,8 @@ class Settings(BaseModel):
     window: list[int] = []
     smoothing: float = 0.6
     notify: bool = True  # tell on the desktop when a long run ends
+    x_axis: Literal["step", "epoch", "tokens", "time"] = "step"
+    plots: list[str] = []  # what the small plots of a run show, see ui.panels.run_subjects
     machine: MachineSettings = MachineSettings()
 
 

@@ -3,9 +3,12 @@
 import re
 import signal
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from studio.core import events as ev
 from studio.core import queue
@@ -13,7 +16,7 @@ from studio.core.disk import disk_full, is_disk_full
 from studio.core.files import read_json
 from studio.core.reasons import Problem
 from studio.core.rundir import RunDir, readable_id
-from studio.core.series import Series
+from studio.core.series import Series, Track
 
 ACTIVE = ("waiting", "running", "paused")
 
@@ -24,7 +27,8 @@ class RunState:
 
     state: queued (waits in the queue), waiting (for its worker), running, paused, finished, stopped, failed or ended
     (a process that died without a word).
-    series: points by (split, metric name), x in optimiser steps.
+    series: points by (split, metric name), x in optimiser steps; the split `system` has what the worker used, at the
+    step in which it was measured. resources: the last of it.
     """
 
     id: str = ""
@@ -44,9 +48,11 @@ class RunState:
     data: ev.DataReady | None = None
     model: ev.ModelReady | None = None
     picked: dict[str, ev.Picked] = field(default_factory=dict)
+    n_tokens: int = 0
+    tracks: dict[str, Track] = field(default_factory=dict)
     series: dict[tuple[str, str], Series] = field(default_factory=dict)
     latest: dict[str, dict[str, float]] = field(default_factory=dict)
-    resources: list[ev.Resources] = field(default_factory=list)
+    resources: ev.Resources | None = None
     checkpoints: list[ev.Checkpoint] = field(default_factory=list)
     artefacts: dict[str, str] = field(default_factory=dict)
     explained: dict[str, ev.Explained] = field(default_factory=dict)
@@ -71,8 +77,11 @@ class RunState:
             return None
         return (self.train_seconds - seconds) / (self.step - step) * (self.total_steps - self.step)
 
-    def apply(self, event: ev.Event) -> None:
-        """Fold one event into the state."""
+    def apply(self, event: ev.Event | ev.MetricsRows) -> None:
+        """Fold one event, or several of metrics as columns, into the state."""
+        if isinstance(event, ev.Metrics | ev.MetricsRows):
+            _metrics(self, event if isinstance(event, ev.MetricsRows) else ev.MetricsRows.of(event))
+            return
         if not isinstance(event, ev.Started):  # between two attempts nobody worked
             self.worked_seconds += max(0.0, event.time - self._last_time) if self._last_time else 0.0
         self._last_time = event.time
@@ -85,33 +94,71 @@ def _started(s: RunState, e: ev.Started) -> None:
     s.state, s.attempt, s.problem, s.result, s.ended = "running", e.attempt, None, {}, 0.0
     s.started = s.started or e.time
     if e.attempt > 1:
-        for series in s.series.values():
-            series.cut_after(e.from_step)
+        for track in s.tracks.values():
+            track.cut_after(e.from_step)
         s.checkpoints = [c for c in s.checkpoints if c.step <= e.from_step]
         s.step = e.from_step
         s.train_seconds = next(
             (c.train_seconds for c in s.checkpoints if c.step == e.from_step), e.train_seconds or 0.0
         )
         s._speed_from = (s.train_seconds, e.from_step)
+        trained = s.tracks.get("train")
+        s.epoch = float(trained.on("epoch")[-1]) if trained else 0.0
+        s.n_tokens = int(trained.on("tokens")[-1]) if trained else 0
 
 
 def _phase(s: RunState, e: ev.Phase) -> None:
     s.phase, s.progress = e.name, (0.0, 0.0)
 
 
-def _metrics(s: RunState, e: ev.Metrics) -> None:
-    for name, value in e.values.items():
-        s.series.setdefault((e.split, name), Series()).append(e.step, value)
-    s.latest[e.split] = s.latest.get(e.split, {}) | e.values
-    if e.split == "train":
-        s.step, s.epoch = e.step, e.epoch
-        s.total_steps = e.total_steps or s.total_steps
-        s.samples_per_second = e.values.get("samples_per_second", s.samples_per_second)
-        if e.train_seconds is not None:
-            if s._speed_from == (0.0, 0) and s.step > 1:
-                # The first step warms up caches and would spoil the estimate of the rest.
-                s._speed_from = (e.train_seconds, e.step)
-            s.train_seconds = e.train_seconds
+def _metrics(s: RunState, rows: ev.MetricsRows) -> None:
+    worked = _worked(s, rows.time)
+    tokens = np.fmax.accumulate(np.concatenate([[s.n_tokens], rows.n_tokens]))[1:]  # a row without goes on
+    s.n_tokens = int(tokens[-1])
+    axes = {"step": rows.step, "epoch": rows.epoch, "tokens": tokens, "time": worked}
+    _draw(s, rows.split, axes, rows.values)
+    last = {name: float(column[-1]) for name, column in rows.values.items()}
+    s.latest[rows.split] = s.latest.get(rows.split, {}) | last
+    if rows.split == "train":
+        s.step, s.epoch = int(rows.step[-1]), float(rows.epoch[-1])
+        s.total_steps = rows.total_steps or s.total_steps
+        s.samples_per_second = last.get("samples_per_second", s.samples_per_second)
+        _clock(s, rows)
+
+
+def _worked(s: RunState, times: Sequence[float]) -> np.ndarray:
+    """Return the seconds worked at each of `times` [n] of events, and go on from the last."""
+    spent = np.diff(times, prepend=s._last_time or times[0])
+    worked = np.cumsum(np.concatenate([[s.worked_seconds], np.maximum(0.0, spent)]))[1:]
+    s.worked_seconds, s._last_time = float(worked[-1]), float(times[-1])
+    return worked
+
+
+def _clock(s: RunState, rows: ev.MetricsRows) -> None:
+    seconds = np.asarray(rows.train_seconds, float)
+    known = np.flatnonzero(~np.isnan(seconds))
+    if not len(known):
+        return
+    if s._speed_from == (0.0, 0):
+        # The first step warms up caches and would spoil the estimate of the rest.
+        warm = known[np.asarray(rows.step)[known] > 1]
+        if len(warm):
+            s._speed_from = (float(seconds[warm[0]]), int(rows.step[warm[0]]))
+    s.train_seconds = float(seconds[known[-1]])
+
+
+def _draw(s: RunState, split: str, axes: Mapping[str, Sequence[float]], values: Mapping[str, Sequence[float]]) -> None:
+    track = s.tracks.setdefault(split, Track())
+    track.extend(axes, values)
+    for name in values:
+        s.series.setdefault((split, name), track.series[name])
+
+
+def _resources(s: RunState, e: ev.Resources) -> None:
+    s.resources = e
+    values = e.model_dump(exclude={"time", "type"}, exclude_none=True)
+    axes = {"step": s.step, "epoch": s.epoch, "tokens": s.n_tokens, "time": s.worked_seconds}
+    _draw(s, "system", {axis: [at] for axis, at in axes.items()}, {name: [value] for name, value in values.items()})
 
 
 def _terminal(s: RunState, e: Any) -> None:
@@ -132,8 +179,7 @@ _HANDLERS: dict[type, Any] = {
     ev.DataReady: lambda s, e: setattr(s, "data", e),
     ev.ModelReady: lambda s, e: setattr(s, "model", e),
     ev.Picked: lambda s, e: s.picked.__setitem__(e.name, e),
-    ev.Metrics: _metrics,
-    ev.Resources: lambda s, e: s.resources.append(e),
+    ev.Resources: _resources,
     ev.Checkpoint: lambda s, e: s.checkpoints.append(e),
     ev.Artefact: lambda s, e: s.artefacts.__setitem__(e.name, e.path),
     ev.Explained: lambda s, e: s.explained.__setitem__(e.id, e),

@@ -7,14 +7,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-import psutil
-
 from studio.core import commands
 from studio.core import events as ev
 from studio.core.files import write_json
 from studio.core.reasons import Problem
-from studio.core.rundir import EventWriter, RunDir, read_events
-from studio.core.state import RunState, new_state, summarise
+from studio.core.replay import keep_columns, read_state
+from studio.core.rundir import EventWriter, RunDir
+from studio.core.state import summarise
+from studio.engine.usage import Usage
 
 _BATCH_SECONDS = 0.05  # at most 20 batches of lines a second
 _COMMAND_SECONDS = 0.1
@@ -43,16 +43,10 @@ class Reporter:
         self._queue: deque[ev.Event] = deque()
         self._writing = threading.Lock()
         self._closed = threading.Event()
-        self.state = self._former_state()
+        self.state = read_state(run)
         self._writer = EventWriter(run.events_file)
         self._thread = threading.Thread(target=self._loop, name="reporter", daemon=True)
         self._thread.start()
-
-    def _former_state(self) -> RunState:
-        state = new_state(self.run)
-        for event in read_events(self.run):
-            state.apply(event)
-        return state
 
     def say(self, event: ev.Event) -> None:
         """Add an event to the log; it is on disk within a twentieth of a second."""
@@ -112,11 +106,12 @@ class Reporter:
         self._flush()
         self._writer.close()
         self._summarise()
+        with contextlib.suppress(OSError):  # it can be done without
+            keep_columns(self.run)
 
     def _loop(self) -> None:
         next_command = next_summary = next_resource = 0.0
-        process = psutil.Process()
-        process.cpu_percent()
+        usage = Usage(self.run)
         while not self._closed.wait(_BATCH_SECONDS):
             now = time.monotonic()
             if now >= next_command:
@@ -126,7 +121,7 @@ class Reporter:
                         self.obey(command)
             if now >= next_resource:
                 next_resource = now + _RESOURCE_SECONDS
-                self.say(ev.Resources(rss_bytes=process.memory_info().rss, cpu_percent=process.cpu_percent()))
+                self.say(usage.measure())
             # On a full disk the lines wait in memory until there is room.
             with contextlib.suppress(OSError):
                 self._flush()

@@ -107,6 +107,9 @@ class AttuneTrainer(Trainer):
         self.frozen, self.seconds_before = frozen, seconds_before
         self.clock = Clock(report.state.train_seconds)
         self.n_rows_seen = 0
+        state = report.state
+        # A former attempt that counted none would make the sum a lie.
+        self._n_tokens = None if state.step and not state.n_tokens else state.n_tokens
         self.was_stopped = False
         self.watch: Watch | None = None  # of the first steps; a resume has passed them
         self._n_labels = 0  # of the step at work
@@ -118,6 +121,11 @@ class AttuneTrainer(Trainer):
     def samples_per_second(self) -> float:
         """Rows trained per second of optimisation, in this attempt."""
         return self.n_rows_seen / max(self.clock.seconds - self._seconds_before, 1e-9)
+
+    @property
+    def n_tokens_seen(self) -> int | None:
+        """Tokens trained since the run began, without padding; None where they were not counted from its beginning."""
+        return None if self._n_tokens is None else int(self._n_tokens)
 
     def restore_model(self) -> None:
         """Give the model its own layers back, with the weights that were trained."""
@@ -188,6 +196,9 @@ class AttuneTrainer(Trainer):
         self.n_rows_seen += len(inputs["labels"])
         if self.watch is not None:
             self._n_labels += int((inputs["labels"] != _MASKED).sum())
+        if self._n_tokens is not None and "attention_mask" in inputs:
+            # Not as a number yet: on a GPU that would wait for it.
+            self._n_tokens = self._n_tokens + inputs["attention_mask"].sum()
         return super().training_step(model, inputs, *args, **kwargs)
 
     def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
@@ -353,5 +364,6 @@ class _Reports(TrainerCallback):
                 total_steps=state.max_steps,
                 train_seconds=self.trainer.clock.seconds,
                 n_rows=self.trainer.n_rows_seen,
+                n_tokens=self.trainer.n_tokens_seen,
             )
         )

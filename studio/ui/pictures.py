@@ -66,7 +66,7 @@ def _page_pictures(run: RunDir) -> list[Picture]:
         window.pages["evaluate"].tabs.setCurrentIndex(1)
 
     def has_curve(window) -> bool:
-        return bool(window.store.runs[run.id].series)
+        return ("train", "loss") in window.store.runs[run.id].series
 
     def has_report(window) -> bool:
         return not window.pages["train"].view.report.paper.document().isEmpty()

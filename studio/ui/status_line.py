@@ -67,8 +67,8 @@ class StatusLine(QFrame):
         self.bar.setValue(round(1000 * (share or 0)))
         left = state.eta_seconds
         self.eta.setText(tr("{time} left", time=words.duration(left)) if left else "")
-        if state.resources:
-            used = state.resources[-1]
+        used = state.resources
+        if used is not None:
             text = tr("worker {size} · {cpu} % processor", size=words.size(used.rss_bytes), cpu=round(used.cpu_percent))
             self.memory.setText(text)
 

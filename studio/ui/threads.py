@@ -11,8 +11,8 @@ from shiboken6 import isValid
 from studio.core.rundir import RunDir
 
 log = logging.getLogger(__name__)
-_CHUNK = 400  # events that the window folds in one go: about 5 ms
-_BREATH_SECONDS = 0.005
+_CHUNK = 100  # events, or columns of them, that the window folds in one go: about 5 ms
+_BREATH_SECONDS = 0.001
 
 
 class Job:
@@ -113,6 +113,7 @@ class TrainerThread(QThread):
     events = Signal(object)
     failed = Signal(object)
     ended = Signal()
+    _told = Signal()
 
     def __init__(self, directory: RunDir, launch: bool, poll_seconds: float = 0.1, parent: QObject | None = None):
         super().__init__(parent)
@@ -120,19 +121,28 @@ class TrainerThread(QThread):
         self._launch = launch
         self._poll_seconds = poll_seconds
         self._leave = threading.Event()
+        # A window that is still at work on the last events gets no others: else its timers would have to wait.
+        self._is_free = threading.Semaphore()
+        self._told.connect(lambda: self._is_free.release(), Qt.ConnectionType.QueuedConnection)
 
     def run(self) -> None:
         from studio import supervisor
+        from studio.core.replay import RunReader
 
         try:
             if self._launch:
                 supervisor.start(self.directory)
-            for batch in supervisor.follow(self.directory, poll_seconds=self._poll_seconds, stop=self._leave):
+            told = supervisor.follow(self.directory, self._poll_seconds, self._leave, RunReader(self.directory))
+            for batch in told:
                 for start in range(0, len(batch), _CHUNK):
                     # Of a long log that is replayed the window takes a part at a time, and lives in between.
+                    while not self._is_free.acquire(timeout=0.1):
+                        if self._leave.is_set():
+                            return
                     if self._leave.wait(_BREATH_SECONDS if start else 0):
                         return
                     self.events.emit(batch[start : start + _CHUNK])
+                    self._told.emit()  # arrives when the window is done with them
         except Exception as error:
             log.debug("following %s failed", self.directory.id, exc_info=True)
             self.failed.emit(error)

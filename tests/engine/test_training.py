@@ -16,6 +16,7 @@ from studio.core.locks import holder
 from studio.core.processes import command, environment
 from studio.core.reasons import Failure
 from studio.core.registry import family
+from studio.core.replay import read_state
 from studio.core.rundir import RunDir, create_run, read_events
 from studio.core.spec import parse_spec
 from studio.core.state import RunState, new_state, read_summary, settle
@@ -97,6 +98,12 @@ def test_run_goes_on_exactly_where_it_ended(workspace: Path, tiny_spec: dict, en
     before, after = losses(straight), losses(run)
     assert before.keys() == after.keys()
     assert max(abs(before[step] - after[step]) for step in before) <= 1e-6
+    counted = [read_state(some).series["train", "loss"].on("tokens") for some in (straight, run)]
+    assert np.array_equal(*counted), "the tokens of the former attempt count"
+    texts = [row.split(",")[0] for row in Path(tiny_spec["data"]["train"]).read_text().splitlines()[1:]]
+    assert len(set(texts)) > 72 and counted[0][-1] == counted[0][8] * 20, "each epoch has the same tokens"
+    per_row = counted[0][8] / 72
+    assert per_row == pytest.approx(2 + np.mean([len(text.split()) for text in texts]), rel=0.05), "without padding"
 
 
 def test_pause_holds_the_model_and_the_clock_and_leaves_the_processor(workspace: Path, tiny_spec: dict) -> None:

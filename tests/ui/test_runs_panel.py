@@ -163,6 +163,12 @@ def test_chosen_runs_are_drawn_over_each_other_with_what_distinguishes_them(
     assert curves == {"a": [1.0, 0.5, 0.25], "b": [0.9, 0.75]}
     page.compare.which.setCurrentIndex(2)
     assert {c.name: c.y.tolist() for c in page.compare.plot.curves().values()} == {"a": [0.75], "b": [0.25]}
+    assert "train loss" in dict(page.compare.plot.offered_subjects)
+    page.compare.plot.subject_chosen.emit("train loss")
+    page.compare.plot.along_chosen.emit("epoch")
+    assert page.compare.which.count() == 4 and page.compare.which.tabText(3) == "Loss, training"
+    curves = {curve.name: (curve.x.tolist(), curve.y.tolist()) for curve in page.compare.plot.curves().values()}
+    assert curves == {"a": ([0.1] * 3, [1.0, 0.5, 0.25]), "b": ([0.1] * 2, [0.9, 0.75])}
     told = {row["title"]: (row[a.id], row[b.id]) for row in page.compare._table.model.rows}
     assert told["Learning rate"] == ("0.001", "Automatic") and told["Method"] == ("Full", "LoRA")
     assert told["Rank"] == ("–", "4") and told["Score"] == ("0.7500", "0.2500") and "Seed" not in told

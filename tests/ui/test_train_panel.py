@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QPushButton
 from studio.core import commands
 from studio.core import events as ev
 from studio.core.rundir import RunDir, create_run
+from studio.core.settings import load_settings
 from studio.core.spec import parse_spec
 from studio.core.state import RunState, new_state, settle
 from studio.ui.panels import run_controls
@@ -100,9 +101,9 @@ def test_curves_hold_every_point_with_evaluations_on_the_same_axis(page: TrainPa
     train, validation = plots.loss.curves().values()
     np.testing.assert_array_equal(train.y, losses)
     assert (validation.x.tolist(), validation.y.tolist()) == ([3000], [0.8])
-    assert [curve.name for curve in plots.score.curves().values()] == ["Accuracy", "F1 (macro)"]
+    assert [curve.name for curve in plots.small[0].curves().values()] == ["Accuracy", "F1 (macro)"]
     plots.loss.show_cursor(3000)
-    assert plots.gradient._crosshair.isVisible(), "one crosshair over all plots"
+    assert plots.small[2]._crosshair.isVisible(), "one crosshair over all plots"
 
 
 def test_the_strip_says_what_goes_on(page: TrainPanel) -> None:
@@ -240,7 +241,7 @@ def test_a_burst_of_events_is_drawn_once(qtbot, page: TrainPanel, monkeypatch) -
 def test_a_run_of_another_kind_leaves_the_page_as_it_is(page: TrainPanel, run: RunDir) -> None:
     page.store.runs["e"] = RunState(id="e", kind="export")
     page.store.select_run("e")
-    assert page.view.plots._run == run.id and page.stack.currentWidget() is page.view
+    assert page.view.plots._state.id == run.id and page.stack.currentWidget() is page.view
 
 
 def test_the_log_tells_events_in_words_from_where_it_ended(run: RunDir) -> None:
@@ -266,3 +267,40 @@ def test_start_is_the_main_action_of_the_page(qtbot, window: MainWindow, csv_fil
     window.show_page("train")
     window.actions_by_id["page.main"].trigger()
     assert started
+
+
+def test_all_plots_go_along_the_chosen_axis_and_the_choice_is_kept(page: TrainPanel, run: RunDir) -> None:
+    steps = [
+        ev.Metrics(time=1000.0 + 2 * i, split="train", step=i + 1, epoch=i / 50, n_tokens=100 * (i + 1), total_steps=99,
+                   values={"loss": 1.0 + i, "reward": float(-i)})
+        for i in range(40)
+    ]  # fmt: skip
+    used = [ev.Resources(time=e.time, rss_bytes=e.step << 20, cpu_percent=150.0) for e in steps]
+    tell(page, *(event for pair in zip(steps, used, strict=True) for event in pair))
+    page.redraw()
+    plots = page.view.plots
+    assert plots.loss.offered_along == ["step", "epoch", "tokens", "time"]
+    assert {"reward", "system:memory"} <= dict(plots.small[3].offered_subjects).keys()
+    plots.small[3].subject_chosen.emit("system:memory")
+    plots.small[1].subject_chosen.emit("reward")
+    plots.loss.show_steps((11.0, 21.0))
+    plots.small[0].along_chosen.emit("tokens")
+    loss, reward, memory = (plot.curves() for plot in (plots.loss, plots.small[1], plots.small[3]))
+    for curve in (loss["train loss"], reward["train reward"], memory["system rss_bytes"]):
+        assert curve.x[-3:].tolist() == [3800, 3900, 4000]
+    assert plots.loss.steps_in_sight == (1100.0, 2100.0), "what was in sight stays in sight"
+    assert memory["system rss_bytes"].y[-1] == 40 << 20 and reward["train reward"].y[-1] == -39
+    plots.loss.show_cursor(2000.0)
+    assert plots.small[3]._crosshair.value() == 2000.0
+    kept = load_settings(page.store.workspace)[0]
+    assert kept.x_axis == "tokens" and kept.plots == ["scores", "reward", "grad_norm", "system:memory"]
+    plots.set_along("time")
+    assert np.diff(plots.loss.curves()["train loss"].x).tolist() == [2.0] * 39
+
+
+def test_a_run_without_counted_tokens_is_drawn_along_its_steps(page: TrainPanel, run: RunDir) -> None:
+    page.view.plots.set_along("tokens")
+    tell(page, STEP)
+    page.redraw()
+    assert page.view.plots.loss.offered_along == ["step", "epoch", "time"]
+    assert page.view.plots.loss.along.name == "step"

@@ -2,6 +2,7 @@
 
 import csv
 import gc
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,15 @@ import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
-from studio.core.series import Series
+from studio.core.series import AXES, Series, Track
+from studio.ui.widgets.along import ALONG
 from studio.ui.widgets.curves import Curve, log_ticks, nice_ticks, tick_texts
 from studio.ui.widgets.plot import CurvePlot
+
+
+def add(track: Track, step: float, value: float) -> Series:
+    track.extend(dict.fromkeys(AXES, [step]), {"loss": [value]})
+    return track.series["loss"]
 
 
 @pytest.fixture
@@ -49,33 +56,36 @@ def test_what_a_log_axis_cannot_show_is_marked_and_the_rest_stays() -> None:
 def test_smoothing_goes_on_where_it_was_and_forgets_what_a_resume_cut() -> None:
     values = np.random.default_rng(0).normal(size=3000)
     values[[5, 900]] = np.nan
-    series, grown, whole = Series(), Curve("a"), Curve("b")
+    track, grown, whole = Track(), Curve("a"), Curve("b")
     for step, value in enumerate(values):
-        series.append(step, value)
+        series = add(track, step, value)
         if step % 700 == 0:
             grown.set_points(series.x, series.y)
             grown.smoothed(0.9)
-    series.cut_after(1500)
-    grown.set_points(series.x, series.y)
+    track.cut_after(1500)
+    grown.set_points(series.x, series.y, series.n_cuts)
     cut = grown.smoothed(0.9).copy()
     whole.set_points(np.arange(1501.0), values[:1501])
     np.testing.assert_allclose(cut, whole.smoothed(0.9), rtol=1e-12)
-    series.append(1501, 99.0)
-    grown.set_points(series.x, series.y)
+    add(track, 1501, 99.0)
+    grown.set_points(series.x, series.y, series.n_cuts)
     assert grown.smoothed(0.9)[-1] == pytest.approx(cut[-1] + 0.1 * (99 - cut[-1]))
 
 
 def test_the_numbers_leave_bit_by_bit(plot: CurvePlot, tmp_path: Path) -> None:
     y = np.random.default_rng(1).normal(size=5000) ** 9
-    y[7], y[8] = np.nan, np.inf
-    plot.set_curve("t", np.arange(5000.0), y, "training, raw")
+    y[7:15] = np.nan, np.inf, -np.inf, 0.0, -0.0, 5e-324, 2.2250738585072009e-308, np.nextafter(1.0, 2.0)
+    x = np.cumsum(np.random.default_rng(2).random(5000))  # seconds
+    plot.set_along("time")
+    plot.set_curve("t", x, y, "training, raw")
     plot.set_curve("h", np.arange(3.0), np.ones(3), "hidden")
     plot._legend.entry("h").click()
     plot.export_csv(str(tmp_path / "out.csv"))
     with open(tmp_path / "out.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))
-    assert rows[0] == ["curve", "step", "value"] and {row[0] for row in rows[1:]} == {"training, raw"}
-    np.testing.assert_array_equal(np.array([float(row[2]) for row in rows[1:]]), y)
+    assert rows[0] == ["curve", "seconds", "value"] and {row[0] for row in rows[1:]} == {"training, raw"}
+    assert np.array([float(row[1]) for row in rows[1:]]).tobytes() == x.tobytes()
+    assert np.array([float(row[2]) for row in rows[1:]]).tobytes() == y.tobytes()
 
 
 def test_the_svg_has_text_as_text_and_no_pictures(plot: CurvePlot, tmp_path: Path) -> None:
@@ -110,23 +120,23 @@ def test_redraws_are_gathered(plot: CurvePlot, qtbot: QtBot, monkeypatch: pytest
     redraw = plot.redraw
     plot._timer.timeout.disconnect()
     plot._timer.timeout.connect(lambda: (drawn.append(1), redraw()))
-    series = Series()
+    track, began = Track(), time.monotonic()
     for step in range(300):
-        series.append(step, step)
+        series = add(track, step, step)
         plot.set_curve("t", series.x, series.y)
         qtbot.wait(1)
-    assert 1 <= len(drawn) <= 8
-    qtbot.waitUntil(lambda: plot._items["t"].line.xData[-1] == 299)
+    assert 1 <= len(drawn) <= 2 + 10 * (time.monotonic() - began), "ten times a second"
+    qtbot.waitUntil(lambda: plot._lines["t"].line.xData[-1] == 299)
 
 
 def test_thousands_of_refreshes_do_not_leak(plot: CurvePlot) -> None:
-    series = Series()
+    track = Track()
     for step in range(200):
-        series.append(step, np.cos(step))
+        series = add(track, step, np.cos(step))
 
     def refresh(times: int) -> None:
         for _ in range(times):
-            series.append(len(series), 1.0)
+            add(track, len(track), 1.0)
             plot.set_curve("t", series.x, series.y, "training", "smoothed")
             plot.set_curve("v", series.x[::50], series.y[::50], "validation", "points")
             plot.redraw()
@@ -154,3 +164,35 @@ def test_ticks_are_few_different_and_inside(low: float, high: float) -> None:
 def test_a_log_axis_within_one_decade_still_has_ticks() -> None:
     assert len(log_ticks(0.31, 0.68, 6)) >= 3
     assert log_ticks(1e-3, 1e3, 10) == pytest.approx([1e-3, 1e-2, 0.1, 1, 10, 100, 1000])
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high", "words"),
+    [
+        ("step", 0.0, 4.0, ["0", "1", "2", "3", "4"]),
+        ("epoch", 0.0, 2.0, ["0.0", "0.5", "1.0", "1.5", "2.0"]),
+        ("tokens", 0.0, 4e6, ["0", "1.0 M", "2.0 M", "3.0 M", "4.0 M"]),
+        ("time", 0.0, 40.0, ["0 s", "10 s", "20 s", "30 s", "40 s"]),
+        ("time", 100.0, 3000.0, ["10 min", "20 min", "30 min", "40 min", "50 min"]),
+        ("time", 0.0, 20_000.0, ["0 s", "1 h", "2 h", "3 h", "4 h", "5 h"]),
+    ],
+)
+def test_each_axis_has_ticks_in_its_own_words(name: str, low: float, high: float, words: list[str]) -> None:
+    assert tuple(ALONG) == AXES
+    _, ticks = ALONG[name].ticks(low, high, 6)
+    assert [word.replace("\N{NO-BREAK SPACE}", " ") for word in ALONG[name].tick_words(ticks)] == words
+
+
+def test_a_log_of_a_million_points_redraws_in_the_time_of_a_short_one(plot: CurvePlot) -> None:
+    rng = np.random.default_rng(0)
+
+    def seconds(n: int) -> float:
+        plot.set_curve("t", np.arange(float(n)), rng.normal(size=n), "training", "smoothed", version=n)
+        plot.redraw()
+        began = time.thread_time()
+        for _ in range(5):
+            plot.redraw()
+        return time.thread_time() - began
+
+    seconds(5000)
+    assert seconds(1_000_000) < 3 * seconds(20_000)

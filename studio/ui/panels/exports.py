@@ -7,8 +7,9 @@ from typing import Any
 
 from studio.core.files import read_json
 from studio.core.reasons import Failure
-from studio.core.rundir import RunDir, find_run, list_runs, read_events
-from studio.core.state import RunState, new_state, settle
+from studio.core.replay import read_state
+from studio.core.rundir import RunDir, find_run, list_runs
+from studio.core.state import RunState, settle
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,7 @@ def read_exports(workspace: Path, run_id: str) -> list[Export]:
 
 def read_export(run: RunDir, spec: dict[str, Any]) -> Export:
     """Return one export from its run's log and the folder that it wrote."""
-    state = new_state(run)
-    for event in read_events(run):
-        state.apply(event)
+    state = read_state(run)
     settle(state, run)
     directory = Path(spec.get("out", ""))
     try:

@@ -20,7 +20,7 @@ from studio.ui.widgets.cards import Card
 from studio.ui.widgets.log import LogView
 
 _READ_MS = 1000
-_MOST_BYTES = 1 << 20  # of the worker's own output; what is older stays in the file
+_MOST_BYTES = 1 << 20  # read at once, and of the worker's own output at first; what is older stays in the file
 _DULL = (b'"type":"resources"', b'"type":"progress"', b'"split":"train"')  # once a step or a second: not for reading
 
 
@@ -32,13 +32,16 @@ class LogReader:
 
     def read(self) -> tuple[str, str]:
         """Return what is new in the events and in the output; reads files, so call it in the background."""
-        data, self._events_at = _complete_lines(self._run.events_file, self._events_at)
         lines = []
-        for line in data.splitlines():
-            event = None if any(mark in line for mark in _DULL) else ev.parse_event(line)
-            text = say(event) if event is not None else ""
-            if text:
-                lines.append(f"{time.strftime('%H:%M:%S', time.localtime(event.time))}  {text}\n")
+        while True:
+            data, self._events_at = _complete_lines(self._run.events_file, self._events_at)
+            if not data:
+                break
+            for line in data.splitlines():
+                event = None if any(mark in line for mark in _DULL) else ev.parse_event(line)
+                text = say(event) if event is not None else ""
+                if text:
+                    lines.append(f"{time.strftime('%H:%M:%S', time.localtime(event.time))}  {text}\n")
         if self._output_at < 0:
             size = self._run.log_file.stat().st_size if self._run.log_file.exists() else 0
             self._output_at = max(0, size - _MOST_BYTES)
@@ -47,10 +50,11 @@ class LogReader:
 
 
 def _complete_lines(path: Path, at: int) -> tuple[bytes, int]:
+    """Return the next complete lines of a file, at most _MOST_BYTES of them, and where they end."""
     try:
         with open(path, "rb") as file:
             file.seek(at)
-            data = file.read()
+            data = file.read(_MOST_BYTES)
     except OSError:
         return b"", at
     end = data.rfind(b"\n") + 1

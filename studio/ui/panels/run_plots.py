@@ -1,119 +1,185 @@
-"""The curves of a training: a large plot of the loss, below it metric, learning rate and gradient norm, linked.
+"""The curves of a training: a large plot of the loss, below it what the person chose, all along the same axis.
 
 Importing this module imports pyqtgraph.
 """
 
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QBoxLayout, QSizePolicy, QVBoxLayout, QWidget
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtWidgets import QGridLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from studio.core.state import RunState
-from studio.ui import words
 from studio.ui.i18n import tr
+from studio.ui.panels.run_subjects import SCORES, Part, Subject, alongs_of, subject_of, subjects_of
 from studio.ui.theme import GRID
 from studio.ui.widgets.cards import Card
 from studio.ui.widgets.labels import Small
 from studio.ui.widgets.plot import CurvePlot
+from studio.ui.widgets.plot_menu import PlotMenuButton
 
 TAKE_TURNS = 1000  # steps
-SIDE_BY_SIDE = 600  # the least width in pixels of three small plots in a row
-SHARES = ("accuracy", "f1_macro", "f1", "entity_f1", "exact_match")  # metrics between 0 and 1, as they are drawn
+QUIET_MS = 500  # so long after the last news those whose turn did not come are drawn
+LEAST_WIDTH = 200  # pixels of a small plot beside others
+DEFAULT_SUBJECTS = (SCORES, "learning_rate", "grad_norm", "system:processor")
 
 
 class RunPlots(QWidget):
-    """Draws the series of one run; hand the state over as often as it changes."""
+    """Draws the series of one run; hand the state over as often as it changes.
 
-    def __init__(self, smoothing: float, parent: QWidget | None = None) -> None:
+    along_changed: what x is, for all plots. subjects_changed: what the small plots show, as a list of keys.
+    """
+
+    along_changed = Signal(str)
+    subjects_changed = Signal(object)
+
+    def __init__(
+        self,
+        smoothing: float,
+        along: str = "step",
+        subjects: Sequence[str] = DEFAULT_SUBJECTS,
+        parent: QWidget | None = None,
+    ) -> None:
         super().__init__(parent)
+        self.along, self.subjects = along, [*subjects, *DEFAULT_SUBJECTS[len(subjects) :]]
         self.loss = CurvePlot(tr("Loss"))
         # The small ones have no room for a heading: their legends say what they show.
-        self.score, self.rate, self.gradient = CurvePlot(), CurvePlot(), CurvePlot()
-        self.score.setAccessibleName(tr("Metric"))
-        self.rate.setAccessibleName(tr("Learning rate"))
-        self.gradient.setAccessibleName(tr("Gradient norm"))
-        self.all = [self.loss, self.score, self.rate, self.gradient]
+        self.small = [CurvePlot() for _ in DEFAULT_SUBJECTS]
+        self.all = [self.loss, *self.small]
         for plot in self.all:
             plot.set_smoothing(smoothing)
-        self.loss.smoothing_changed.connect(self.gradient.set_smoothing)
-        self.loss.link(self.all[1:])
-        waiting = (
-            tr("The loss is drawn from the first step on."), tr("The first score comes with the first evaluation."),
-            tr("Learning rate"), tr("Gradient norm"),
-        )  # fmt: skip
-        self._cards = [_PlotCard(plot, text) for plot, text in zip(self.all, waiting, strict=True)]
+            plot.along_chosen.connect(self.set_along)
+            self.loss.smoothing_changed.connect(plot.set_smoothing)
+        self.loss.link(self.small)
+        self._cards = [_PlotCard(plot) for plot in self.all]
+        self._cards[0].show_text(tr("The loss is drawn from the first step on."))
         self._cards[0].setMinimumHeight(200)
-        self._row = QBoxLayout(QBoxLayout.Direction.LeftToRight)
-        self._row.setSpacing(GRID)
-        for card in self._cards[1:]:
+        self._grid = QGridLayout()
+        self._grid.setSpacing(GRID)
+        self._n_columns = 0
+        for at, card in enumerate(self._cards[1:]):
             card.setMinimumHeight(140)
             card.plot.setMinimumWidth(120)
             card.plot.show_position(False)
-            self._row.addWidget(card, 1)
+            card.plot.subject_chosen.connect(lambda key, at=at: self.set_subject(at, key))
+        self._arrange(len(self.small))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(GRID)
         layout.addWidget(self._cards[0], 3)
-        layout.addLayout(self._row, 2)
-        self._run, self._turn = "", 0
+        layout.addLayout(self._grid, 2)
+        self._state, self._turn = RunState(), 0
+        self._quiet = QTimer(self, singleShot=True, interval=QUIET_MS)
+        self._quiet.timeout.connect(lambda: self._draw(range(len(self.small))))
 
     def show_state(self, state: RunState) -> None:
         """Draw the points of a run; another run's curves go first."""
-        if state.id != self._run:
-            self._run = state.id
+        if state.id != self._state.id:
             for plot in self.all:
                 plot.clear_curves()
                 plot.reset_view()
-        self._draw(self.loss, state, "train", "loss", tr("training"), "smoothed", 0)
-        self._draw(self.loss, state, "validation", "loss", tr("validation"), "points", 1)
-        # While a long run goes on the small plots take turns: all four at once would hold the window for 30 ms.
-        self._turn = (self._turn + 1) % 3
+        self._state = state
+        # While a long run goes on the small plots take turns: all at once would hold the window for 30 ms.
+        self._turn = (self._turn + 1) % len(self.small)
         takes_turns = state.is_active and state.step > TAKE_TURNS
-        if not takes_turns or self._turn == 0:
-            self._draw(self.rate, state, "train", "learning_rate", tr("Learning rate"), "line", 0)
-        if not takes_turns or self._turn == 1:
-            self._draw(self.gradient, state, "train", "grad_norm", tr("Gradient norm"), "smoothed", 0)
-        if not takes_turns or self._turn == 2:
-            self._draw_scores(state)
+        self._draw([self._turn] if takes_turns else range(len(self.small)))
+        if takes_turns:
+            self._quiet.start()
+
+    def set_along(self, name: str) -> None:
+        """Draw all plots along another axis; what is in sight stays in sight."""
+        if name != self.along:
+            self.along = name
+            self._draw(range(len(self.small)))
+            self.along_changed.emit(name)
+
+    def set_subject(self, at: int, key: str) -> None:
+        """Show something else in a small plot."""
+        if key != self.subjects[at]:
+            self.subjects[at] = key
+            self._draw([at])
+            self.subjects_changed.emit(list(self.subjects))
+
+    def _draw(self, small: Iterable[int]) -> None:
+        """Draw the loss, and those of the small plots."""
+        state = self._state
+        self._show_along()
+        parts = (("train", tr("training"), "smoothed"), ("validation", tr("validation"), "points"))
+        loss = [Part(split, "loss", title, style, at) for at, (split, title, style) in enumerate(parts)]
+        self._draw_subject(self.loss, Subject("loss", tr("Loss"), tuple(loss)))
+        offered = [(subject.key, subject.title) for subject in subjects_of(state).values()]
+        for at in small:
+            subject, plot = subject_of(state, self.subjects[at]), self.small[at]
+            plot.offered_subjects, plot.subject = offered, subject.key
+            plot.setAccessibleName(subject.title)
+            plot.set_y_words(subject.say)
+            self._draw_subject(plot, subject)
+            if subject.key == SCORES:
+                text = tr("The first score comes with the first evaluation.")
+            else:
+                text = subject.title if state.is_active else tr("{title}: not in this run", title=subject.title)
+            self._cards[1 + at].show_text(text, offered)
         for card in self._cards:
             card.show_plot(bool(card.plot.curves()))
 
-    def _draw_scores(self, state: RunState) -> None:
-        names = [name for split, name in state.series if split == "validation" and name != "loss"]
-        shares = [name for name in SHARES if name in names]
-        for at, name in enumerate(shares or sorted(names)):
-            self._draw(self.score, state, "validation", name, words.word(words.METRICS, name), "points", 1 + at)
+    def _show_along(self) -> None:
+        offered = alongs_of(self._state)
+        wanted = self.along if self.along in offered else "step"
+        former, span = self.loss.along.name, self.loss.steps_in_sight
+        trained = self._state.tracks.get("train")
+        if wanted != former and span is not None and trained:
+            span = tuple(np.interp(span, trained.on(former), trained.on(wanted)).tolist())
+        for plot in self.all:
+            plot.offered_along = offered
+            if wanted != former:
+                plot.set_along(wanted, span)
 
-        for card in self._cards:
-            card.show_plot(bool(card.plot.curves()))
+    def _draw_subject(self, plot: CurvePlot, subject: Subject) -> None:
+        shown = {}
+        for part in subject.parts:
+            series = self._state.series.get((part.split, part.name))
+            if series is not None and len(series):
+                shown[f"{part.split} {part.name}"] = part, series
+        for key in plot.curves().keys() - shown.keys():
+            plot.remove_curve(key)
+        for key, (part, series) in shown.items():
+            x = series.on(plot.along.name)
+            plot.set_curve(key, x, series.y, part.title, part.style, part.colour, series.n_cuts)
+
+    def _arrange(self, n_columns: int) -> None:
+        if n_columns != self._n_columns:
+            self._n_columns = n_columns
+            for at, card in enumerate(self._cards[1:]):
+                self._grid.addWidget(card, at // n_columns, at % n_columns)
 
     def resizeEvent(self, event: object) -> None:
-        # Side by side the three would be too narrow to read; below each other they share the loss' steps.
-        wanted = QBoxLayout.Direction.LeftToRight if self.width() >= SIDE_BY_SIDE else QBoxLayout.Direction.TopToBottom
-        if self._row.direction() != wanted:
-            self._row.setDirection(wanted)
-
-    def _draw(
-        self, plot: CurvePlot, state: RunState, split: str, name: str, title: str, style: str, colour: int
-    ) -> None:
-        series = state.series.get((split, name))
-        if series is not None and len(series):
-            plot.set_curve(f"{split} {name}", series.x, series.y, title, style, colour)
+        # Four beside each other, two by two, or below each other: whatever leaves them readable.
+        self._arrange(next((n for n in (4, 2) if self.width() >= n * LEAST_WIDTH), 1))
 
 
 class _PlotCard(Card):
     """A plot on a card, and a line in its place until there is something to draw."""
 
-    def __init__(self, plot: CurvePlot, text: str) -> None:
+    def __init__(self, plot: CurvePlot) -> None:
         super().__init__()
-        self.plot, self._waiting = plot, Small(text)
+        self.plot, self._waiting = plot, Small()
         # Its own hint is that of a large picture; in a scrolled page it takes the room that there is.
         plot.canvas.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
         self._waiting.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._menu = PlotMenuButton(plot)
         self.layout().setContentsMargins(GRID, 4, GRID // 2, 4)
+        self.add(self._menu, 0)
+        self.body.setAlignment(self._menu, Qt.AlignmentFlag.AlignRight)
         self.add(self._waiting, 1)
         self.add(plot, 1)
         self.show_plot(False)
 
+    def show_text(self, text: str, offered: Sequence[tuple[str, str]] = ()) -> None:
+        """Say what will be here; where something else can be shown already, its menu is there."""
+        self._waiting.setText(text)
+        self._menu.setVisible(bool(offered) and not self._waiting.isHidden())
+
     def show_plot(self, on: bool) -> None:
-        if on == self.plot.isHidden():
-            self._waiting.setVisible(not on)
-            self.plot.setVisible(on)
+        self._waiting.setVisible(not on)
+        self.plot.setVisible(on)
+        self._menu.setVisible(not on and bool(self.plot.offered_subjects))

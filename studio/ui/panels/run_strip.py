@@ -66,10 +66,11 @@ class RunStrip(QWidget):
         self.numbers.setText(numbers_of(state) or tr("The first step comes once the model is loaded."))
         share = share_of(state)
         self.bar.setValue(round(1000 * (share or 0)))
-        recent = state.resources[-_SHOWN_SECONDS:]
-        if recent:
-            self.memory.show_values(words.size(recent[-1].rss_bytes), [r.rss_bytes for r in recent])
-            self.processor.show_values(f"{recent[-1].cpu_percent:.0f}{words.THIN}%", [r.cpu_percent for r in recent])
+        used = state.resources
+        if used is not None:
+            memory, processor = (state.series["system", name].y for name in ("rss_bytes", "cpu_percent"))
+            self.memory.show_values(words.size(used.rss_bytes), memory[-_SHOWN_SECONDS:])
+            self.processor.show_values(words.percent(used.cpu_percent / 100), processor[-_SHOWN_SECONDS:])
 
 
 class _Meter(QWidget):
@@ -95,9 +96,9 @@ class _Meter(QWidget):
     def show_curve(self, on: bool) -> None:
         self._curve.setVisible(on)
 
-    def show_values(self, text: str, values: list[float]) -> None:
+    def show_values(self, text: str, values: np.ndarray) -> None:
         self._number.setText(text)
-        self._curve.set_values(np.array(values, float))
+        self._curve.set_values(values)
         self._curve.setToolTip(self._what)
         self.setAccessibleName(f"{self._what}: {text}")
         self.setVisible(True)

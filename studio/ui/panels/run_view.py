@@ -32,8 +32,11 @@ class RunView(QWidget):
         set_tone(self.line, "muted")
         self.controls = RunControls(store)
         self.strip, self.outcome = RunStrip(), RunOutcome()
-        self.plots = RunPlots(store.settings.smoothing)
+        chosen = store.settings
+        self.plots = RunPlots(chosen.smoothing, chosen.x_axis, chosen.plots)
         self.plots.loss.smoothing_changed.connect(lambda weight: store.change_settings(smoothing=weight))
+        self.plots.along_changed.connect(lambda name: store.change_settings(x_axis=name))
+        self.plots.subjects_changed.connect(lambda keys: store.change_settings(plots=keys))
         self.drawer = LogDrawer()
         self.drawer.setVisible(False)
         self.log_button = flat_button(tr("Log"), "train.log", "log")

@@ -9,22 +9,25 @@ from typing import Any
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QTabBar, QWidget
 
 from studio.core.reasons import Failure
-from studio.core.rundir import RunDir, read_events, readable_id
-from studio.core.state import RunState, new_state
+from studio.core.replay import read_state
+from studio.core.rundir import RunDir, readable_id
+from studio.core.state import RunState
 from studio.ui import words
 from studio.ui.i18n import tr
+from studio.ui.panels.run_subjects import alongs_of, curve_of
 from studio.ui.panels.runs_rows import score_of
 from studio.ui.panels.spec_difference import differences
 from studio.ui.store import Store
 from studio.ui.theme import GRID, GROUP
 from studio.ui.threads import background
+from studio.ui.widgets.along import ALONG
 from studio.ui.widgets.cards import Card
 from studio.ui.widgets.labels import Small
 from studio.ui.widgets.plot import CurvePlot
 from studio.ui.widgets.rows import Column, RowsTable
 
 MOST = 12  # runs in one picture; more can't be told apart
-_CURVES = (("train", "smoothed"), ("validation", "points"), ("validation", "points"))
+_N_TABS = 3  # the losses and the score; another metric gets a tab behind them
 
 
 @dataclass(frozen=True)
@@ -39,10 +42,7 @@ class Compared:
 
 def read_compared(run: RunDir) -> Compared:
     """Return a run with its points, read from its log; call it in the background. Raises Failure."""
-    state = new_state(run)
-    for event in read_events(run):
-        state.apply(event)
-    return Compared(run.id, run.name() or readable_id(run.id), run.spec(), state)
+    return Compared(run.id, run.name() or readable_id(run.id), run.spec(), read_state(run))
 
 
 class RunsCompare(QWidget):
@@ -63,6 +63,9 @@ class RunsCompare(QWidget):
         for title in (tr("Training loss"), tr("Validation loss"), tr("Score")):
             self.which.addTab(title)
         self.which.currentChanged.connect(lambda _: self._draw())
+        self._other = ("", "")
+        self.plot.subject_chosen.connect(self._show_other)
+        self.plot.along_chosen.connect(self._set_along)
         self.note = Small()
         self.note.setWordWrap(False)
         self._table_place = Card(tr("What distinguishes them"))
@@ -118,15 +121,42 @@ class RunsCompare(QWidget):
 
         background(read, show, store.fail, self, key="compare")
 
+    def _show_other(self, key: str) -> None:
+        """Show another metric, behind the losses and the score."""
+        self._other = tuple(key.split(" ", 1))
+        if self.which.count() == _N_TABS:
+            self.which.addTab("")
+        self.which.setTabText(_N_TABS, curve_of(*self._other)[0])
+        self.which.setCurrentIndex(_N_TABS)
+        self._draw()
+
+    def _set_along(self, name: str) -> None:
+        self._store.change_settings(x_axis=name)
+        self.plot.reset_view()
+        self._draw()
+
     def _draw(self) -> None:
         self.plot.clear_curves()
         self.plot.setVisible(True)
-        split, style = _CURVES[self.which.currentIndex()]
-        for at, run in enumerate(self._shown):
-            name = "loss" if self.which.currentIndex() < 2 else score_name(run.state)
+        at, states = self.which.currentIndex(), [run.state for run in self._shown]
+        keys = dict.fromkeys(key for state in states for key in state.series)
+        self.plot.offered_subjects = [(" ".join(key), curve_of(*key)[0]) for key in keys]
+        self.plot.offered_along = [name for name in ALONG if all(name in alongs_of(state) for state in states)]
+        along = self._store.settings.x_axis
+        self.plot.set_along(along if along in self.plot.offered_along else "step", self.plot.steps_in_sight)
+        for colour, run in enumerate(self._shown):
+            split, name = self._key(at, run.state)
+            _, style, say = curve_of(split, name)
+            self.plot.set_y_words(say)
+            self.plot.subject = f"{split} {name}"
             series = run.state.series.get((split, name))
             if series is not None and len(series):
-                self.plot.set_curve(run.id, series.x, series.y, run.name, style, at)
+                self.plot.set_curve(run.id, series.on(self.plot.along.name), series.y, run.name, style, colour)
+
+    def _key(self, tab: int, state: RunState) -> tuple[str, str]:
+        if tab == _N_TABS:
+            return self._other
+        return ("train", "validation", "validation")[tab], "loss" if tab < 2 else score_name(state)
 
     def _tell_differences(self) -> None:
         if self._table is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from studio.core.series import decimate, smooth
+from studio.core.series import Extremes, smooth
 
 
 @dataclass(frozen=True)
@@ -27,45 +27,67 @@ class Curve:
     """One curve: its points as handed over, its name, style and colour, and its smoothed values.
 
     style: line, smoothed (raw and faint, with the moving average above) or points (markers on a thin line).
-    colour: an index into the theme's series.
+    colour: an index into the theme's series. A curve of a million points costs as much to draw as one of thousands:
+    what is known of its older part is kept.
     """
 
     def __init__(self, name: str, style: str = "line", colour: int = 0) -> None:
         self.name, self.style, self.colour, self.is_shown = name, style, colour, True
         self.x = self.y = np.empty(0)
-        self._smoothed, self._n, self._seen, self._weight, self._end = np.empty(0), 0, 0, -1.0, (0.0, 0.0)
+        self._version, self._n, self._end = 0, 0, 0.0
+        self._means, self._n_means, self._seen, self._weight = np.empty(0), 0, 0, -1.0
+        self._extremes: dict[bool, Extremes] = {}  # of the values and of their means
+        self._is_log = False
 
-    def set_points(self, x: np.ndarray, y: np.ndarray) -> None:
-        """Take points [n], x ascending; views into growing arrays are welcome, nothing is copied."""
+    def set_points(self, x: np.ndarray, y: np.ndarray, version: int = 0) -> None:
+        """Take points [n], x ascending; views into growing arrays are welcome, nothing is copied.
+
+        version: another number than before where earlier points were taken back.
+        """
         if len(x) != len(y):
             raise ValueError(f"{len(x)} x for {len(y)} y")
         self.x, self.y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+        grown = version == self._version and self._n <= len(y)
+        if not grown or (self._n and not np.array_equal(self.y[self._n - 1], self._end, equal_nan=True)):
+            self._n_means = self._seen = 0
+            self._extremes = {}
+        self._version, self._n = version, len(y)
+        self._end = float(self.y[-1]) if len(y) else 0.0
 
     def smoothed(self, weight: float) -> np.ndarray:
         """Return the moving average [n]; points that were appended since the last call are all that is computed."""
-        n, done = len(self.y), self._n
-        same = done and done <= n and np.array_equal((self.x[done - 1], self.y[done - 1]), self._end, equal_nan=True)
-        if weight != self._weight or not same:
-            self._n = done = self._seen = 0
-            self._weight = weight
-        if len(self._smoothed) < n:
+        n = len(self.y)
+        if weight != self._weight:
+            self._n_means, self._seen, self._weight = 0, 0, weight
+            self._extremes.pop(True, None)
+        done = self._n_means
+        if len(self._means) < n:
             grown = np.empty(max(256, 2 * n))
-            grown[:done] = self._smoothed[:done]
-            self._smoothed = grown
+            grown[:done] = self._means[:done]
+            self._means = grown
         if done < n:
-            last = float(self._smoothed[done - 1]) if done else 0.0
-            self._smoothed[done:n] = smooth(self.y[done:], weight, (last, self._seen))
+            last = float(self._means[done - 1]) if done else 0.0
+            self._means[done:n] = smooth(self.y[done:], weight, (last, self._seen))
             self._seen += int(np.isfinite(self.y[done:]).sum())
-            self._n, self._end = n, (self.x[n - 1], self.y[n - 1])
-        return self._smoothed[:n]
+            self._n_means = n
+        return self._means[:n]
 
     def drawn(self, low: float, high: float, most: int, log: bool, weight: float | None = None) -> Drawn:
-        """Return at most `most` points for the steps from `low` to `high` and one neighbour on each side."""
+        """Return about `most` points for the steps from `low` to `high` and one neighbour on each side.
+
+        weight: of the moving average to draw, or None for the values themselves.
+        """
         start = max(0, int(np.searchsorted(self.x, low, side="left")) - 1)
         stop = min(len(self.x), int(np.searchsorted(self.x, high, side="right")) + 1)
         y = self.y if weight is None else self.smoothed(weight)
-        y = on_axis(y[start:stop], log)
-        x, y = decimate(self.x[start:stop], y, most)
+        if log != self._is_log:
+            self._extremes, self._is_log = {}, log
+        known = self._extremes.get(weight is not None)
+        if known is None:
+            known = self._extremes[weight is not None] = Extremes(lambda values: on_axis(values, log))
+        known.update(y)
+        chosen = known.chosen(y, start, stop, most)
+        x, y = self.x[chosen], on_axis(y[chosen], log)
         gone = np.isnan(y)
         beside = np.concatenate([[True], gone, [True]])
         return Drawn(x, y, np.flatnonzero(~gone & beside[:-2] & beside[2:]), x[gone])

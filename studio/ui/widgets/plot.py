@@ -3,7 +3,7 @@
 Importing this module imports pyqtgraph (a second): pages import it when they first open.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyqtgraph as pg
@@ -15,39 +15,32 @@ from studio.ui import words
 from studio.ui.i18n import tr
 from studio.ui.theme import GRID, Theme, current, follow_theme
 from studio.ui.widgets import plot_export
+from studio.ui.widgets.along import ALONG, Along
 from studio.ui.widgets.curves import Curve, Drawn, on_axis
 from studio.ui.widgets.labels import Small, Strong
 from studio.ui.widgets.legend import Legend
+from studio.ui.widgets.plot_lines import Lines, Sight
 from studio.ui.widgets.plot_menu import PlotMenuButton
 from studio.ui.widgets.plot_view import Axis, Box
 
 MOST_POINTS = 4000
 REDRAW_MS = 100
-# A wide line is antialiased only while it travels less than this many pixels: 4,000 points of noise would take 70 ms.
-LONGEST_SMOOTH_STROKE = 20_000
-
-
-@dataclass
-class _Items:
-    """What stands in the view for one curve."""
-
-    line: pg.PlotCurveItem
-    mean: pg.PlotCurveItem
-    marks: pg.ScatterPlotItem
-    missing: pg.ScatterPlotItem
+TURN_MS = 15  # between two of linked plots: all at once would hold the window for as long as all of them take
 
 
 class CurvePlot(QWidget):
     """Named curves over steps, with a legend that reads the values, a crosshair and a corner menu.
 
     y_range: the range of values shown as long as nobody zooms, or None to fit it to what is in sight. log_x: what is
-    handed over as x is the power of ten, and the axis says the number itself.
+    handed over as x is the power of ten, and the axis says the number itself. along: what x is, see ALONG.
     """
 
     smoothing_changed = Signal(float)
     log_changed = Signal(bool)
     cursor_moved = Signal(object)  # x, or None when the pointer leaves
     view_moved = Signal(object)  # (low, high), or None for all there is
+    along_chosen = Signal(str)  # what x shall be, one of those that were offered
+    subject_chosen = Signal(str)  # the key of what shall be drawn, one of those that were offered
 
     def __init__(
         self,
@@ -61,10 +54,15 @@ class CurvePlot(QWidget):
         super().__init__(parent)
         self._log_x = log_x
         self.title, self.x_label, self.y_label = title, x_label, y_label
+        self.along: Along = ALONG["step"]
+        self.y_words: Callable[[float], str] = words.number
+        self.offered_along: Sequence[str] = ()
+        self.offered_subjects: Sequence[tuple[str, str]] = ()
+        self.subject = ""
         self.is_log, self.smoothing, self.pen_scale = False, 0.9, 1.0
         self._y_range, self._auto_y, self._x_view, self._cursor = y_range, True, None, None
         self._curves: dict[str, Curve] = {}
-        self._items: dict[str, _Items] = {}
+        self._lines: dict[str, Lines] = {}
         self._linked: list[CurvePlot] = [self]
         self.setAccessibleName(title)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
@@ -74,36 +72,37 @@ class CurvePlot(QWidget):
         self._build()
         self._since = QElapsedTimer()
         self._timer = QTimer(self, singleShot=True)
-        self._timer.timeout.connect(self.redraw)
+        self._timer.timeout.connect(self._redraw_in_turn)
+        self._last_of_all = QElapsedTimer()
         follow_theme(self, self._show_theme)
 
     # What the plot shows
 
     def set_curve(
-        self, key: str, x: np.ndarray, y: np.ndarray, name: str = "", style: str = "line", colour: int | None = None
-    ) -> None:
+        self, key: str, x: np.ndarray, y: np.ndarray, name: str = "", style: str = "line", colour: int | None = None,
+        version: int = 0,
+    ) -> None:  # fmt: skip
         """Show a curve, or more points of one; call it as often as points come, it is drawn ten times a second.
 
         x, y: float arrays [n], x ascending, kept without copying. style: line, raw (thin and faint), smoothed (raw
-        below its moving average) or points. colour: an index into the theme's series, else the next one.
+        below its moving average) or points. colour: an index into the theme's series, else the next one. version:
+        another number than before where earlier points were taken back.
         """
         curve = self._curves.get(key)
         if curve is None or (name and name != curve.name) or style != curve.style:
             self.remove_curve(key)
             place = len(self._curves) if colour is None else colour
             curve = self._curves[key] = Curve(name or key, style, place)
-            self._items[key] = self._new_items()
-            self._colour(key, current())
+            self._lines[key] = Lines(self.view)
+            self._lines[key].colour(curve, self.smoothing, current())
             self._legend.add(key, curve.name, place, style == "points")
-        curve.set_points(x, y)
+        curve.set_points(x, y, version)
         self._schedule()
 
     def remove_curve(self, key: str) -> None:
         """Forget a curve."""
         if self._curves.pop(key, None) is not None:
-            items = self._items.pop(key)
-            for item in (items.line, items.mean, items.marks, items.missing):
-                self.view.removeItem(item)
+            self._lines.pop(key).remove()
             self._legend.remove(key)
             self._schedule()
 
@@ -121,7 +120,7 @@ class CurvePlot(QWidget):
         if on != self.is_log:
             self.is_log, self._auto_y = on, True
             self._left.set_log(on)
-            self._note.setText(tr("log") if on else self.y_label)
+            self._note_axes()
             self._schedule()
             self.log_changed.emit(on)
 
@@ -132,6 +131,27 @@ class CurvePlot(QWidget):
             self.smoothing = weight
             self._schedule()
             self.smoothing_changed.emit(weight)
+
+    def set_along(self, name: str, span: tuple[float, float] | None = None) -> None:
+        """Say what the x of the curves is from now on, a key of ALONG; `span` is what is in sight, None for all."""
+        if ALONG[name] != self.along:
+            self.along, self.x_label = ALONG[name], ALONG[name].column
+            self._bottom.set_along(self.along)
+            self._cursor = None
+            self._note_axes()
+        self._x_view = span
+        self._schedule()
+
+    def set_y_words(self, say: Callable[[float], str] | None) -> None:
+        """Say values by `say`, on the axis too; None for plain numbers."""
+        self.y_words = say or words.number
+        self._left.set_words(say)
+        self._schedule()
+
+    @property
+    def steps_in_sight(self) -> tuple[float, float] | None:
+        """The part of the x axis that a person chose, or None for all there is."""
+        return self._x_view
 
     def reset_view(self) -> None:
         """Show all steps and fit the values."""
@@ -157,11 +177,12 @@ class CurvePlot(QWidget):
         """Share the steps in sight and the crosshair with other plots."""
         group = list(dict.fromkeys([self, *plots]))
         for plot in group:
-            plot._linked = group
+            plot._linked, plot._last_of_all = group, self._last_of_all
 
     def show_position(self, on: bool) -> None:
-        """Say at which step the crosshair stands, or leave it to a linked plot that has more room."""
+        """Say what x is and where the crosshair stands, or leave it to a linked plot that has more room."""
         self._at.setVisible(on)
+        self._note_axes()
 
     def export_csv(self, path: str) -> None:
         """Write every point of the shown curves; see `curves.write_csv`."""
@@ -194,52 +215,22 @@ class CurvePlot(QWidget):
         else:
             bottom, top = self.view.viewRange()[1]
         self.view.setRange(xRange=(low, high), yRange=(bottom, top), padding=0, disableAutoRange=False)
-        for key, items in self._items.items():
-            self._draw(self._curves[key], items, drawn.get(key), low, high, bottom, top, most)
+        ratio = self.devicePixelRatioF()
+        pixels = ratio * self.view.screenGeometry().height() / max(top - bottom, 1e-300)
+        sight = Sight(low, high, bottom, top, most, self.is_log, pixels, ratio, self.pen_scale)
+        for key, lines in self._lines.items():
+            if key in drawn:
+                lines.draw(self._curves[key], drawn[key], self.smoothing, sight)
+            else:
+                lines.clear()
         self._read_out()
 
-    def _draw(
-        self,
-        curve: Curve,
-        items: _Items,
-        raw: Drawn | None,
-        low: float,
-        high: float,
-        bottom: float,
-        top: float,
-        most: int,
-    ) -> None:
-        if raw is None:
-            for item in (items.line, items.mean, items.marks, items.missing):
-                item.clear()
+    def _redraw_in_turn(self) -> None:
+        if self._last_of_all.isValid() and self._last_of_all.elapsed() < TURN_MS:
+            self._timer.start(TURN_MS)
             return
-        smoothed = curve.style == "smoothed" and self.smoothing > 0
-        self._draw_line(items.line, raw, wide=curve.style != "raw" and not smoothed, scale=(bottom, top))
-        if smoothed:
-            mean = curve.drawn(low, high, most, self.is_log, self.smoothing)
-            self._draw_line(items.mean, mean, wide=True, scale=(bottom, top))
-        else:
-            items.mean.clear()
-        marked = np.flatnonzero(~np.isnan(raw.y)) if curve.style == "points" else raw.lone
-        items.marks.setData(raw.x[marked], raw.y[marked])
-        items.missing.setData(raw.missing, np.full(len(raw.missing), bottom + 0.03 * (top - bottom)))
-
-    def _draw_line(self, item: pg.PlotCurveItem, points: Drawn, wide: bool, scale: tuple[float, float]) -> None:
-        ratio = self.devicePixelRatioF()
-        pixels = ratio * self.view.screenGeometry().height() / max(scale[1] - scale[0], 1e-300)
-        travel = np.nansum(np.abs(np.diff(points.y))) * pixels if len(points.y) > 1 else 0.0
-        pen = QPen(item.opts["pen"])
-        pen.setWidthF((2.0 * ratio if wide else 1.0) * self.pen_scale)
-        item.setData(
-            points.x,
-            points.y,
-            connect="finite",
-            skipFiniteCheck=False,
-            pen=pen,
-            antialias=not wide or bool(travel < LONGEST_SMOOTH_STROKE),
-        )
-        # One long wide path is stroked as a whole, a hundred times slower than segment by segment.
-        item.setSegmentedLineMode("on" if wide else "off")
+        self.redraw()
+        self._last_of_all.restart()
 
     def _steps(self) -> tuple[float, float]:
         """Return the steps in sight: those chosen, else all of all linked plots."""
@@ -272,7 +263,7 @@ class CurvePlot(QWidget):
         for key, curve in self._curves.items():
             at = (float(curve.x[-1]) if len(curve.x) else 0.0) if self._cursor is None else self._cursor
             point = curve.value_at(at)
-            self._legend.set_value(key, words.number(point[1]) if point else "")
+            self._legend.set_value(key, self.y_words(point[1]) if point else "")
             if point and self._cursor is not None and curve.is_shown:
                 y = float(on_axis(np.array([point[1]]), self.is_log)[0])
                 if np.isfinite(y):
@@ -281,11 +272,15 @@ class CurvePlot(QWidget):
                     brushes.append(QColor(theme.series[curve.colour % len(theme.series)]))
         self._crosshair.setVisible(self._cursor is not None)
         at = 0.0 if self._cursor is None else self._cursor
-        said = words.number(10.0**at, 3) if self._log_x else f"{round(at):,}"
-        self._at.setText("" if self._cursor is None else f"{self.x_label} {said}")
+        said = f"{self.x_label} {words.number(10.0**at, 3)}" if self._log_x else self.along.say(at)
+        self._at.setText("" if self._cursor is None else said)
         if self._cursor is not None:
             self._crosshair.setValue(self._cursor)
         self._dots.setData(xs, ys, brush=brushes or None)
+
+    def _note_axes(self) -> None:
+        along = "" if self.along is ALONG["step"] or self._at.isHidden() else self.along.note()
+        self._note.setText(" · ".join(filter(None, [tr("log") if self.is_log else self.y_label, along])))
 
     def _schedule(self) -> None:
         """Redraw soon: at once after a quiet time, never more than ten times a second, not while hidden."""
@@ -337,35 +332,13 @@ class CurvePlot(QWidget):
         layout.addLayout(head)
         layout.addWidget(self.canvas, 1)
 
-    def _new_items(self) -> _Items:
-        items = _Items(
-            pg.PlotCurveItem(),
-            pg.PlotCurveItem(),
-            pg.ScatterPlotItem(size=7, pen=None, useCache=False),
-            pg.ScatterPlotItem(size=9, symbol="t", pen=None, useCache=False),
-        )
-        for item, depth in ((items.line, 0), (items.mean, 10), (items.marks, 15), (items.missing, 20)):
-            item.setZValue(depth)
-            self.view.addItem(item, ignoreBounds=True)
-        return items
-
-    def _colour(self, key: str, theme: Theme) -> None:
-        curve, items = self._curves[key], self._items[key]
-        colour = theme.series[curve.colour % len(theme.series)]
-        is_faint = curve.style == "raw" or (curve.style == "smoothed" and self.smoothing > 0)
-        faint = theme.mix(colour, 0.6 if curve.style == "raw" else 0.4) if is_faint else colour
-        items.line.setPen(pg.mkPen(faint, width=1))
-        items.mean.setPen(pg.mkPen(colour, width=2))
-        items.marks.setBrush(pg.mkBrush(colour))
-        items.missing.setBrush(pg.mkBrush(theme.bad))
-
     def _show_theme(self, theme: Theme) -> None:
         self.canvas.setBackground(theme.surface)
         for axis in (self._left, self._bottom):
             axis.show_theme(theme)
         self._crosshair.setPen(pg.mkPen(theme.muted, width=1))
-        for key in self._curves:
-            self._colour(key, theme)
+        for key, lines in self._lines.items():
+            lines.colour(self._curves[key], self.smoothing, theme)
         self._schedule()
 
     def _show_curve(self, key: str, shown: bool) -> None:
@@ -391,9 +364,10 @@ class CurvePlot(QWidget):
         low, high = self._steps()
         if event.key() in (Qt.Key.Key_Left, Qt.Key.Key_Right):
             way = 1 if event.key() == Qt.Key.Key_Right else -1
-            least = 0.0 if self._log_x else 1.0
+            is_whole = self.along.is_whole and not self._log_x
+            least = 1.0 if is_whole else 0.0
             at = (low + high) / 2 if self._cursor is None else self._cursor + way * max(least, (high - low) / 100)
-            self.show_cursor(min(high, max(low, at if self._log_x else round(at))))
+            self.show_cursor(min(high, max(low, round(at) if is_whole else at)))
         elif event.key() in (Qt.Key.Key_Plus, Qt.Key.Key_Equal, Qt.Key.Key_Minus):
             middle = (low + high) / 2 if self._cursor is None else self._cursor
             factor = 1.25 if event.key() == Qt.Key.Key_Minus else 0.8

@@ -1,13 +1,15 @@
-"""The corner of a plot: axis, smoothing, and the ways out (picture, vector, numbers)."""
+"""The corner of a plot: what it shows along which axis, smoothing, and the ways out (picture, vector, numbers)."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QGuiApplication
+from PySide6.QtGui import QActionGroup, QGuiApplication
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QMenu, QSlider, QToolButton, QWidget, QWidgetAction
 
 from studio.ui.i18n import tr
 from studio.ui.theme import number_font, set_icon
+from studio.ui.widgets.along import ALONG
 
 
 class PlotMenuButton(QToolButton):
@@ -21,6 +23,7 @@ class PlotMenuButton(QToolButton):
         self.setAccessibleName(tr("Axis, smoothing, export"))
         self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(self)
+        self._subjects, self._alongs = menu.addMenu(tr("Show")), menu.addMenu(tr("Horizontal axis"))
         self._log = menu.addAction(tr("Logarithmic axis"))
         self._log.setCheckable(True)
         self._log.toggled.connect(plot.set_log)
@@ -58,6 +61,10 @@ class PlotMenuButton(QToolButton):
         self._plot.set_smoothing(hundredths / 100)
 
     def _show_state(self) -> None:
+        plot = self._plot
+        kinds = [(name, tr(ALONG[name].title)) for name in plot.offered_along]
+        _fill(self._alongs, kinds, plot.along.name, plot.along_chosen.emit)
+        _fill(self._subjects, plot.offered_subjects, plot.subject, plot.subject_chosen.emit)
         self._log.setChecked(self._plot.is_log)
         self._slider.setValue(round(self._plot.smoothing * 100))
         self._number.setText(f"{self._plot.smoothing:.2f}")
@@ -72,3 +79,14 @@ class PlotMenuButton(QToolButton):
         path, _ = QFileDialog.getSaveFileName(self, tr("Save the plot"), f"{name}.{ending}", f"*.{ending}")
         if path:
             write(path)
+
+
+def _fill(menu: QMenu, choices: Sequence[tuple[str, str]], chosen: str, choose: Callable[[str], None]) -> None:
+    """Make a menu of choices (key, title), of which one is ticked; without choices it is not there."""
+    menu.clear()
+    menu.menuAction().setVisible(bool(choices))
+    group = QActionGroup(menu)
+    for key, title in choices:
+        action = group.addAction(menu.addAction(title, lambda key=key: choose(key)))
+        action.setCheckable(True)
+        action.setChecked(key == chosen)

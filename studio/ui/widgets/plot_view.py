@@ -1,10 +1,13 @@
 """What of pyqtgraph a curve plot is made of: axes with readable ticks, and a view that zooms along the steps."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QRectF, Qt, Signal
 
 from studio.ui.theme import Theme, number_font
+from studio.ui.widgets.along import ALONG, Along
 from studio.ui.widgets.curves import log_ticks, nice_ticks, tick_texts
 
 LEFT_WIDTH = 56  # of every left axis, so that plots above each other share their edges
@@ -16,6 +19,8 @@ class Axis(pg.AxisItem):
     def __init__(self, orientation: str) -> None:
         super().__init__(orientation)
         self.is_log = False
+        self._along = ALONG["step"] if orientation == "bottom" else None
+        self._words: Callable[[float], str] | None = None
         self.setStyle(tickLength=0, tickAlpha=255, autoExpandTextSpace=False)
         self.setGrid(255)
         if orientation == "left":
@@ -35,6 +40,18 @@ class Axis(pg.AxisItem):
         self.picture = None
         self.update()
 
+    def set_along(self, along: Along) -> None:
+        """Have ticks for what x is."""
+        self._along = along
+        self.picture = None
+        self.update()
+
+    def set_words(self, say: Callable[[float], str] | None) -> None:
+        """Say the values of ticks by `say`; None for plain numbers."""
+        self._words = say
+        self.picture = None
+        self.update()
+
     def boundingRect(self) -> QRectF:
         # Words at the very ends of an axis reach over its edge; without the room pyqtgraph leaves them out.
         over = (0, -8, 0, 8) if self.orientation == "left" else (-24, 0, 8, 0)
@@ -44,15 +61,15 @@ class Axis(pg.AxisItem):
         most = max(2, int(size / (26 if self.orientation == "left" else 90)))
         if self.is_log and -300 < low < high < 300:
             return [(1.0, [float(np.log10(t)) for t in log_ticks(10.0**low, 10.0**high, most)])]
-        spacing, ticks = nice_ticks(low, high, most)
-        if self.orientation == "bottom":
-            ticks = [t for t in ticks if t == int(t)]  # there is no half step
-        return [(spacing, ticks)]
+        return [self._along.ticks(low, high, most) if self._along else nice_ticks(low, high, most)]
 
     def tickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:
         if self.is_log:
-            return [tick_texts([float(f"{10.0**value:.6g}")])[0] for value in values]
-        return tick_texts(list(values))
+            values = [float(f"{10.0**value:.6g}") for value in values]
+            return [self._words(value) if self._words else tick_texts([value])[0] for value in values]
+        if self._along:
+            return self._along.tick_words(list(values))
+        return [self._words(value) for value in values] if self._words else tick_texts(list(values))
 
 
 class Box(pg.ViewBox):
