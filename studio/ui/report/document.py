@@ -11,7 +11,6 @@ from PySide6.QtGui import QFont, QGuiApplication, QImage, QPageLayout, QPageSize
 
 from studio.core.blocks import Bars, Block, Matrix, Table
 from studio.core.rundir import RunDir
-from studio.core.series import Series
 from studio.ui import words
 from studio.ui.i18n import tr
 from studio.ui.report.curves import Line, picture
@@ -44,14 +43,11 @@ def pictures(facts: ReportFacts) -> dict[str, QImage]:
             # While they are read more points may come; a point's x and y are there before it counts.
             Line(_curve_name(split, name), x := points.x.copy(), points.y[: len(x)].copy(), style, colour)
             for split, name, style, colour in curves
-            if len(points := series.get((split, name), _NONE))
+            if (points := series.get((split, name)))
         ]
         if lines:
             found[key] = picture(title, lines, width, height)
     return found
-
-
-_NONE = Series()
 
 
 def _curve_name(split: str, name: str) -> str:
