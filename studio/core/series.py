@@ -152,6 +152,10 @@ class Extremes:
         self._look = look
         self._low, self._high, self._gap = Column(np.int64), Column(np.int64), Column(np.int64)
 
+    def __len__(self) -> int:
+        """Return how many values have been taken in."""
+        return len(self._low) * _BLOCK
+
     def update(self, y: np.ndarray) -> None:
         """Take in what was appended to `y` since the last call."""
         known, whole = len(self._low) * _BLOCK, len(y) - len(y) % _BLOCK

@@ -9,10 +9,12 @@ from studio.ui.threads import TrainerThread
 class Followers(QObject):
     """Follows runs by their ids.
 
-    heard: a run's id and a list of events. ended: a run whose worker is gone, after its last event. failed: an
-    exception that kept a worker from starting or a log from being read.
+    past: a run's id and its state up to now, where its log is long. heard: a run's id and a list of events after that.
+    ended: a run whose worker is gone, after its last event. failed: an exception that kept a worker from starting or a
+    log from being read.
     """
 
+    past = Signal(str, object)
     heard = Signal(str, object)
     ended = Signal(str)
     failed = Signal(object)
@@ -29,6 +31,7 @@ class Followers(QObject):
         self.leave(run.id)
         self._threads[run.id] = thread = TrainerThread(run, launch, poll_seconds, self)
         queued = Qt.ConnectionType.QueuedConnection
+        thread.past.connect(lambda state: self._is_current(thread) and self.past.emit(run.id, state), queued)
         thread.events.connect(lambda batch: self._is_current(thread) and self.heard.emit(run.id, batch), queued)
         thread.failed.connect(self.failed, queued)
         thread.ended.connect(lambda: self._is_current(thread) and self._end(run.id), queued)

@@ -69,6 +69,7 @@ class Store(QObject):
         self.busy: set[str] = set()  # parts of the draft that are being read: "data", "model"
         self._former_data: tuple[Any, ...] | None = None  # comes back when the file that is being read is none
         self.followers = Followers(self)
+        self.followers.past.connect(self._take)
         self.followers.heard.connect(self.apply)
         self.followers.ended.connect(self._end)
         self.followers.failed.connect(self.fail)
@@ -473,6 +474,11 @@ class Store(QObject):
         # Inspection answers to typing; the others tell a few times a second.
         self.followers.follow(run, launch, 0.01 if state.kind == "inspect" else 0.1)
         self.run_changed.emit(run.id)
+
+    def _take(self, run_id: str, state: RunState) -> None:
+        if run_id in self.runs:
+            self.runs[run_id] = state
+            self.run_changed.emit(run_id)
 
     def apply(self, run_id: str, batch: list[Any]) -> None:
         """Fold a batch of events into a run's state."""

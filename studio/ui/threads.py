@@ -9,10 +9,12 @@ from PySide6.QtCore import QCoreApplication, QObject, QRunnable, Qt, QThread, QT
 from shiboken6 import isValid
 
 from studio.core.rundir import RunDir
+from studio.core.state import new_state
 
 log = logging.getLogger(__name__)
 _CHUNK = 100  # events, or columns of them, that the window folds in one go: about 5 ms
 _BREATH_SECONDS = 0.001
+_LONG_BYTES = 1 << 20  # of a log; what a shorter one tells is folded in the window
 
 
 class Job:
@@ -106,10 +108,12 @@ class _Work(QRunnable):
 class TrainerThread(QThread):
     """Starts a run's worker if asked to, and follows it to its last event.
 
-    events: a list of events, oldest first. failed: the exception that kept the worker from starting or the log
-    from being read. ended: the worker is gone and all it said was delivered.
+    past: the state that the long log of a run tells so far, folded here; the events are those that come later. events:
+    a list of events, oldest first. failed: the exception that kept the worker from starting or the log from being read.
+    ended: the worker is gone and all it said was delivered.
     """
 
+    past = Signal(object)
     events = Signal(object)
     failed = Signal(object)
     ended = Signal()
@@ -132,10 +136,11 @@ class TrainerThread(QThread):
         try:
             if self._launch:
                 supervisor.start(self.directory)
-            told = supervisor.follow(self.directory, self._poll_seconds, self._leave, RunReader(self.directory))
-            for batch in told:
+            reader = RunReader(self.directory)
+            self._fold(reader)
+            for batch in supervisor.follow(self.directory, self._poll_seconds, self._leave, reader):
                 for start in range(0, len(batch), _CHUNK):
-                    # Of a long log that is replayed the window takes a part at a time, and lives in between.
+                    # Of many events the window takes a part at a time, and lives in between.
                     while not self._is_free.acquire(timeout=0.1):
                         if self._leave.is_set():
                             return
@@ -148,6 +153,16 @@ class TrainerThread(QThread):
             self.failed.emit(error)
         if not self._leave.is_set():
             self.ended.emit()
+
+    def _fold(self, reader: Any) -> None:
+        log_file = self.directory.events_file
+        if not log_file.exists() or log_file.stat().st_size < _LONG_BYTES:
+            return
+        state = new_state(self.directory)
+        while not self._leave.is_set() and (batch := reader.read()):
+            for event in batch:
+                state.apply(event)
+        self.past.emit(state)
 
     def leave(self) -> None:
         """Stop following; the worker goes on. Returns when the thread is gone (a poll at most)."""

@@ -22,6 +22,7 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 import numpy as np
 import psutil
+from PySide6.QtCore import QEventLoop, QTimer
 
 from studio.core import events as ev
 from studio.core.locks import Lock
@@ -100,7 +101,6 @@ def main() -> None:
 
 
 def measure(given: argparse.Namespace, workspace: Path, n_more: int) -> dict:
-    from PySide6.QtTest import QTest
     from window_lateness import Lateness
 
     from studio.ui.app import make_app, make_window
@@ -117,8 +117,8 @@ def measure(given: argparse.Namespace, workspace: Path, n_more: int) -> dict:
         window.resize(1180, 760)
         window.show()
         while not (run.path / "written").exists():
-            QTest.qWait(200)
-        QTest.qWait(1000)
+            wait(200)
+        wait(1000)
         empty = psutil.Process().memory_info().rss
         found = {"steps": given.steps, "log_mb": round(run.events_file.stat().st_size / 1e6)}
         (workspace / "elsewhere" / "runs").mkdir(parents=True, exist_ok=True)
@@ -126,25 +126,25 @@ def measure(given: argparse.Namespace, workspace: Path, n_more: int) -> dict:
         store, lateness = window.store, Lateness(window)
         store.change_settings(plots=["samples_per_second", "learning_rate", "grad_norm", "system:processor"])
         window.show_page(given.page)
-        QTest.qWait(3000)  # the first time it imports pyqtgraph, once in the life of a window
+        wait(3000)  # the first time it imports pyqtgraph, once in the life of a window
         clock = time.perf_counter()
         lateness.begin()
         store.select_run(run.id)
-        state, plots = store.runs[run.id], window.pages["train"].view.plots
+        plots = window.pages["train"].view.plots
         while n_drawn(plots) < given.steps or any(plot._timer.isActive() for plot in plots.all):
-            QTest.qWait(5)
+            wait(5)
             if time.perf_counter() - clock > 60:
                 raise TimeoutError(f"{n_drawn(plots)} points after a minute")
         found["opening"] = {"seconds": round(time.perf_counter() - clock, 2)} | lateness.figures()
         found["opening"]["busiest"] = [round(v, 1) for v in sorted(lateness.busy)[-5:]]
-        QTest.qWait(1000)
+        wait(1000)
         lateness.begin()
         (run.path / "go").touch()
-        while state.is_active:
-            QTest.qWait(50)
+        while (state := store.runs[run.id]).is_active:
+            wait(50)
         found["live"] = lateness.figures() | {"busiest": [round(v, 1) for v in sorted(lateness.busy)[-5:]]}
         found["megabytes"] = round((psutil.Process().memory_info().rss - empty) / 1e6)
-        QTest.qWait(500)
+        wait(500)
         wanted = values_of(given.steps + n_more)
         kept = [state.series["train", name].y for name in METRICS]
         found["every_point_kept"] = all(len(a) == len(b) and same_bits(a, b) for a, b in zip(kept, wanted, strict=True))
@@ -154,6 +154,13 @@ def measure(given: argparse.Namespace, workspace: Path, n_more: int) -> dict:
     finally:
         writer.kill()
         writer.wait()
+
+
+def wait(milliseconds: int) -> None:
+    """Let the window live, as `app.exec` does; QTest.qWait would keep Python's lock from the other threads."""
+    loop = QEventLoop()
+    QTimer.singleShot(milliseconds, loop.quit)
+    loop.exec()
 
 
 def n_drawn(plots: object) -> int:

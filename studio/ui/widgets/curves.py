@@ -9,6 +9,8 @@ import numpy as np
 
 from studio.core.series import Extremes, smooth
 
+AT_ONCE = 200_000  # new points of a curve that are looked at in one go: about 5 ms
+
 
 @dataclass(frozen=True)
 class Drawn:
@@ -38,6 +40,7 @@ class Curve:
         self._means, self._n_means, self._seen, self._weight = np.empty(0), 0, 0, -1.0
         self._extremes: dict[bool, Extremes] = {}  # of the values and of their means
         self._is_log = False
+        self.is_behind = False  # the last points were not drawn yet, because there were too many new ones at once
 
     def set_points(self, x: np.ndarray, y: np.ndarray, version: int = 0) -> None:
         """Take points [n], x ascending; views into growing arrays are welcome, nothing is copied.
@@ -55,37 +58,43 @@ class Curve:
         self._end = float(self.y[-1]) if len(y) else 0.0
 
     def smoothed(self, weight: float) -> np.ndarray:
-        """Return the moving average [n]; points that were appended since the last call are all that is computed."""
-        n = len(self.y)
+        """Return the moving average [n] of the first points, of all where not too many are new.
+
+        Points that were appended since the last call are all that is computed.
+        """
         if weight != self._weight:
             self._n_means, self._seen, self._weight = 0, 0, weight
             self._extremes.pop(True, None)
         done = self._n_means
+        n = min(len(self.y), done + AT_ONCE)
         if len(self._means) < n:
-            grown = np.empty(max(256, 2 * n))
+            grown = np.empty(max(256, 2 * len(self.y)))
             grown[:done] = self._means[:done]
             self._means = grown
         if done < n:
             last = float(self._means[done - 1]) if done else 0.0
-            self._means[done:n] = smooth(self.y[done:], weight, (last, self._seen))
-            self._seen += int(np.isfinite(self.y[done:]).sum())
+            self._means[done:n] = smooth(self.y[done:n], weight, (last, self._seen))
+            self._seen += int(np.isfinite(self.y[done:n]).sum())
             self._n_means = n
         return self._means[:n]
 
     def drawn(self, low: float, high: float, most: int, log: bool, weight: float | None = None) -> Drawn:
         """Return about `most` points for the steps from `low` to `high` and one neighbour on each side.
 
-        weight: of the moving average to draw, or None for the values themselves.
+        weight: of the moving average to draw, or None for the values themselves. Of a million points that are new the
+        first are drawn, and `is_behind` is true: call it again.
         """
-        start = max(0, int(np.searchsorted(self.x, low, side="left")) - 1)
-        stop = min(len(self.x), int(np.searchsorted(self.x, high, side="right")) + 1)
         y = self.y if weight is None else self.smoothed(weight)
         if log != self._is_log:
             self._extremes, self._is_log = {}, log
         known = self._extremes.get(weight is not None)
         if known is None:
             known = self._extremes[weight is not None] = Extremes(lambda values: on_axis(values, log))
+        y = y[: len(known) + AT_ONCE]
         known.update(y)
+        self.is_behind = len(y) < len(self.y) or (self.is_behind and weight is not None)
+        start = max(0, min(len(y) - 1, int(np.searchsorted(self.x, low, side="left")) - 1))
+        stop = min(len(y), int(np.searchsorted(self.x, high, side="right")) + 1)
         chosen = known.chosen(y, start, stop, most)
         x, y = self.x[chosen], on_axis(y[chosen], log)
         gone = np.isnan(y)

@@ -224,6 +224,8 @@ class CurvePlot(QWidget):
             else:
                 lines.clear()
         self._read_out()
+        if any(self._curves[key].is_behind for key in drawn):
+            self._timer.start(TURN_MS)
 
     def _redraw_in_turn(self) -> None:
         if self._last_of_all.isValid() and self._last_of_all.elapsed() < TURN_MS:
