@@ -307,7 +307,7 @@ class _Reports(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if not state.global_step:
-            self.trainer.watch = Watch(state.max_steps)
+            self.trainer.watch = Watch(state.max_steps, args.get_warmup_steps(state.max_steps))
         self.trainer.measure_what_was_left()
         self.trainer.clock.go()
 

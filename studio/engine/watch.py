@@ -15,14 +15,14 @@ _CLEAR = 2.0  # standard errors by which a loss has fallen, if it has
 class Watch:
     """Takes the numbers of each step from the first one on, and says once what they show.
 
-    n_steps: of the whole training.
+    n_steps: of the whole training; n_warmup: those with a growing learning rate, in which little has to happen.
     """
 
-    def __init__(self, n_steps: int):
+    def __init__(self, n_steps: int, n_warmup: int = 0):
         self._losses: list[float] = []
         self._n_still = self._n_masked = 0
         shortest, longest = _FLAT_STEPS
-        self._last = min(n_steps, max(shortest, min(longest, math.ceil(_FLAT_SHARE * n_steps))))
+        self._last = min(n_steps, n_warmup + max(shortest, min(longest, math.ceil(_FLAT_SHARE * n_steps))))
 
     @property
     def is_over(self) -> bool:
