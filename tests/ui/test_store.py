@@ -2,8 +2,10 @@ import json
 
 import pytest
 
+from studio.core import events as ev
 from studio.core.files import read_json
-from studio.core.rundir import RunDir, list_runs
+from studio.core.locks import Lock
+from studio.core.rundir import EventWriter, RunDir, list_runs, read_events
 from studio.core.spec import read_spec
 from studio.core.state import RunState, read_summary
 from studio.ui.store import Store
@@ -39,6 +41,26 @@ def test_a_recorded_run_is_replayed_without_a_word(qtbot, store: Store, heard, r
     qtbot.waitUntil(lambda: store.runs[recorded_run.id].state == "finished", timeout=5000)
     qtbot.waitUntil(lambda: recorded_run.id not in store.followers, timeout=5000)
     assert heard["notice"] == []  # its end is old news
+
+
+def test_the_past_of_a_long_run_comes_at_once_and_then_its_present(qtbot, store: Store, recorded_run: RunDir) -> None:
+    started, *_, end = read_events(recorded_run)
+    step = ev.Metrics(split="train", step=0, epoch=0, values={"loss": 0.5, "grad_norm": 1.0}, train_seconds=1.0)
+    recorded_run.events_file.unlink()
+    writer, worker, heard = EventWriter(recorded_run.events_file), Lock(recorded_run.lock_file), []
+    assert worker.acquire({})
+    writer.write([started, *(step.model_copy(update={"step": at}) for at in range(1, 8001))])
+    store.followers.heard.connect(lambda _, batch: heard.extend(batch))
+    store.select_run(recorded_run.id)
+    qtbot.waitUntil(lambda: store.runs[recorded_run.id].step == 8000, timeout=20000)
+    assert heard == [], "it was folded elsewhere"
+    writer.write([step.model_copy(update={"step": 8001}), end])
+    qtbot.waitUntil(lambda: store.runs[recorded_run.id].state == "finished", timeout=20000)
+    assert store.runs[recorded_run.id].series["train", "loss"].x.tolist() == list(range(1, 8002))
+    assert [event.type for event in heard] == ["metrics", "finished"]
+    worker.release()
+    writer.close()
+    qtbot.waitUntil(lambda: recorded_run.id not in store.followers, timeout=5000)
 
 
 def test_a_run_whose_worker_is_gone_says_so(qtbot, store: Store, recorded_run: RunDir) -> None:
