@@ -204,3 +204,21 @@ def test_a_log_of_a_million_points_redraws_in_the_time_of_a_short_one(plot: Curv
         ends += [curve.drawn(0, 1e6, 2000, False).x[-1], curve.drawn(0, 1e6, 2000, False, 0.9).x[-1]]
     assert len(ends) >= 6 and ends == sorted(ends) and ends[-2:] == [999_999.0] * 2, "bit by bit, to the last"
     assert seconds(1_000_000) < 3 * seconds(20_000)
+
+
+@pytest.mark.parametrize("ending", ["png", "svg", "csv"])
+def test_file_that_can_not_be_written_is_said_at_the_menu(plot, qtbot, monkeypatch, tmp_path, ending) -> None:
+    from PySide6.QtWidgets import QFileDialog
+
+    from studio.ui.widgets.plot_menu import PlotMenuButton
+
+    plot.set_curve("a", np.arange(5.0), np.arange(5.0))
+    button = plot.findChild(PlotMenuButton)
+    place = tmp_path / "good" / f"curves.{ending}"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(place), ""))
+    write = {"png": plot.export_png, "svg": plot.export_svg, "csv": plot.export_csv}[ending]
+    button._save(ending, write)
+    qtbot.waitUntil(lambda: "can't be written" in button.accessibleDescription(), timeout=5000)
+    place.parent.mkdir()
+    button._save(ending, write)
+    qtbot.waitUntil(lambda: place.exists() and place.stat().st_size > 0, timeout=5000)

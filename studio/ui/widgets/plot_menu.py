@@ -5,10 +5,21 @@ from typing import Any
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QActionGroup, QGuiApplication
-from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QMenu, QSlider, QToolButton, QWidget, QWidgetAction
+from PySide6.QtWidgets import (
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QMenu,
+    QSlider,
+    QToolButton,
+    QToolTip,
+    QWidget,
+    QWidgetAction,
+)
 
 from studio.ui.i18n import tr
 from studio.ui.theme import number_font, set_icon
+from studio.ui.threads import background
 from studio.ui.widgets.along import ALONG
 
 
@@ -77,8 +88,21 @@ class PlotMenuButton(QToolButton):
     def _save(self, ending: str, write: Any) -> None:
         name = (self._plot.title or tr("curves")).lower().replace(" ", "-")
         path, _ = QFileDialog.getSaveFileName(self, tr("Save the plot"), f"{name}.{ending}", f"*.{ending}")
-        if path:
+        if not path:
+            return
+        if ending == "csv":  # a million points take seconds
+            background(lambda: write(path), lambda _: None, self._say, self)
+            return
+        try:
             write(path)
+        except OSError as error:
+            self._say(error)
+
+    def _say(self, error: Exception) -> None:
+        """Say at the button why a file could not be written."""
+        text = tr("The file can't be written: {message}", message=getattr(error, "strerror", None) or str(error))
+        self.setAccessibleDescription(text)
+        QToolTip.showText(self.mapToGlobal(self.rect().bottomLeft()), text, self, self.rect(), 10_000)
 
 
 def _fill(menu: QMenu, choices: Sequence[tuple[str, str]], chosen: str, choose: Callable[[str], None]) -> None:
