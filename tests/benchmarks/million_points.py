@@ -121,12 +121,13 @@ def measure(given: argparse.Namespace, workspace: Path, n_more: int) -> dict:
         wait(1000)
         empty = psutil.Process().memory_info().rss
         found = {"steps": given.steps, "log_mb": round(run.events_file.stat().st_size / 1e6)}
-        (workspace / "elsewhere" / "runs").mkdir(parents=True, exist_ok=True)
-        (workspace / "elsewhere" / "runs" / run.id).symlink_to(run.path)
         store, lateness = window.store, Lateness(window)
         store.change_settings(plots=["samples_per_second", "learning_rate", "grad_norm", "system:processor"])
         window.show_page(given.page)
         wait(3000)  # the first time it imports pyqtgraph, once in the life of a window
+        # Only now: the window follows what others begin in its workspace by itself.
+        (workspace / "elsewhere" / "runs").mkdir(parents=True, exist_ok=True)
+        (workspace / "elsewhere" / "runs" / run.id).symlink_to(run.path)
         clock = time.perf_counter()
         lateness.begin()
         store.select_run(run.id)
