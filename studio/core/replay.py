@@ -37,15 +37,19 @@ class RunReader(EventReader):
         return super().read(most_bytes)
 
 
-def keep_columns(run: RunDir) -> None:
-    """Keep what a long log tells in columns, for the next reader. Raises OSError where there is no room."""
+def keep_columns(run: RunDir) -> int:
+    """Keep what a long log tells in columns, for the next reader; return how many of its bytes, 0 of a short one.
+
+    Raises OSError where there is no room.
+    """
     log = run.events_file
     if not log.exists() or log.stat().st_size < _LONG_BYTES:
-        return
-    reader, found = EventReader(log, parse_lines), []
+        return 0
+    reader, found = RunReader(run), []
     while batch := reader.read():
         found += batch
     columns.keep(log, found, reader.offset)
+    return reader.offset
 
 
 def read_state(run: RunDir) -> RunState:

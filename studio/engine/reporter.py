@@ -43,6 +43,7 @@ class Reporter:
         self._queue: deque[ev.Event] = deque()
         self._writing = threading.Lock()
         self._closed = threading.Event()
+        self._n_kept = 0  # bytes of the log that are kept in columns
         self.state = read_state(run)
         self._writer = EventWriter(run.events_file)
         self._thread = threading.Thread(target=self._loop, name="reporter", daemon=True)
@@ -106,8 +107,7 @@ class Reporter:
         self._flush()
         self._writer.close()
         self._summarise()
-        with contextlib.suppress(OSError):  # it can be done without
-            keep_columns(self.run)
+        self._keep_columns(growth=1.0)
 
     def _loop(self) -> None:
         next_command = next_summary = next_resource = 0.0
@@ -128,6 +128,7 @@ class Reporter:
             if now >= next_summary:
                 next_summary = now + _SUMMARY_SECONDS
                 self._summarise()
+                self._keep_columns()
 
     def obey(self, command: Any) -> None:
         """Set the flag that a command stands for."""
@@ -154,6 +155,15 @@ class Reporter:
             self._writer.write(batch)
             for hear in self.listeners:
                 hear(batch)
+
+    def _keep_columns(self, growth: float = 1.25) -> None:
+        """Keep the log in columns once it has grown by so much since the last time: a killed run opens quickly too."""
+        try:
+            size = self.run.events_file.stat().st_size
+            if size > growth * self._n_kept:
+                self._n_kept = keep_columns(self.run) or self._n_kept
+        except OSError:
+            self._n_kept = 1 << 62  # it can be done without, and is not tried again
 
     def _summarise(self) -> None:
         # A full disk: the log itself will tell, a summary is only a convenience.

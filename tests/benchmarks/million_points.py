@@ -1,10 +1,11 @@
 """A run of a million steps in the window: how long opening takes, what it weighs, and how fluid the window stays.
 
-    python tests/benchmarks/million_points.py [--steps 1000000] [--rate 200] [--seconds 30] [--kept]
+    python tests/benchmarks/million_points.py [--steps 1000000] [--rate 200] [--seconds 30] [--kept 0.8]
 
 Another process writes a log of four metrics a step into a run directory and holds its lock, as a worker does. An empty
 window opens the run while nothing arrives ("opening": seconds until all points are drawn, and lateness meanwhile),
 then `--rate` steps a second arrive for `--seconds` ("live"). Lateness is that of a 10 ms timer, in milliseconds.
+While it trains a worker keeps all but the last fifth of its log in columns, at its end all of it (`--kept 1`).
 Memory is what the process has resident above the empty window. At the end every number in the window's curves is
 compared, bit by bit, with what was written. Prints one JSON object.
 """
@@ -45,7 +46,7 @@ def values_of(n: int) -> np.ndarray:
     return np.stack([loss, 5e-4 * (1 - steps / n), rng.lognormal(0, 1, n), 500 + rng.normal(0, 10, n)])
 
 
-def write(directory: Path, n: int, n_more: int, rate: float, kept: bool) -> None:
+def write(directory: Path, n: int, n_more: int, rate: float, kept: float) -> None:
     """Write `n` steps at once, and `n_more` at `rate` a second as soon as the file `go` is there.
 
     kept: a worker has ended meanwhile, which keeps what it said in columns.
@@ -67,8 +68,8 @@ def write(directory: Path, n: int, n_more: int, rate: float, kept: bool) -> None
 
     for begin in range(0, n, 1000):
         writer.write([event for at in range(begin, min(n, begin + 1000)) for event in told(at)])
-    if kept:
-        keep_columns(run)
+        if begin < kept * n <= begin + 1000:
+            keep_columns(run)
     (directory / "written").touch()
     while not (directory / "go").exists():
         time.sleep(0.01)
@@ -89,7 +90,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=200)
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--page", default="train")
-    parser.add_argument("--kept", action="store_true", help="with the columns that a worker keeps when it ends")
+    parser.add_argument("--kept", type=float, default=0.8, help="share that a worker has kept in columns; 1 at its end")
     parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     n_more = round(given.rate * given.seconds)
@@ -108,7 +109,7 @@ def measure(given: argparse.Namespace, workspace: Path, n_more: int) -> dict:
     spec = parse_spec({"data": {"train": str(sample_file())}, "columns": {"text": "text", "label": "label"}})
     run = create_run(workspace, spec)
     arguments = ["--write", run.path, "--steps", given.steps, "--rate", given.rate, "--seconds", given.seconds]
-    arguments += ["--kept"] * given.kept
+    arguments += ["--kept", given.kept]
     writer = subprocess.Popen([sys.executable, __file__, *map(str, arguments)], env=os.environ)
     try:
         make_app()

@@ -99,6 +99,11 @@ def test_what_is_kept_beside_a_log_is_what_the_log_tells(log: Path, monkeypatch:
     state = replay.read_state(run)
     assert_same(state, folded(log))
     assert state.step == 2, "the line that came later"
+    assert replay.keep_columns(run) == columns.kept(log)[1] == len(told) + len(lines[3])
+    assert_same(replay.read_state(run), folded(log))
+    (log.parent / columns.NAME).unlink()
+    log.write_bytes(told)
+    replay.keep_columns(run)
     for other in (told[:-9], b"x" + told[1:], b"".join(lines[:100])):
         log.write_bytes(other)
         assert columns.kept(log) == ([], 0), "of another log"
