@@ -49,7 +49,7 @@ def values_of(n: int) -> np.ndarray:
 def write(directory: Path, n: int, n_more: int, rate: float, kept: float) -> None:
     """Write `n` steps at once, and `n_more` at `rate` a second as soon as the file `go` is there.
 
-    kept: a worker has ended meanwhile, which keeps what it said in columns.
+    kept: the share of the steps that stands in columns too, as a worker keeps them while it goes on.
     """
     run, values, started = RunDir(directory), values_of(n + n_more).T.tolist(), time.time() - n / rate
     lock = Lock(run.lock_file)
