@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import transformers
 from datasets import Dataset
-from transformers import EarlyStoppingCallback, Trainer, TrainerCallback
+from transformers import EarlyStoppingCallback, TrainerCallback
 
 # [settings]
 
@@ -43,64 +43,6 @@ class Settings(SimpleNamespace):
 # ------------------------------------------------------------------------------------------------- the training itself
 
 
-class ScriptTrainer(Trainer):
-    """transformers' Trainer with the run's order of rows and its choice of the best checkpoint."""
-
-    def __init__(self, *args: Any, lengths: list[int], **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        self.lengths = lengths
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        n_rows = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return LengthGroupedSampler(self.lengths, n_rows, self.args.seed, GROUP_BY_LENGTH)
-
-    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        random_state = torch.get_rng_state()  # its loader would draw from the state of training
-        try:
-            return super().evaluate(*args, **kwargs)
-        finally:
-            torch.set_rng_state(random_state)
-
-    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
-        """Of two evaluations with the same metric the one with the lower loss is the better."""
-        losses = {entry["step"]: entry["eval_loss"] for entry in self.state.log_history if "eval_loss" in entry}
-        best_step, best_metric = self.state.best_global_step, self.state.best_metric
-        is_best = super()._determine_best_metric(metrics, trial)
-        name = f"eval_{self.args.metric_for_best_model}"
-        if not is_best and best_step in losses and metrics.get(name) == best_metric:
-            is_best = metrics["eval_loss"] < losses[best_step]
-            if is_best:
-                self.state.best_global_step = self.state.global_step
-        return is_best
-
-
-# [if quick]
-class QuickTrainer(ScriptTrainer):
-    """ScriptTrainer for a model whose layers are in their quick form."""
-
-    def __init__(self, *args: Any, quick: Kernels, **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        self.quick = quick
-
-    def create_optimizer(self, model: Any = None) -> Any:
-        decayed = self.get_decay_parameter_names(self.model)
-        trained = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for name, p in trained if name in decayed], "weight_decay": self.args.weight_decay},
-            {"params": [p for name, p in trained if name not in decayed], "weight_decay": 0.0},
-        ]
-        _, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
-        self.optimizer = AdamW(groups, self.quick.embeddings, **options)
-        return self.optimizer
-
-    def _clip_grad_norm(self, model: Any) -> Any:
-        return self.optimizer.optimizer.clip(self.args.max_grad_norm)
-
-    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
-        return self.optimizer.optimizer.clip(0.0) if grad_norm is None else grad_norm
-
-
-# [end]
 class Printer(TrainerCallback):
     """Prints what Trainer logs, one line of JSON each."""
 
@@ -183,7 +125,7 @@ def main() -> None:
     validation = datasets.get("validation")
     if validation is not None:
         validation = validation.select(np.argsort(parts["validation"]["length"], kind="stable"))
-    trainer = TRAINER(
+    trainer = OwnTrainer(
         model=model,
         args=transformers.TrainingArguments(output_dir=str(out / "checkpoints"), use_cpu=is_cpu, **ARGUMENTS),
         train_dataset=datasets["train"],
@@ -193,6 +135,7 @@ def main() -> None:
         compute_metrics=lambda result: {MAIN_METRIC: TASK.score(result.predictions, result.label_ids)},
         callbacks=[Printer(), *([EarlyStoppingCallback(PATIENCE)] if PATIENCE else [])],
         lengths=list(parts["train"]["length"]),
+        group_by_length=GROUP_BY_LENGTH,
         # [if quick]
         quick=quick,
         # [end]

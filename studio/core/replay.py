@@ -12,7 +12,7 @@ from pydantic_core import from_json
 from studio.core import columns
 from studio.core.events import Event, MetricsRows, parse_events, to_event
 from studio.core.rundir import EventReader, RunDir
-from studio.core.state import RunState, new_state
+from studio.core.state import RunState, new_state, settle
 
 _PIECE_BYTES = 1 << 16  # parsed in one go: half a millisecond, and small enough for the processor's cache
 _BREATH_BYTES = 1 << 18  # then other threads, such as the window's, have their turn
@@ -58,6 +58,13 @@ def read_state(run: RunDir) -> RunState:
     while batch := reader.read():
         for event in batch:
             state.apply(event)
+    return state
+
+
+def read_end(run: RunDir) -> RunState:
+    """Return what the log of a run tells, completed by how its process ended; reads files."""
+    state = read_state(run)
+    settle(state, run)
     return state
 
 

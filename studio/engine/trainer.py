@@ -1,4 +1,4 @@
-"""transformers' Trainer with what Attune needs otherwise: its sampler, its checkpoints, its clock, its events.
+"""The Trainer of a run: OwnTrainer with a run's checkpoints, clock and events.
 
 Imported by the worker only, since it imports transformers' Trainer at the top.
 """
@@ -6,59 +6,24 @@ Imported by the worker only, since it imports transformers' Trainer at the top.
 import math
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch  # noqa: TID253
-from transformers import EarlyStoppingCallback, Trainer, TrainerCallback  # noqa: TID253
+from transformers import EarlyStoppingCallback, TrainerCallback  # noqa: TID253
 from transformers.trainer_utils import rotate_checkpoints  # noqa: TID253
 
 from studio.core import events as ev
 from studio.core.disk import disk_full
 from studio.core.files import write_json
 from studio.core.reasons import Failure, Problem
-from studio.engine import checkpoints, kernels
+from studio.engine import checkpoints
+from studio.engine.own_trainer import OwnTrainer
 from studio.engine.reporter import Reporter, StopRequested
 from studio.engine.trunk import Trunk
 from studio.engine.watch import Watch
 
 _MASKED = -100  # the label that the loss passes over
 _SAVE_SECONDS = 300.0  # the longest that a crash can cost
-
-
-class LengthGroupedSampler(torch.utils.data.Sampler):
-    """Rows in batches of like length, in an order that is a pure function of seed and epoch.
-
-    transformers' own draws from the global random state, so that a resumed epoch would see another order.
-    """
-
-    def __init__(self, lengths: list[int], batch_size: int, seed: int, grouped: bool = True):
-        self.lengths, self.batch_size, self.seed, self.grouped = lengths, batch_size, seed, grouped
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
-        order = torch.randperm(len(self.lengths), generator=generator).tolist()
-        if not self.grouped:
-            return iter(order)
-        # Sorting within pools of 50 batches keeps most of the randomness and nearly all of the gain.
-        pool = self.batch_size * 50
-        batches = []
-        for start in range(0, len(order), pool):
-            rows = sorted(order[start : start + pool], key=self.lengths.__getitem__, reverse=True)
-            batches += [rows[i : i + self.batch_size] for i in range(0, len(rows), self.batch_size)]
-        # The one smaller batch goes last: the loader cuts the rows into batches by counting.
-        batches.sort(key=len, reverse=True)
-        n_full = sum(len(batch) == self.batch_size for batch in batches)
-        mixed = [batches[i] for i in torch.randperm(n_full, generator=generator).tolist()] + batches[n_full:]
-        return iter([row for batch in mixed for row in batch])
 
 
 class Clock:
@@ -81,29 +46,24 @@ class Clock:
         return self._before + (time.perf_counter() - self._since if self._since else 0.0)
 
 
-class AttuneTrainer(Trainer):
-    """Trainer that speaks through a Reporter and writes checkpoints aside before they take their name.
+class AttuneTrainer(OwnTrainer):
+    """OwnTrainer that speaks through a Reporter and writes checkpoints aside before they take their name.
 
-    lengths: tokens of each training row. row_numbers: each one's row in the data, from 1 on. quick: the model's
-    layers in their quick form. frozen: stand-ins for its frozen ones. seconds_before: what was spent on the training
-    already, such as on the frozen layers' output.
+    row_numbers: the row in the data of each training row, from 1 on. frozen: stand-ins for the model's frozen layers.
+    seconds_before: what was spent on the training already, such as on the frozen layers' output.
     """
 
     def __init__(
         self,
         *args: Any,
         report: Reporter,
-        lengths: list[int],
-        group_by_length: bool,
         row_numbers: list[int],
-        quick: kernels.Kernels | None = None,
         frozen: Trunk | None = None,
         seconds_before: float = 0.0,
         **kwargs: Any,
     ):
         super().__init__(*args, **kwargs)
-        self.report, self.lengths, self.group_by_length, self.kernels = report, lengths, group_by_length, quick
-        self.row_numbers = row_numbers
+        self.report, self.row_numbers = report, row_numbers
         self.frozen, self.seconds_before = frozen, seconds_before
         self.clock = Clock(report.state.train_seconds)
         self.n_rows_seen = 0
@@ -139,37 +99,6 @@ class AttuneTrainer(Trainer):
         self.model.zero_grad(set_to_none=True)
         for module in self.kernels.embeddings if self.kernels is not None else []:
             module.found = []
-
-    def create_optimizer(self, model: Any = None) -> Any:
-        if self.kernels is None or self.optimizer is not None:
-            return super().create_optimizer(model)
-        decayed = self.get_decay_parameter_names(self.model)
-        trained = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for name, p in trained if name in decayed], "weight_decay": self.args.weight_decay},
-            {"params": [p for name, p in trained if name not in decayed], "weight_decay": 0.0},
-        ]
-        _, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
-        self.optimizer = kernels.AdamW(groups, self.kernels.embeddings, **options)
-        return self.optimizer
-
-    def _clip_grad_norm(self, model: Any) -> Any:
-        if self.kernels is None:
-            return super()._clip_grad_norm(model)
-        return self.optimizer.optimizer.clip(self.args.max_grad_norm)
-
-    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
-        if self.kernels is None or grad_norm is not None:
-            return super()._get_grad_norm(model, grad_norm)
-        return self.optimizer.optimizer.clip(0.0)
-
-    def floating_point_ops(self, inputs: Any) -> int:
-        return 0  # Trainer's count walks through all parameters at each step, and nobody reads it
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        # Grouped by step, not by batch: with half the batch and twice the accumulation each step has the same rows.
-        n_rows = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return LengthGroupedSampler(self.lengths, n_rows, self.args.seed, self.group_by_length)
 
     def rows_of_step(self, step: int) -> list[int]:
         """Return the places of the training rows that a step (from 1 on) trained on."""
@@ -209,16 +138,12 @@ class AttuneTrainer(Trainer):
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         self.report.say(ev.Phase(name="evaluating"))
-        # Its loader draws from the state of training, which must not tell whether it was left or made up for.
-        random_state = torch.get_rng_state()
         try:
             metrics = super().evaluate(*args, **kwargs)
         except StopRequested:
             # The step is saved all the same, and measured first of all when the run goes on.
             self.was_stopped = self.control.should_save = self.control.should_training_stop = True
             metrics = {}
-        finally:
-            torch.set_rng_state(random_state)
         self.report.say(ev.Phase(name="training"))
         return metrics
 
@@ -234,20 +159,6 @@ class AttuneTrainer(Trainer):
         self._determine_best_metric(metrics, None)
         if self.state.best_global_step == step:
             self.state.best_model_checkpoint = str(Path(self.args.output_dir) / f"checkpoint-{step}")
-
-    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
-        """Trainer's choice, but of two evaluations with the same metric the one with the lower loss is the better."""
-        if not metrics:
-            return False  # a stop cut the evaluation short
-        losses = {entry["step"]: entry["eval_loss"] for entry in self.state.log_history if "eval_loss" in entry}
-        best_step, best_metric = self.state.best_global_step, self.state.best_metric
-        is_best = super()._determine_best_metric(metrics, trial)
-        name = f"eval_{self.args.metric_for_best_model}"
-        if not is_best and best_step in losses and metrics.get(name) == best_metric:
-            is_best = metrics["eval_loss"] < losses[best_step]
-            if is_best:
-                self.state.best_global_step = self.state.global_step
-        return is_best
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Write a checkpoint aside, then log, sync and rename it; rotate the old ones."""

@@ -98,6 +98,9 @@ class Bundle:
                 wanted.add(each)
                 waiting += _used_of_self(members[each])
         kept = [node for each, node in members.items() if each in wanted]
+        for used, _ in (use for base in owner.bases for use in _uses(base)):
+            if used in source.bound and used not in self._given:
+                self.add(module, used)
         if self._claim(name, module):
             head = source.text(owner.body[0], owner.lineno - 1)  # up to the docstring
             body = self._text_with_uses(source, owner, kept)

@@ -52,7 +52,7 @@ def script_of(run: RunDir, file: str = "script.py") -> str:
         "imports": _sorted_imports([*own, *bundle.imports]),
         "settings": _settings(run, spec, resolved, picked),
         "code": bundle.text,
-        "wiring": _wiring(spec, parts["quick"]),
+        "wiring": _wiring(spec),
     }
     return _fill([line for line in template if line not in own], filled, parts)
 
@@ -64,11 +64,13 @@ def _code(spec: TrainSpec, is_quick: bool, is_frozen: bool) -> Bundle:
         _add_plugin(bundle, plugin("sources", config), ["read"])
     _add_plugin(bundle, plugin("tasks", spec.task), ["rows", "score"])
     _add_plugin(bundle, plugin("methods", spec.method), ["apply"])
-    bundle.add("studio.engine.trainer", "LengthGroupedSampler")
     for name in ("hold_in_bf16", "restore"):
         bundle.add("studio.engine.frozen_weights", name)
     if is_quick:
         bundle.add_module("studio.engine.kernels")
+    methods = ["__init__", "_get_train_sampler", "evaluate", "_determine_best_metric"]
+    methods += ["create_optimizer", "_clip_grad_norm", "_get_grad_norm"] if is_quick else []
+    bundle.add_methods("studio.engine.own_trainer", "OwnTrainer", methods)
     if is_frozen:
         for name in ("Trunk", "n_frozen_layers", "collate"):
             bundle.add("studio.engine.trunk", name)
@@ -242,7 +244,7 @@ def _files(spec: TrainSpec, resolved: dict[str, Any]) -> list[dict[str, Any]]:
     return files
 
 
-def _wiring(spec: TrainSpec, is_quick: bool) -> str:
+def _wiring(spec: TrainSpec) -> str:
     """Return the assignments that name the run's own classes."""
     task, method = plugin("tasks", spec.task), plugin("methods", spec.method)
     sources = {each.kind: each for each in (getattr(spec.data, p) for p in _PARTS) if isinstance(each, PluginConfig)}
@@ -254,7 +256,6 @@ def _wiring(spec: TrainSpec, is_quick: bool) -> str:
             f"TASK = {_class(task)}()",
             f"AUTO_CLASS = transformers.{task.auto_class}",
             f"METHOD, METHOD_SETTINGS = {_class(method)}(), Settings({settings})",
-            f"TRAINER = {'QuickTrainer' if is_quick else 'ScriptTrainer'}",
         ]
     )
 

@@ -20,9 +20,10 @@ from studio.core import events as ev
 from studio.core.paths import sample_file
 from studio.core.reasons import Failure
 from studio.core.registry import parse_config
+from studio.core.replay import read_end
 from studio.core.rundir import RunDir, read_events
 from studio.core.spec import EvaluateSpec, ExportSpec, PredictSpec, parse_spec
-from studio.core.state import RunState, new_state, settle
+from studio.core.state import RunState
 
 ROOM = {
     "train": (0, 4e3, 2e4, 6e4, 1.2e5, 2.5e5, 5e5, 1e6, 2e6, 4e6, 6e6, 9e6, 1.3e7, 1.8e7, 2.3e7),
@@ -43,12 +44,8 @@ def fill(folder: Path, room: float) -> Path:
 
 
 def follow(run: RunDir) -> RunState:
-    state = new_state(run)
-    for batch in supervisor.follow(run):
-        for event in batch:
-            state.apply(event)
-    settle(state, run)
-    return state
+    supervisor.wait(run, 0.05)
+    return read_end(run)
 
 
 def attempt(workspace: Path, spec: Any) -> tuple[RunDir | None, str, str]:

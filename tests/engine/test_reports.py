@@ -8,18 +8,15 @@ import pytest
 
 from studio import supervisor
 from studio.core import commands, reports
+from studio.core.replay import read_end
 from studio.core.rundir import RunDir
 from studio.core.spec import parse_spec
-from studio.core.state import RunState, new_state, settle
+from studio.core.state import RunState, new_state
 
 
 def follow(run: RunDir) -> RunState:
-    state = new_state(run)
-    for batch in supervisor.follow(run):
-        for event in batch:
-            state.apply(event)
-    settle(state, run)
-    return state
+    supervisor.wait(run, 0.05)
+    return read_end(run)
 
 
 def drawn(run: RunDir) -> dict[str, list[tuple[int, float]]]:

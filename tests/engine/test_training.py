@@ -16,19 +16,15 @@ from studio.core.locks import holder
 from studio.core.processes import command, environment
 from studio.core.reasons import Failure
 from studio.core.registry import family
-from studio.core.replay import read_state
+from studio.core.replay import read_end, read_state
 from studio.core.rundir import RunDir, create_run, read_events
 from studio.core.spec import parse_spec
-from studio.core.state import RunState, new_state, read_summary, settle
+from studio.core.state import RunState, read_summary
 
 
 def follow(run: RunDir) -> RunState:
-    state = new_state(run)
-    for batch in supervisor.follow(run):
-        for event in batch:
-            state.apply(event)
-    settle(state, run)
-    return state
+    supervisor.wait(run, 0.05)
+    return read_end(run)
 
 
 def execute(workspace: Path, spec: dict) -> tuple[RunDir, RunState]:
@@ -66,15 +62,8 @@ def wait_for_step(run: RunDir, step: int) -> None:
     wait_for(run, ev.Metrics, step=step)
 
 
-def follow_so_far(run: RunDir) -> RunState:
-    state = new_state(run)
-    for event in read_events(run):
-        state.apply(event)
-    return state
-
-
 def losses(run: RunDir) -> dict[int, float]:
-    series = follow_so_far(run).series["train", "loss"]
+    series = read_state(run).series["train", "loss"]
     return dict(zip(series.x.astype(int).tolist(), series.y.tolist(), strict=True))
 
 
@@ -116,11 +105,11 @@ def test_pause_holds_the_model_and_the_clock_and_leaves_the_processor(workspace:
     worker = psutil.Process(holder(run.lock_file)["pid"])
     time.sleep(0.5)
     held, worked = worker.memory_info().rss, sum(worker.cpu_times()[:2])
-    state = follow_so_far(run)
+    state = read_state(run)
     assert state.state == "paused" and state.eta_seconds is not None
     time.sleep(2)
     assert sum(worker.cpu_times()[:2]) - worked < 0.5 and worker.memory_info().rss > 0.9 * held
-    later = follow_so_far(run)
+    later = read_state(run)
     assert (later.step, later.eta_seconds) == (state.step, state.eta_seconds)
     commands.send(run.path, commands.Resume())
     state = follow(run)
@@ -286,7 +275,7 @@ def test_split_is_stratified_repeatable_and_keeps_copies_together(tiny_csv: Path
 
 
 def test_order_of_rows_depends_on_seed_and_epoch_alone() -> None:
-    from studio.engine.trainer import LengthGroupedSampler
+    from studio.engine.own_trainer import LengthGroupedSampler
 
     lengths = np.random.default_rng(0).integers(3, 60, 1001).tolist()
     sampler = LengthGroupedSampler(lengths, 16, seed=1)

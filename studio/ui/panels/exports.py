@@ -7,9 +7,9 @@ from typing import Any
 
 from studio.core.files import read_json
 from studio.core.reasons import Failure
-from studio.core.replay import read_state
+from studio.core.replay import read_end
 from studio.core.rundir import RunDir, find_run, list_runs
-from studio.core.state import RunState, settle
+from studio.core.state import RunState
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,7 @@ def read_exports(workspace: Path, run_id: str) -> list[Export]:
 
 def read_export(run: RunDir, spec: dict[str, Any]) -> Export:
     """Return one export from its run's log and the folder that it wrote."""
-    state = read_state(run)
-    settle(state, run)
+    state = read_end(run)
     directory = Path(spec.get("out", ""))
     try:
         readme = (directory / "README.md").read_text(encoding="utf-8")

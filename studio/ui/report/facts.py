@@ -13,10 +13,11 @@ from studio import __version__
 from studio.core.blocks import AnyBlock, Block
 from studio.core.files import read_json
 from studio.core.reasons import Failure
-from studio.core.rundir import RunDir, read_events
+from studio.core.replay import read_end
+from studio.core.rundir import RunDir
 from studio.core.series import Series
 from studio.core.spec import TrainSpec
-from studio.core.state import RunState, new_state, settle
+from studio.core.state import RunState
 from studio.ui import editors, words
 from studio.ui.i18n import tr
 from studio.ui.notices import message_of
@@ -62,10 +63,7 @@ def read_report(run: RunDir, state: RunState | None = None) -> ReportFacts:
     if not isinstance(facts.spec, TrainSpec):
         raise Failure("report-no-training", run=run.id)
     if state is None:
-        state = new_state(run)
-        for event in read_events(run):
-            state.apply(event)
-        settle(state, run)
+        state = read_end(run)
     outcome = outcome_of(state, facts.spec.training)
     if state.is_active:
         step, total = words.count(state.step), words.count(state.total_steps)
