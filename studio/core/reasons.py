@@ -93,6 +93,18 @@ REASONS: dict[str, Reason] = {
         "A classifier needs at least two labels; choose another column.",
         "go.data",
     ),
+    "not-a-number": Reason(
+        "Rows whose label is no number: {n_rows}. The first is row {row}: {value}",
+        "Choose another column, or ask for one label instead of a number.",
+        "go.data",
+    ),
+    "one-number": Reason(
+        "All rows have the same number, {value}.", "There is nothing to learn; choose another column.", "go.data"
+    ),
+    "no-labels": Reason("No row has a label.", "Choose another column as label.", "go.data"),
+    "several-labels": Reason(
+        "Some cells look like several labels: {label}.", "If they are, choose Several labels as the answer."
+    ),
     "too-many-classes": Reason(
         "The label column holds {n_labels} different values in {n_rows} rows.",
         "That looks like text or numbers, not labels. Choose another column as label.",
@@ -112,6 +124,9 @@ REASONS: dict[str, Reason] = {
     "too-few-rows": Reason("Only {n_rows} rows can be used.", "At least {needed} are needed.", "data.open"),
     "split-empty": Reason(
         "The {split} part would have no row.", "Make its share larger, or choose a file for it.", "go.data"
+    ),
+    "tasks-differ": Reason(
+        "The run {run} learned another task.", "Two runs can be compared only where both answer the same question."
     ),
     "unknown-labels": Reason(
         "{split} has labels that the training part lacks: {labels}.", "Rename them or add training rows."

@@ -193,13 +193,17 @@ class TrainSpec(Model):
 
 
 class EvaluateSpec(Model):
-    """Measure a trained run on a split of its data, or on a file with the same columns."""
+    """Measure a trained run on a split of its data, or on a file with the same columns.
+
+    against: another run, which is measured on the same rows and compared.
+    """
 
     version: Literal[1] = VERSION
     kind: Literal["evaluate"] = "evaluate"
     run: str
     data: SourceField | None = None
     split: Split = "test"
+    against: str | None = None
 
 
 class PredictSpec(Model):

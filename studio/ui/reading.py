@@ -15,7 +15,7 @@ class Rows:
     table: Any
     columns: dict[str, str]
     findings: list[Problem]
-    n_labels: int
+    labels: list[str]
 
 
 def read_rows(config: PluginConfig, workspace: Path, task: Any, wanted: dict[str, str]) -> Rows:
@@ -31,11 +31,12 @@ def read_rows(config: PluginConfig, workspace: Path, task: Any, wanted: dict[str
     return Rows(opened, columns, *look_at(task, opened.table, columns))
 
 
-def look_at(task: Any, table: Any, columns: dict[str, str]) -> tuple[list[Problem], int]:
-    """Return what a task finds in the rows, and how many labels there are (2 while unknown)."""
+def look_at(task: Any, table: Any, columns: dict[str, str]) -> tuple[list[Problem], list[str]]:
+    """Return what a task finds in the rows, and their labels (two while unknown)."""
     problems = task.check(table, columns)
-    known = all(columns.get(role.id) in table.column_names for role in task.roles)
-    return problems, max(2, len(task.labels(task.rows(table, columns)[1]))) if known else 2
+    known = all(role.is_optional or columns.get(role.id) in table.column_names for role in task.roles)
+    gold = task.rows(table, columns).gold if known else []
+    return problems, task.labels([each for each in gold if each is not None]) if known else ["", ""]
 
 
 def problem_of(error: Exception) -> Problem:

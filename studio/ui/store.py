@@ -12,7 +12,7 @@ from studio.core.disk import can_not_write
 from studio.core.events import Warned
 from studio.core.files import write_json
 from studio.core.reasons import Failure, Problem
-from studio.core.registry import PluginConfig, family, parse_config
+from studio.core.registry import PluginConfig, parse_config
 from studio.core.rundir import (
     RunDir,
     change_training,
@@ -27,6 +27,7 @@ from studio.core.settings import Settings, load_settings, save_settings
 from studio.core.spec import EvaluateSpec, ExportSpec, InspectSpec, TrainSpec, read_spec
 from studio.core.state import RunState, new_state, settle
 from studio.core.told import left_behind, note_told
+from studio.tasks.base import task_of
 from studio.ui import notices
 from studio.ui.draft import Draft
 from studio.ui.followers import Followers
@@ -151,15 +152,15 @@ class Store(QObject):
         self._read_data(config, dict(self.draft.columns))
 
     def _read_data(self, config: PluginConfig, wanted: dict[str, str]) -> None:
-        draft, workspace, task = self.draft, self.workspace, family("tasks")[self.draft.task.kind]
+        draft, workspace, task = self.draft, self.workspace, task_of(self.draft.task)
         if draft.table is not None:
-            self._former_data = (draft.source, draft.table, draft.columns, draft.findings, draft.n_labels)
+            self._former_data = (draft.source, draft.table, draft.columns, draft.findings, draft.labels)
         draft.source, draft.table, draft.table_problem, draft.findings = config, None, None, []
 
         def show(rows: Rows) -> None:
             self._former_data = None
-            draft.table, draft.columns, draft.findings, draft.n_labels = (
-                rows.table, rows.columns, rows.findings, rows.n_labels,
+            draft.table, draft.columns, draft.findings, draft.labels = (
+                rows.table, rows.columns, rows.findings, rows.labels,
             )  # fmt: skip
             draft.source = rows.table.config
             self._set_busy("data", False)
@@ -176,7 +177,7 @@ class Store(QObject):
         self.draft.table_problem = problem_of(error)
         if self._former_data is not None:
             draft = self.draft
-            draft.source, draft.table, draft.columns, draft.findings, draft.n_labels = self._former_data
+            draft.source, draft.table, draft.columns, draft.findings, draft.labels = self._former_data
             self._former_data = None
         self._set_busy("data", False)
         for part in ("data", "columns", "findings"):
@@ -191,10 +192,10 @@ class Store(QObject):
         self.draft_changed.emit("columns")
         if self.draft.table is None:
             return
-        task, table, columns = family("tasks")[self.draft.task.kind], self.draft.table.table, dict(self.draft.columns)
+        task, table, columns = task_of(self.draft.task), self.draft.table.table, dict(self.draft.columns)
 
-        def show(found: tuple[list[Problem], int]) -> None:
-            self.draft.findings, self.draft.n_labels = found
+        def show(found: tuple[list[Problem], list[str]]) -> None:
+            self.draft.findings, self.draft.labels = found
             self.draft_changed.emit("findings")
 
         background(lambda: look_at(task, table, columns), show, self.fail, self, key="findings")

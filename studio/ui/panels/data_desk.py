@@ -8,7 +8,8 @@ from PySide6.QtWidgets import QHBoxLayout, QMenu, QStackedWidget, QVBoxLayout, Q
 
 from studio.core.paths import sample_file
 from studio.core.reasons import Problem
-from studio.core.registry import PluginConfig, family, plugin
+from studio.core.registry import PluginConfig
+from studio.tasks.base import task_of
 from studio.ui import words
 from studio.ui.actions import action_button
 from studio.ui.draft import HARMLESS
@@ -120,7 +121,7 @@ class DataDesk(QWidget):
 
     def _show_roles(self) -> None:
         draft = self.store.draft
-        self.rows.show_roles(family("tasks")[draft.task.kind].roles, draft.columns)
+        self.rows.show_roles(task_of(draft.task).roles, draft.columns)
 
     def _show_findings(self) -> None:
         draft = self.store.draft
@@ -180,7 +181,7 @@ class DataDesk(QWidget):
     def _read_about(self) -> None:
         """Let the task look at all rows in the background; the cards stay as they were until it has."""
         draft = self.store.draft
-        table, columns, task = draft.table.table, dict(draft.columns), plugin("tasks", draft.task)
+        table, columns, task = draft.table.table, dict(draft.columns), task_of(draft.task)
         if (draft.table, columns) == self._about_key:
             return
         self._about_key = (draft.table, columns)
@@ -205,7 +206,7 @@ class DataDesk(QWidget):
     def _filter_by_finding(self, problem: Problem) -> None:
         self.about.let_go()
         draft = self.store.draft
-        table, columns, task = draft.table.table, dict(draft.columns), plugin("tasks", draft.task)
+        table, columns, task = draft.table.table, dict(draft.columns), task_of(draft.task)
         name = words_of(problem).title.rstrip(".")
         background(
             lambda: task.rows_behind(problem.reason, table, columns),
