@@ -126,10 +126,13 @@ class BarsView(QWidget):
             painter.drawLine(QPointF(ends[0], middle), QPointF(ends[1], middle))
             for x in ends:
                 painter.drawLine(QPointF(x, middle - 4), QPointF(x, middle + 4))
-            right = max(right, ends[1])
         painter.setPen(theme.colour("muted"))
-        rect = QRectF(right + 8, y, self.width() - right, ROW)
-        painter.drawText(rect, Qt.AlignmentFlag.AlignVCenter, self._text(row))
+        beside = QRectF(right + 8, y, self.width() - right, ROW)
+        if np.isfinite(self._ends).any() or np.isfinite(self._reference):  # where a line could run through them
+            beside = QRectF(0, y, self.width() - 4, ROW)
+            painter.drawText(beside, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, self._text(row))
+        else:
+            painter.drawText(beside, Qt.AlignmentFlag.AlignVCenter, self._text(row))
 
     def event(self, event: QEvent) -> bool:
         if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):

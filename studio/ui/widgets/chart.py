@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF, Qt
-from PySide6.QtGui import QColor, QFontMetrics, QFontMetricsF, QPainter, QPen
+from PySide6.QtGui import QColor, QFontMetricsF, QPainter, QPen
 
 from studio.ui.i18n import tr
 from studio.ui.theme import Theme, number_font
 from studio.ui.widgets.curves import nice_ticks, tick_texts
+from studio.ui.widgets.wrapped import wrapped
 
 _FULL = (0.0, 1.0)
 _WIDEST_NOTE, _MOST_LETTERS = 280, 280
@@ -105,21 +106,27 @@ def paint_guides(painter: QPainter, axes: Axes, theme: Theme, diagonal: bool, ze
 
 
 def paint_note(painter: QPainter, rect: QRectF, at: QPointF, text: str, theme: Theme) -> None:
-    """Draw a note beside a point, within `rect`: on the side that has more room."""
-    painter.setFont(number_font(theme.small))
+    """Draw a note beside a point, within `rect`; above or below it where there is no room at its sides."""
     text = text if len(text) <= _MOST_LETTERS else text[:_MOST_LETTERS].rstrip() + "…"
-    wrap = int(Qt.TextFlag.TextWordWrap) | int(Qt.TextFlag.TextWrapAnywhere)
-    most = min(_WIDEST_NOTE, rect.width() - 16)
-    size = QFontMetrics(painter.font()).boundingRect(0, 0, int(most), 1000, wrap, text).size()
-    box = QRectF(0, 0, size.width() + 18, size.height() + 10)
-    beside = at.x() + 12 if at.x() < rect.center().x() else at.x() - 12 - box.width()
-    box.moveLeft(min(max(rect.left() + 1, beside), rect.right() - box.width() - 1))
-    box.moveTop(min(max(rect.top() + 1, at.y() - box.height() / 2), rect.bottom() - box.height() - 1))
+    layout, height = wrapped(text, min(_WIDEST_NOTE, rect.width() - 20), number_font(theme.small))
+    width = max(layout.lineAt(line).naturalTextWidth() for line in range(layout.lineCount()))
+    box = QRectF(0, 0, width + 18, height + 10)
+    box.moveCenter(at)
+    if at.x() + 12 + box.width() < rect.right():
+        box.moveLeft(at.x() + 12)
+    elif at.x() - 12 - box.width() > rect.left():
+        box.moveRight(at.x() - 12)
+    elif at.y() < rect.center().y():
+        box.moveTop(at.y() + 12)
+    else:
+        box.moveBottom(at.y() - 12)
+    box.moveLeft(max(rect.left() + 1, min(box.left(), rect.right() - box.width() - 1)))
+    box.moveTop(max(rect.top() + 1, min(box.top(), rect.bottom() - box.height() - 1)))
     painter.setPen(QPen(QColor(theme.mix("text", 0.22, "raised")), 1))
     painter.setBrush(theme.colour("raised"))
     painter.drawRoundedRect(box, 6, 6)
     painter.setPen(theme.colour("text"))
-    painter.drawText(box.adjusted(9, 5, -7, -5), wrap, text)
+    layout.draw(painter, box.topLeft() + QPointF(9, 5))
 
 
 def _limits(values: np.ndarray) -> tuple[float, float]:

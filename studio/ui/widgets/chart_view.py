@@ -57,7 +57,7 @@ class ChartView(QWidget):
 
     def __init__(self, chart: Chart, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.canvas, self.legend = ChartCanvas(chart), Legend()
+        self.canvas, self.legend = ChartCanvas(chart), Legend(below=0)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)

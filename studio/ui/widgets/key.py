@@ -18,7 +18,7 @@ class Key(QWidget):
 
     def __init__(self, entries: Sequence[tuple[str, Swatch]], parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        layout = FlowLayout(self, spacing=12)
+        layout = FlowLayout(self, spacing=12, below=2)
         for text, swatch in entries:
             layout.addWidget(_Entry(text, swatch))
         policy = QSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)

@@ -14,10 +14,12 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from studio.ui.i18n import tr
 from studio.ui.theme import Theme, current, follow_theme
 
 BATCH = 40  # rows that are laid out at once
 PAD, GAP = 8, 7  # beside and above what is drawn, in logical pixels
+_AT_ONCE = 3 * BATCH
 _LEAST, _MOST = 96, 360  # height of the list, in logical pixels
 
 
@@ -55,30 +57,46 @@ class LazyList(QListView):
         self.setResizeMode(QListView.ResizeMode.Adjust)
         self.setVerticalScrollMode(QListView.ScrollMode.ScrollPerPixel)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        policy = QSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        policy.setHeightForWidth(True)
+        self.setSizePolicy(policy)
         self.verticalScrollBar().setSingleStep(24)
         self.doubleClicked.connect(lambda index: self._toggle(index.row()))
         follow_theme(self, lambda theme: self.viewport().update())
 
     def row_height(self, row: int) -> int:
         """Return how high a row is drawn."""
-        return self.drawing.height(row, self._room()) + 2 * GAP
+        return self._row_height(row, self.viewport().width())
 
-    def sizeHint(self) -> QSize:
+    def hasHeightForWidth(self) -> bool:
+        return True
+
+    def heightForWidth(self, width: int) -> int:
+        # Few rows take what they need, so that a page does not scroll within a page.
         height = 0
         for row in range(min(BATCH, len(self.drawing))):
-            height += self.row_height(row)
+            height += self._row_height(row, width)
             if height >= _MOST:
                 break
-        return QSize(360, max(40, min(_MOST, height + 4)))
+        return max(_LEAST // 2, min(_MOST, height + 4))
+
+    def sizeHint(self) -> QSize:
+        return QSize(360, self.heightForWidth(max(180, self.width())))
 
     def minimumSizeHint(self) -> QSize:
         return QSize(180, min(_LEAST, self.sizeHint().height()))
 
+    def paintEvent(self, event: object) -> None:
+        super().paintEvent(event)
+        if not len(self.drawing):
+            painter = QPainter(self.viewport())
+            painter.setPen(current().colour("muted"))
+            painter.drawText(self.viewport().rect().adjusted(PAD, GAP, 0, 0), 0, tr("Nothing to show"))
+
     def resizeEvent(self, event: object) -> None:
         super().resizeEvent(event)
-        # Few rows take what they need, so that a page does not scroll within a page.
-        self.setMinimumHeight(self.sizeHint().height())
+        if self.model().rowCount() <= _AT_ONCE:  # more are laid out a moment later, as Qt does
+            self.doItemsLayout()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.matches(QKeySequence.StandardKey.Copy):
@@ -102,6 +120,9 @@ class LazyList(QListView):
         if self.drawing.toggle(row):
             self.scheduleDelayedItemsLayout()
             self.viewport().update()
+
+    def _row_height(self, row: int, width: int) -> int:
+        return self.drawing.height(row, max(40, width - 2 * PAD)) + 2 * GAP
 
     def _room(self) -> int:
         return max(40, self.viewport().width() - 2 * PAD)

@@ -87,9 +87,9 @@ class Legend(QWidget):
 
     toggled = Signal(str, bool)
 
-    def __init__(self) -> None:
+    def __init__(self, below: int = 10) -> None:
         super().__init__()
-        self._layout = FlowLayout(self, spacing=10)
+        self._layout = FlowLayout(self, spacing=10, below=below)
         self._layout.setContentsMargins(0, 2, 0, 0)
         self._entries: dict[str, LegendEntry] = {}
         policy = QSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)

@@ -37,7 +37,7 @@ class LineChart:
     def describe(self, at: int) -> str:
         entry = self.entries[int(self.series[at])]
         x, y = tr(self._block.x_axis) or "x", tr(self._block.y_axis) or "y"
-        return f"{entry.name}\n{x} {float(self.x[at])!r}\n{y} {float(self.y[at])!r}"
+        return f"{entry.name}\n{x}: {float(self.x[at])!r}\n{y}: {float(self.y[at])!r}"
 
     def paint(
         self, painter: QPainter, rect: QRectF, theme: Theme, hidden: Collection[int] = (), marked: int = -1
@@ -46,7 +46,8 @@ class LineChart:
         x, y = self.x[shown], self.y[shown]
         axes = axes_for(rect, theme, x, y, same=block.diagonal, square=block.unit_square)
         paint_axes(painter, axes, theme, block.x_axis, block.y_axis)
-        paint_guides(painter, axes, theme, block.diagonal, zero_line=False)
+        if len(self.x):
+            paint_guides(painter, axes, theme, block.diagonal, zero_line=False)
         painter.save()
         painter.setClipRect(axes.inside.adjusted(-3, -3, 3, 3))
         # The curve that is marked is drawn last, above the others.

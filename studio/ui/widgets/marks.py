@@ -5,7 +5,7 @@ from PySide6.QtGui import QColor, QPainter, QPen, QPolygonF
 
 from studio.ui.theme import Theme
 
-_DASHES = ([], [6.0, 2.5], [1.2, 2.2], [7.0, 2.0, 1.2, 2.0])  # in widths of the pen
+_DASHES = ([], [3.0, 1.5], [1.0, 1.0], [4.0, 1.2, 1.0, 1.2])  # in widths of the pen
 N_SHAPES = 8
 REST = -1  # the series that holds all those without a colour of their own
 _CORNERS = {

@@ -49,7 +49,7 @@ class ScatterChart:
         block = self._block
         group = block.groups[at] if block.groups else ""
         x, y = tr(block.x_axis) or "x", tr(block.y_axis) or "y"
-        values = f"{x} {float(self.x[at])!r}\n{y} {float(self.y[at])!r}"
+        values = f"{x}: {float(self.x[at])!r}\n{y}: {float(self.y[at])!r}"
         return "\n".join(filter(None, (group, values, " ".join(block.texts[at].split()) if block.texts else "")))
 
     def paint(
@@ -70,7 +70,8 @@ class ScatterChart:
         for at in shown[np.lexsort((self.series[shown], sheets))].tolist():
             corner = QPointF(across[at] - side / 2, up[at] - side / 2)
             painter.drawImage(corner, stamps[self.series[at]])
-        paint_guides(painter, axes, theme, block.diagonal, block.zero_line)
+        if len(self.x):
+            paint_guides(painter, axes, theme, block.diagonal, block.zero_line)
         return axes
 
     def _stamp(self, theme: Theme, at: int, radius: float, ratio: float) -> QImage:

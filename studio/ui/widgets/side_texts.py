@@ -1,16 +1,16 @@
 """Texts side by side under their columns, wrapped: before and after, neighbours, candidates."""
 
-from PySide6.QtCore import QPoint, QRect, QSize, Qt
-from PySide6.QtGui import QFontMetrics, QPainter, QPen
+from PySide6.QtCore import QPoint, QPointF, QRect, QSize, Qt
+from PySide6.QtGui import QFontMetrics, QPainter, QPen, QTextLayout
 from PySide6.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from studio.ui.i18n import tr
 from studio.ui.theme import Theme, current, number_font
 from studio.ui.widgets.lazy_list import PAD, LazyList
+from studio.ui.widgets.wrapped import wrapped
 
 MOST = 420  # characters of a text that is shown whole
 _SPACE, _SAMPLED, _NARROW = 16, 60, 132
-_WRAP = int(Qt.TextFlag.TextWordWrap) | int(Qt.TextFlag.TextWrapAnywhere)
 
 
 class SideTextsView(QWidget):
@@ -34,7 +34,7 @@ class SideTextsView(QWidget):
 
 class _TextsDrawing:
     def __init__(self, columns: list[str], rows: list[list[str]]) -> None:
-        self.columns, self._rows, self._whole = columns, rows, set()
+        self.columns, self._rows, self._whole, self._laid = columns, rows, set(), {}
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -56,10 +56,7 @@ class _TextsDrawing:
         return list(zip(lefts, widths, strict=True))
 
     def height(self, row: int, width: int) -> int:
-        letters = QFontMetrics(number_font())
-        cells = zip(self._shown(row), self.places(width), strict=True)
-        heights = [letters.boundingRect(0, 0, wide, 100_000, _WRAP, text).height() for text, (_, wide) in cells]
-        return max([*heights, letters.height()])
+        return round(max(height for _, _, height in self._lay(row, width)))
 
     def text(self, row: int) -> str:
         cells = zip(self.columns, self._rows[row], strict=True)
@@ -74,14 +71,21 @@ class _TextsDrawing:
         return any(len(text) > MOST for text in self._rows[row])
 
     def paint(self, painter: QPainter, rect: QRect, row: int, theme: Theme) -> None:
-        painter.setFont(number_font())
         painter.setPen(theme.colour("text"))
-        for text, (left, wide) in zip(self._shown(row), self.places(rect.width()), strict=True):
-            painter.drawText(QRect(rect.left() + left, rect.top(), wide, rect.height() + 2), _WRAP, text)
+        for left, layout, _ in self._lay(row, rect.width()):
+            layout.draw(painter, QPointF(rect.left() + left, rect.top()))
 
-    def _shown(self, row: int) -> list[str]:
-        whole = row in self._whole
-        return [text if whole or len(text) <= MOST else text[:MOST].rstrip() + " …" for text in self._rows[row]]
+    def _lay(self, row: int, width: int) -> list[tuple[int, QTextLayout, float]]:
+        """Return the cells of a row: left, what is drawn there, and its height."""
+        key = (row, width, row in self._whole)
+        if key not in self._laid:
+            if len(self._laid) > 400:
+                self._laid.clear()
+            most = None if row in self._whole else MOST
+            texts = [text if len(text) <= MOST else f"{text[:most]}{' …' if most else ''}" for text in self._rows[row]]
+            places = zip(self.places(width), texts, strict=True)
+            self._laid[key] = [(left, *wrapped(text, wide, number_font())) for (left, wide), text in places]
+        return self._laid[key]
 
 
 class _Header(QWidget):

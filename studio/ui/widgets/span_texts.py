@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from PySide6.QtCore import QPoint, QPointF, QRect, QRectF, Qt
-from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPen, QTextCharFormat, QTextLayout, QTextLine, QTextOption
+from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPen, QTextCharFormat, QTextLayout, QTextLine
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from studio.core.blocks import Span, SpanText
@@ -13,9 +13,9 @@ from studio.ui.widgets.key import Key, Swatch
 from studio.ui.widgets.lazy_list import LazyList
 from studio.ui.widgets.marks import series_colour
 from studio.ui.widgets.span_runs import KINDS, SIGNS, TONES, Run, runs, said
+from studio.ui.widgets.wrapped import wrapped
 
 _BELOW = 9  # room below a line of text for the gold lines
-_BREAK = "\N{LINE SEPARATOR}"
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 _TINT = 0.18
 
@@ -164,9 +164,7 @@ def _lay(shown: list[Run], width: int) -> _Laid:
     for run in shown:
         start = _units(text)
         # A label is never torn from its span.
-        text += (
-            f"{_NO_BREAK}{run.text.replace(' ', _NO_BREAK)}{_NO_BREAK}" if run.tag else run.text.replace("\n", _BREAK)
-        )
+        text += f"{_NO_BREAK}{run.text.replace(' ', _NO_BREAK)}{_NO_BREAK}" if run.tag else run.text
         end = _units(text)
         if run.tag:
             tags.append((run, start, end))
@@ -174,21 +172,10 @@ def _lay(shown: list[Run], width: int) -> _Laid:
         for is_gold, spans in ((True, run.gold), (False, run.predicted)):
             for span in spans:
                 extents.setdefault((is_gold, span), [start, end])[1] = end
-    layout = QTextLayout(text, number_font())
-    option = QTextOption()
-    option.setWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
-    layout.setTextOption(option)
-    layout.setFormats(formats)
-    layout.beginLayout()
-    y = 0.0
-    while (line := layout.createLine()).isValid():
-        line.setLineWidth(width)
-        line.setPosition(QPointF(0, y))
-        y += line.height() + _BELOW
-    layout.endLayout()
+    layout, height = wrapped(text, width, number_font(), formats, _BELOW)
     gold = [(span, *extent) for (is_gold, span), extent in extents.items() if is_gold]
     predicted = [(span, *extent) for (is_gold, span), extent in extents.items() if not is_gold]
-    return _Laid(layout, _in_lanes(gold), predicted, tags, y)
+    return _Laid(layout, _in_lanes(gold), predicted, tags, height)
 
 
 def _in_lanes(spans: list[tuple[Span, int, int]]) -> list[tuple[Span, int, int, int]]:

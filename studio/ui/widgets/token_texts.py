@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from PySide6.QtCore import QPoint, QRect, QRectF, Qt
-from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPen
+from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPainterPath, QPen
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from studio.core.blocks import Token, TokenText
@@ -21,7 +21,7 @@ KINDS = {
     "continued": "Continues a word",
 }
 MOST, FOLDED = 2048, 6  # tokens of a text; equal tokens of padding from which on they are one chip
-_CHIP, _LABEL, _PAD, _SPACE = 21, 15, 5, 4  # heights of chip and label, room inside and between
+_CHIP, _LABEL, _PAD, _SPACE = 21, 17, 5, 4  # heights of chip and label, room inside and between
 
 
 class TokenTextsView(QWidget):
@@ -83,7 +83,9 @@ class _TokenDrawing:
     def height(self, row: int, width: int) -> int:
         places = self._arrange(row, width)
         note = QFontMetrics(number_font(current().small)).height() + 4 if self._note(row) else 0
-        return (places[-1][1].bottom() + 1 if places else _CHIP) + self._below(row) + note
+        last = [chip for chip, rect in places if rect.top() == places[-1][1].top()]
+        below = _LABEL * any(chip.token.label for chip in last)
+        return (places[-1][1].bottom() + 1 if places else _CHIP) + below + note
 
     def text(self, row: int) -> str:
         tokens = self._texts[row].tokens
@@ -92,7 +94,7 @@ class _TokenDrawing:
 
     def tip(self, row: int, at: QPoint, width: int) -> str:
         for chip, rect in self._arrange(row, width):
-            if rect.adjusted(0, 0, 0, self._below(row)).contains(at):
+            if rect.adjusted(0, 0, 0, _LABEL * bool(chip.token.label)).contains(at):
                 token, last = chip.token, chip.first + chip.n
                 place = f"{chip.first + 1:,} – {last:,}" if chip.n > 1 else f"{last:,}"
                 parts = [tr("Token {n}: {token}", n=place, token=repr(token.text))]
@@ -130,7 +132,7 @@ class _TokenDrawing:
         painter.drawRoundedRect(QRectF(chip.left() + 2, chip.bottom() + 2, chip.width() - 4, 2), 1, 1)
         painter.setFont(font)
         painter.setPen(theme.colour("muted" if at is None else "text"))
-        below = QRect(chip.left(), chip.bottom() + 4, chip.width(), _LABEL - 2)
+        below = QRect(chip.left(), chip.bottom() + 4, chip.width(), _LABEL - 4)
         painter.drawText(below, Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop, label)
 
     def _note(self, row: int) -> str:
@@ -141,9 +143,6 @@ class _TokenDrawing:
 
     def _chips(self, row: int) -> list[Chip]:
         return folded(self._texts[row].tokens)
-
-    def _below(self, row: int) -> int:
-        return _LABEL + 2 if any(token.label for token in self._texts[row].tokens) else 0
 
     def _arrange(self, row: int, width: int) -> list[tuple[Chip, QRect]]:
         """Return the chips of a text with their places, in as many lines as needed."""
@@ -156,24 +155,28 @@ class _TokenDrawing:
 
     def _flow(self, row: int, width: int) -> list[tuple[Chip, QRect]]:
         letters, small = QFontMetrics(number_font()), QFontMetrics(number_font(current().small))
-        step = _CHIP + self._below(row) + _SPACE + 1
         found: list[tuple[Chip, QRect]] = []
         x = y = 0
+        is_labelled = False  # whether a token of this line is
         for chip in self._chips(row):
             label = small.horizontalAdvance(chip.token.label) + 4
             wide = min(width, max(letters.horizontalAdvance(chip.text) + 2 * _PAD, label))
             gap = (1 if chip.token.kind == "continued" else _SPACE) if found else 0
             if x and x + gap + wide > width:
-                x, y, gap = 0, y + step, 0
+                y += _CHIP + _SPACE + 1 + _LABEL * is_labelled
+                x, gap, is_labelled = 0, 0, False
             found.append((chip, QRect(x + gap, y, wide, _CHIP)))
             x += gap + wide
+            is_labelled |= bool(chip.token.label)
         return found
 
 
 def paint_chip(painter: QPainter, rect: QRectF, kind: str, theme: Theme) -> None:
     """Draw the ground of a token: each kind differs by its border as well as by its colour."""
     rect = rect.adjusted(0.5, 0.5, -0.5, -0.5)
-    ground = {"special": theme.mix("accent", 0.2), "cut": theme.mix("bad", 0.1)}.get(kind, theme.mix("text", 0.08))
+    ground = {"special": theme.mix("accent", 0.2), "cut": theme.mix("bad", 0.1)}.get(
+        kind, theme.mix("text", 0.15 if kind == "continued" else 0.08)
+    )
     painter.setBrush(Qt.BrushStyle.NoBrush if kind == "padding" else QColor(ground))
     pens = {
         "special": QPen(theme.colour("accent"), 1),
@@ -181,10 +184,14 @@ def paint_chip(painter: QPainter, rect: QRectF, kind: str, theme: Theme) -> None
         "cut": QPen(theme.colour("bad"), 1, Qt.PenStyle.DashLine),
     }
     painter.setPen(pens.get(kind, QPen(Qt.PenStyle.NoPen)))
-    painter.drawRoundedRect(rect, 4, 4)
-    if kind == "continued":  # a mark at its left, as a hyphen
-        painter.setPen(QPen(theme.colour("muted"), 2))
-        painter.drawLine(rect.topLeft().toPoint() + QPoint(0, 5), rect.bottomLeft().toPoint() - QPoint(0, 5))
+    if kind == "continued":  # straight where it was torn from its word
+        shape = QPainterPath()
+        shape.setFillRule(Qt.FillRule.WindingFill)
+        shape.addRoundedRect(rect, 4, 4)
+        shape.addRect(rect.adjusted(-0.5, 0, -rect.width() / 2, 0))
+        painter.drawPath(shape.simplified())
+    else:
+        painter.drawRoundedRect(rect, 4, 4)
 
 
 def _swatch(kind: str) -> Swatch:
