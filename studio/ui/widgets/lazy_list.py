@@ -17,9 +17,9 @@ from PySide6.QtWidgets import (
 from studio.ui.i18n import tr
 from studio.ui.theme import Theme, current, follow_theme
 
-BATCH = 40  # rows that are laid out at once
+BATCH = 12  # rows that are laid out at once
 PAD, GAP = 8, 7  # beside and above what is drawn, in logical pixels
-_AT_ONCE = 3 * BATCH
+_AT_ONCE, _KEPT = 4 * BATCH, 50_000  # rows that are laid out while the width changes, heights that are remembered
 _LEAST, _MOST = 96, 360  # height of the list, in logical pixels
 
 
@@ -50,6 +50,7 @@ class LazyList(QListView):
     def __init__(self, drawing: Drawing, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.drawing = drawing
+        self._heights: dict[tuple[int, int], int] = {}  # by row and width
         self.setModel(_Rows(drawing, self))
         self.setItemDelegate(_Delegate(self))
         self.setSelectionMode(QListView.SelectionMode.ExtendedSelection)
@@ -95,6 +96,8 @@ class LazyList(QListView):
 
     def resizeEvent(self, event: object) -> None:
         super().resizeEvent(event)
+        if len(self._heights) > _KEPT:
+            self._heights.clear()
         if self.model().rowCount() <= _AT_ONCE:  # more are laid out a moment later, as Qt does
             self.doItemsLayout()
 
@@ -118,11 +121,15 @@ class LazyList(QListView):
 
     def _toggle(self, row: int) -> None:
         if self.drawing.toggle(row):
+            self._heights = {key: height for key, height in self._heights.items() if key[0] != row}
             self.scheduleDelayedItemsLayout()
             self.viewport().update()
 
     def _row_height(self, row: int, width: int) -> int:
-        return self.drawing.height(row, max(40, width - 2 * PAD)) + 2 * GAP
+        key = (row, width)
+        if key not in self._heights:
+            self._heights[key] = self.drawing.height(row, max(40, width - 2 * PAD)) + 2 * GAP
+        return self._heights[key]
 
     def _room(self) -> int:
         return max(40, self.viewport().width() - 2 * PAD)

@@ -1,7 +1,7 @@
 """What the model sees: each token as a chip in the form of its kind, with its label below."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from PySide6.QtCore import QPoint, QRect, QRectF, Qt
 from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPainterPath, QPen
@@ -43,8 +43,7 @@ class TokenTextsView(QWidget):
         self.list.setAccessibleName(name)
 
 
-@dataclass(frozen=True)
-class Chip:
+class Chip(NamedTuple):
     """Tokens that are drawn as one: `first` is the index of the first, `n` how many (more than one of padding)."""
 
     token: Token
@@ -60,20 +59,20 @@ class Chip:
 def folded(tokens: list[Token]) -> list[Chip]:
     """Return the chips of a text: long runs of equal padding are one, and there are `MOST` at most."""
     found: list[Chip] = []
-    for at, token in enumerate(tokens):
-        last = found[-1] if found else None
-        if last and token.kind == "padding" and last.token == token:
-            found[-1] = Chip(token, last.first, last.n + 1)
-        else:
-            found.append(Chip(token, at))
-    single = [[chip] if chip.n >= FOLDED else [Chip(chip.token, chip.first + i) for i in range(chip.n)]
-              for chip in found]  # fmt: skip
-    return [chip for chips in single for chip in chips][:MOST]
+    at = 0
+    while at < len(tokens) and len(found) < MOST:
+        token, n = tokens[at], 1
+        if token.kind == "padding":
+            while at + n < len(tokens) and tokens[at + n] == token:
+                n += 1
+        found += [Chip(token, at, n)] if n >= FOLDED else [Chip(token, at + i) for i in range(n)]
+        at += n
+    return found
 
 
 class _TokenDrawing:
     def __init__(self, texts: list[TokenText]) -> None:
-        self._texts, self._places = texts, {}
+        self._texts, self._places, self._widths = texts, {}, {}
         labels = sorted({token.label for text in texts for token in text.tokens} - {"", "O"})
         self._colours = {label: at for at, label in enumerate(_bare(labels))}
 
@@ -159,8 +158,11 @@ class _TokenDrawing:
         x = y = 0
         is_labelled = False  # whether a token of this line is
         for chip in self._chips(row):
-            label = small.horizontalAdvance(chip.token.label) + 4
-            wide = min(width, max(letters.horizontalAdvance(chip.text) + 2 * _PAD, label))
+            known = (chip.text, chip.token.label)
+            if known not in self._widths:
+                label = small.horizontalAdvance(chip.token.label) + 4
+                self._widths[known] = max(letters.horizontalAdvance(chip.text) + 2 * _PAD, label)
+            wide = min(width, self._widths[known])
             gap = (1 if chip.token.kind == "continued" else _SPACE) if found else 0
             if x and x + gap + wide > width:
                 y += _CHIP + _SPACE + 1 + _LABEL * is_labelled
