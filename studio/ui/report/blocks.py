@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF, Qt
-from PySide6.QtGui import QColor, QFontMetricsF, QImage, QPainter
+from PySide6.QtGui import QFontMetricsF, QImage, QPainter
 
 from studio.core.blocks import Bars, Block, Curves, Matrix, Scatter, SpanTexts, Table, Texts, TokenTexts
 from studio.ui import words
@@ -19,7 +19,7 @@ from studio.ui.widgets.marks import paint_mark, series_colour, series_pen
 from studio.ui.widgets.scatter import ScatterChart
 from studio.ui.widgets.span_runs import KINDS, SIGNS, TONES, Run, runs
 from studio.ui.widgets.token_texts import KINDS as TOKEN_KINDS
-from studio.ui.widgets.token_texts import folded
+from studio.ui.widgets.token_texts import Chip, folded
 
 CHARTS: dict[type, Callable[[Any], Chart]] = {Curves: LineChart, Scatter: ScatterChart}
 MOST_TEXTS, MOST_ROWS, MOST_LETTERS = 12, 20, 420  # that are printed of one block
@@ -32,10 +32,12 @@ _GROUND = 0.18
 
 
 def chart_picture(block: Block) -> QImage | None:
-    """Return a block of curves or points as a picture with its title and legend, None for another kind."""
+    """Return a block of curves or points as a picture with its title and legend, None for another kind or none."""
     if type(block) not in CHARTS:
         return None
     chart = CHARTS[type(block)](block)
+    if not len(chart.x):
+        return None
     wide = len(chart.entries) > _ROOMY
     across, up = (side * _MM / _SCALE for side in (_WIDE if wide else _NARROW))
     theme = load_theme("light")
@@ -101,12 +103,13 @@ def _matrix(block: Matrix) -> str:
     if len(block.rows) > _MOST_LABELS:
         return ""
     values, light = np.array(block.values, float), load_theme("light")
-    most = max(1.0, float(np.nanmax(values))) if values.size else 1.0
+    shares = np.where(np.isfinite(values), values, 0.0).clip(0.0) / max(1.0, values[np.isfinite(values)].max(initial=0))
     head = "".join(f'<th class="cell">{safe(name)}</th>' for name in block.columns)
     body = ""
-    for name, row in zip(block.rows, block.values, strict=True):
+    for name, row, share in zip(block.rows, block.values, shares, strict=True):
+        grounds = [light.mix("accent", 0.6 * float(each)) for each in share]
         cells = "".join(
-            f'<td class="cell" bgcolor="{light.mix("accent", 0.6 * value / most)}">{value:,.0f}</td>' for value in row
+            f'<td class="cell" bgcolor="{ground}">{value:,.0f}</td>' for value, ground in zip(row, grounds, strict=True)
         )
         body += f'<tr><th class="cell">{safe(name)}</th>{cells}</tr>'
     title = tr("{title}: rows are {rows}, columns {columns}", title=tr(block.title), rows=tr(block.row_axis).lower(),
@@ -120,12 +123,15 @@ def _table(block: Table) -> str:
 
 def _texts(block: Texts) -> str:
     rows = [[_short(cell) for cell in row] for row in block.rows[:MOST_ROWS]]
-    if not block.columns:
+    if not rows:
         return ""
-    return heading(tr(block.title)) + table([tr(name) for name in block.columns], rows) + _more(block.rows, MOST_ROWS)
+    shown = table([tr(name) for name in block.columns], rows, muted=())
+    return heading(tr(block.title)) + shown + _more(block.rows, MOST_ROWS)
 
 
 def _span_texts(block: SpanTexts) -> str:
+    if not block.texts:
+        return ""
     labels = sorted({span.label for text in block.texts for span in (*text.gold, *text.predicted)})
     kinds = {span.kind for text in block.texts for span in (*text.gold, *text.predicted)}
     key = [tr("Gold is underlined, predicted is tinted.")]
@@ -147,7 +153,7 @@ def _run(run: Run, labels: list[str]) -> str:
         colour = series_colour(light, labels.index(spans[0].label)).name()
         style += f"background-color: {light.mix(colour, 0.34 if run.tag else _GROUND)};"
     if run.tag:
-        tone = light.colour(TONES[run.tag.kind]).name() if run.tag.kind else light.text
+        tone = light.colour(TONES[run.tag.kind]).name() if run.tag.kind and run.is_gold else light.text
         return f'<span style="{style} color: {tone}; font-size: 7pt">&nbsp;{text.replace(" ", "&nbsp;")}&nbsp;</span>'
     if run.gold:
         style += "text-decoration: underline;"
@@ -155,6 +161,8 @@ def _run(run: Run, labels: list[str]) -> str:
 
 
 def _token_texts(block: TokenTexts) -> str:
+    if not block.texts:
+        return ""
     light = load_theme("light")
     grounds = {"special": light.mix("accent", 0.2), "cut": light.mix("bad", 0.12), "": light.mix("text", 0.07)}
     grounds |= {"continued": light.mix("text", 0.14), "padding": light.surface}
@@ -162,22 +170,22 @@ def _token_texts(block: TokenTexts) -> str:
     key = " ".join(_ground(tr(title), kind, grounds) for kind, title in TOKEN_KINDS.items() if kind in kinds)
     parts = [heading(tr(block.title)), f"<p>{key}</p>" if key else ""]
     for text in block.texts[:MOST_TEXTS]:
-        chips = []
-        for chip in folded(text.tokens):
-            label = f'<span class="muted" style="font-size: 7pt">{safe(chip.token.label)}</span>' * bool(
-                chip.token.label
-            )
-            joint = "" if chip.token.kind == "continued" else " "
-            chips.append(joint + _ground(chip.text, chip.token.kind, grounds) + label)
+        chips = [_chip(chip, grounds) for chip in folded(text.tokens)]
         note = f'<br><span class="muted">{safe(text.note)}</span>' if text.note else ""
         parts.append(f"<p>{''.join(chips)}{note}</p>")
     return "".join([*parts, _more(block.texts, MOST_TEXTS)])
 
 
-def _ground(text: str, kind: str, grounds: dict[str, str]) -> str:
-    style = f"background-color: {QColor(grounds[kind]).name()};"
-    style += "text-decoration: line-through;" * (kind == "cut")
-    return f'<span style="{style}">&nbsp;{safe(text).replace(" ", "&nbsp;")}&nbsp;</span>'
+def _chip(chip: Chip, grounds: dict[str, str]) -> str:
+    token = chip.token
+    return " " * (token.kind != "continued") + _ground(chip.text, token.kind, grounds, token.label)
+
+
+def _ground(text: str, kind: str, grounds: dict[str, str], label: str = "") -> str:
+    struck = "text-decoration: line-through" * (kind == "cut")
+    shown = f'<span style="{struck}">{safe(text).replace(" ", "&nbsp;")}</span>'
+    below = f'<span class="muted" style="font-size: 7pt">&nbsp;{safe(label)}</span>' if label else ""
+    return f'<span style="background-color: {grounds[kind]}">&nbsp;{shown}{below}&nbsp;</span>'
 
 
 def _more(values: Sequence[Any], shown: int) -> str:

@@ -1,7 +1,7 @@
 """Pieces of HTML that Qt can print."""
 
 import html
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 _MUTED = ' class="muted"'
 
@@ -16,11 +16,11 @@ def heading(text: str) -> str:
     return f"<p><b>{safe(text)}</b></p>"
 
 
-def table(header: list[str], rows: Iterable[Iterable[object]]) -> str:
-    """Return a table; the first and the third column are muted."""
+def table(header: list[str], rows: Iterable[Iterable[object]], muted: Collection[int] = (0, 2)) -> str:
+    """Return a table; `muted` are the columns that stand back."""
     head = "".join(f"<th>{safe(name)}</th>" for name in header)
     body = ""
-    for first, *rest in rows:
-        cells = "".join(f"<td{_MUTED * (at == 1)}>{safe(str(cell))}</td>" for at, cell in enumerate(rest))
-        body += f"<tr><td{_MUTED}>{safe(str(first))}</td>{cells}</tr>"
+    for row in rows:
+        cells = "".join(f"<td{_MUTED * (at in muted)}>{safe(str(cell))}</td>" for at, cell in enumerate(row))
+        body += f"<tr>{cells}</tr>"
     return f"<table>{f'<tr>{head}</tr>' if header else ''}{body}</table>"

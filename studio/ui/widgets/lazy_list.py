@@ -15,7 +15,7 @@ from PySide6.QtWidgets import (
 )
 
 from studio.ui.i18n import tr
-from studio.ui.theme import Theme, current, follow_theme
+from studio.ui.theme import Theme, current
 
 BATCH = 12  # rows that are laid out at once
 PAD, GAP = 8, 7  # beside and above what is drawn, in logical pixels
@@ -63,7 +63,6 @@ class LazyList(QListView):
         self.setSizePolicy(policy)
         self.verticalScrollBar().setSingleStep(24)
         self.doubleClicked.connect(lambda index: self._toggle(index.row()))
-        follow_theme(self, lambda theme: self.viewport().update())
 
     def row_height(self, row: int) -> int:
         """Return how high a row is drawn."""
