@@ -151,7 +151,7 @@ def _run(run: Run, labels: list[str]) -> str:
     style = ""
     if spans and not run.is_gold:
         colour = series_colour(light, labels.index(spans[0].label)).name()
-        style += f"background-color: {light.mix(colour, 0.34 if run.tag else _GROUND)};"
+        style += f"background-color: {light.mix(colour, 0.3 if run.tag else _GROUND)};"
     if run.tag:
         tone = light.colour(TONES[run.tag.kind]).name() if run.tag.kind and run.is_gold else light.text
         return f'<span style="{style} color: {tone}; font-size: 7pt">&nbsp;{text.replace(" ", "&nbsp;")}&nbsp;</span>'
