@@ -56,6 +56,12 @@ def runs(item: SpanText, whole: bool = False) -> list[Run]:
     return [run for run in found if run.text]
 
 
+def is_whole(item: SpanText) -> bool:
+    """Return whether all of a text is shown without asking."""
+    spans = [_within(span, len(item.text)) for span in (*item.gold, *item.predicted)]
+    return shown_parts(item.text, spans) == [(0, len(item.text))]
+
+
 def shown_parts(text: str, spans: Sequence[Span]) -> list[tuple[int, int]]:
     """Return the parts (start, end) of a text that are shown: all of a short one, else what is near a span."""
     size = len(text)
@@ -85,7 +91,7 @@ def said(item: SpanText) -> str:
     """Return a text and its spans in words."""
     parts = [" ".join(item.text.split())]
     for title, spans in ((tr("Gold"), item.gold), (tr("Predicted"), item.predicted)):
-        each = [_words(item.text, span) for span in spans]
+        each = [_words(item.text, _within(span, len(item.text))) for span in spans]
         if each:
             parts.append(f"{title}: {', '.join(each)}")
     return ". ".join([*parts, *([item.note] if item.note else [])])

@@ -12,7 +12,7 @@ from studio.ui.theme import Theme, current, number_font
 from studio.ui.widgets.key import Key, Swatch
 from studio.ui.widgets.lazy_list import LazyList
 from studio.ui.widgets.marks import series_colour
-from studio.ui.widgets.span_runs import KINDS, SIGNS, TONES, Run, runs, said
+from studio.ui.widgets.span_runs import KINDS, SIGNS, TONES, Run, is_whole, runs, said
 from studio.ui.widgets.wrapped import wrapped
 
 _BELOW = 9  # room below a line of text for the gold lines
@@ -74,12 +74,12 @@ class _SpanDrawing:
             if any(rect.contains(QPointF(at)) for _, rect in _parts(laid.layout, start, end, _BELOW)):
                 kind = f" ({tr(KINDS[span.kind])})" if span.kind else ""
                 found.append(f"{title}: {span.label} “{item.text[span.start : span.end]}”{kind}".replace("  ", " "))
-        if not found and not runs_whole(item):
+        if not found and not is_whole(item):
             found.append(tr("Enter or a double click shows the whole text or what matters of it"))
         return "\n".join(found)
 
     def toggle(self, row: int) -> bool:
-        if runs_whole(self._texts[row]):
+        if is_whole(self._texts[row]):
             return False
         self._whole ^= {row}
         self._laid = {key: laid for key, laid in self._laid.items() if key[0] != row}
@@ -123,11 +123,6 @@ class _SpanDrawing:
                 self._laid.clear()
             self._laid[key] = _lay(runs(self._texts[row], row in self._whole), width)
         return self._laid[key]
-
-
-def runs_whole(item: SpanText) -> bool:
-    """Return whether all of a text is shown anyway."""
-    return sum(len(run.text) for run in runs(item)) >= sum(len(run.text) for run in runs(item, whole=True))
 
 
 def paint_ground(painter: QPainter, rect: QRectF, colour: QColor, kind: str, theme: Theme) -> None:
