@@ -14,6 +14,7 @@ from studio.sources.decoding import Encoding, beginning, decode, lines_of
 from studio.sources.tables import Read
 
 _ALSO_OTHERS = (".txt", ".tsv")  # endings under which other kinds of rows are written too
+_LOOKED_AT = 2000  # lines that tell whether a file has columns
 _DOCUMENT = "-DOCSTART-"
 _TAG = re.compile(r"O|[BIESLU](-\S+)?")
 _COMMENT = re.compile(r"#\s*\w[\w:.-]*\s*=")  # as in `# sent_id = 12`
@@ -103,7 +104,7 @@ class _TokenFile:
 
 def _looks_like_columns(start: str) -> bool:
     """Whether a file begins with sentences of tokens and typed tags: others may have that ending too."""
-    lines = lines_of(start)
+    lines = lines_of(start)[:_LOOKED_AT]
     if any(line.startswith(_DOCUMENT) for line in lines):
         return True
     if not any(line.strip() == "" for line in lines[:-1]):

@@ -12,6 +12,8 @@ from studio.sources.tables import Read
 
 _ALSO_OTHERS = (".txt",)  # an ending under which tables are written too
 
+_LOOKED_AT = 500  # lines that tell whether a file has fields
+
 
 class Config(PluginConfig):
     """A text file without fields."""
@@ -38,7 +40,7 @@ class PlainText:
             return False
         if not path.lower().endswith(_ALSO_OTHERS):
             return True
-        start = beginning(path)
+        start = "\n".join(lines_of(beginning(path))[:_LOOKED_AT])
         return bool(start.strip()) and find_delimiter(start, path) == "none"
 
     def read(self, config: Config) -> Read:

@@ -38,7 +38,7 @@ class Spans:
     """
 
     id = "spans"
-    label = "JSON with spans"
+    label = "Spans (JSON)"
     order = 60
     endings = (".json", ".jsonl", ".ndjson")
     Config = Config

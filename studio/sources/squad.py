@@ -29,7 +29,7 @@ class Squad:
     """
 
     id = "squad"
-    label = "Questions (SQuAD)"
+    label = "SQuAD (JSON)"
     order = 50
     endings = (".json", ".jsonl", ".ndjson")
     Config = Config

@@ -13,7 +13,7 @@ from studio.core.reports import missing_library
 from studio.core.spec import TrainingSpec, TrainSpec, dump_spec, parse_spec
 
 # Findings that a person should know of but that don't keep a training from starting.
-HARMLESS = ("some-empty-texts", "some-empty-labels", "rare-class", "duplicates", "ragged-rows")
+HARMLESS = ("some-empty-texts", "some-empty-labels", "rare-class", "duplicates")
 PARTS = ("data", "columns", "split", "model", "method", "training")
 
 
