@@ -1,9 +1,11 @@
 """CoNLL columns: one token a line, a blank line between sentences, the tags in the last column."""
 
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +17,7 @@ from studio.sources.tables import Read
 
 _ALSO_OTHERS = (".txt", ".tsv")  # endings under which other kinds of rows are written too
 _LOOKED_AT = 2000  # lines that tell whether a file has columns
+_COUNTED = 100_000  # lines of tokens whose most usual number of columns is that of the file
 _DOCUMENT = "-DOCSTART-"
 _TAG = re.compile(r"O|[BIESLU](-\S+)?")
 _COMMENT = re.compile(r"#\s*\w[\w:.-]*\s*=")  # as in `# sent_id = 12`
@@ -125,30 +128,32 @@ def _find_separator(lines: Sequence[str]) -> str:
 
 
 def _split(line: str, separator: str) -> tuple[str, ...]:
+    """Return the values of a line; the same value is the same string, however often it stands in the file."""
     if separator == "\t":
-        return tuple(value.strip(" ") for value in line.rstrip(" \t").split("\t"))
-    # Other blanks than these two may be a token, or a part of one.
-    return tuple(line.split() if line.isascii() else filter(None, re.split("[ \t]+", line)))
+        values = [value.strip(" ") for value in line.rstrip(" \t").split("\t")]
+    else:
+        # Other blanks than these two may be a token, or a part of one.
+        values = line.split() if line.isascii() else [value for value in re.split("[ \t]+", line) if value]
+    return tuple(map(sys.intern, values))
 
 
 def _cut(lines: Sequence[str], separator: str) -> _TokenFile:
     """Return the sentences in the lines of a file; a comment is a line with # that can't be one of a token."""
-    rows = [_split(line, separator) if line.strip() and not line.startswith(_DOCUMENT) else () for line in lines]
-    widths = Counter(len(row) for row in rows if row and not row[0].startswith("#"))
+    first = (line for line in lines if line.strip() and not line.startswith(("#", _DOCUMENT)))
+    widths = Counter(len(_split(line, separator)) for line in islice(first, _COUNTED))
     file = _TokenFile(widths.most_common(1)[0][0] if widths else 0)
     kept: list[tuple[str, ...]] = []
     numbers: list[int] = []
     misfit: tuple[int, str] | None = None
-    for number, row in enumerate([*rows, ()], 1):
-        if row and row[0].startswith("#"):
-            line = lines[number - 1]
-            if len(row) != file.width or (not kept and _COMMENT.match(line)):
-                continue
+    for number, line in enumerate(chain(lines, [""]), 1):
+        row = _split(line, separator) if line.strip() and not line.startswith(_DOCUMENT) else ()
+        if row and row[0].startswith("#") and (len(row) != file.width or (not kept and _COMMENT.match(line))):
+            continue
         if row and len(row) == file.width:
             kept.append(row)
             numbers.append(number)
         elif row:
-            misfit = misfit or (number, " ".join(lines[number - 1].split())[:60])
+            misfit = misfit or (number, " ".join(line.split())[:60])
         elif kept or misfit:
             if misfit:
                 file.left_out.append(misfit)

@@ -11,7 +11,8 @@ Encoding = Literal[
     "cp1252", "cp1251", "iso8859-2",
 ]  # fmt: skip
 _BEGINNING = 1 << 18  # bytes that tell one kind of file from another with the same ending
-_COUNTED = 200_000  # bytes in which accents and hanzi are counted
+_LAST_CHARACTER = re.compile(rb"[\xc0-\xff][\x80-\xbf]{0,3}\Z")  # in UTF-8, whole or torn
+_COUNTED_BYTES = 200_000  # bytes in which accents and hanzi are counted
 
 
 def decode(path: Path, encoding: str = "auto") -> tuple[str, str]:
@@ -53,17 +54,17 @@ def _find_encoding(data: bytes, path: Path) -> str:
 
 def _is_chinese(data: bytes) -> bool:
     """Whether bytes that GB 18030 can read are Chinese: Western accents pair with ASCII letters, hanzi seldom do."""
-    seconds = re.findall(rb"[\x81-\xfe]([\x30-\xfe])", data[:_COUNTED])
+    seconds = re.findall(rb"[\x81-\xfe]([\x30-\xfe])", data[:_COUNTED_BYTES])
     return sum(second[0] >= 0x80 for second in seconds) > 0.8 * len(seconds)
 
 
 def beginning(path: str) -> str:
-    """Return the first lines of a file, without a torn last one; "" where there is no file, or no text in it."""
+    """Return the first characters of a file; "" where there is no file, or no text in it."""
     try:
         with open(path, "rb") as file:
             data = file.read(_BEGINNING)
         if len(data) == _BEGINNING:
-            data = data[: data.rfind(b"\n") + 1] or data.rstrip(bytes(range(128, 256)))
+            data = _LAST_CHARACTER.sub(b"", data)
         return data.decode(_find_encoding(data, Path(path)), "ignore")
     except (OSError, Failure):
         return ""

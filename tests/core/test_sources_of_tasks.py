@@ -7,6 +7,7 @@ import pytest
 from studio.core.reasons import Failure, describe
 from studio.core.registry import family, parse_config
 from studio.core.spec import DataSpec, parse_spec
+from studio.sources.decoding import beginning
 from studio.sources.tables import open_table, source_for
 
 IOB1 = """\
@@ -250,15 +251,16 @@ def test_spans_that_can_not_be_are_left_out_and_told_by_their_row(read):
         {"text": "Ada", "spans": [[0, 3, "A"], [2, 2, "B"], [0, 4, "C"], [-1, 2, "D"], [0, 2], [0, 3, "A"]]},
         {"text": "Ada", "spans": [{"start": 0, "end": 2, "label": "A", "text": "Ada"}], "topic": "x"},
         {"text": "nobody has looked", "spans": None},
-        {"text": "no entity", "spans": []},
+        {"text": "\n\tIn Paris", "spans": [[5, 10, "LOC"], [0, 2, "X"]]},
     ]
     opened = read("odd.jsonl", "\n".join(map(json.dumps, rows)))
-    assert opened.table["text"].to_pylist() == ["Ada met Bob", "Ada", "Ada", "no entity"]
+    assert opened.table["text"].to_pylist() == ["Ada met Bob", "Ada", "Ada", "In Paris"]
     assert opened.table["topic"].to_pylist() == ["", "", "x", ""]
     found = [json.loads(spans) for spans in opened.table["spans"].to_pylist()]
-    assert found == [[{"start": 0, "end": 11, "label": "ALL"}], [{"start": 0, "end": 3, "label": "A"}], [], []]
+    assert found[:2] == [[{"start": 0, "end": 11, "label": "ALL"}], [{"start": 0, "end": 3, "label": "A"}]]
+    assert found[2:] == [[], [{"start": 3, "end": 8, "label": "LOC"}]], "places are those in the text without blanks"
     assert told(opened) == {
-        "spans-misplaced": {"n_spans": 5, "row": 2, "span": '[2, 2, "B"]'},
+        "spans-misplaced": {"n_spans": 6, "row": 2, "span": '[2, 2, "B"]'},
         "spans-overlap": {"n_spans": 2, "row": 1, "span": '[1, 4, "PER"]'},
         "rows-not-labelled": {"n_rows": 1, "row": 4},
     }
@@ -313,6 +315,7 @@ def test_a_long_beginning_without_a_line_end_is_told_too(tmp_path):
     context = "一" * 100_000
     (tmp_path / "long.json").write_text(json.dumps(nested(WHO, context=context), ensure_ascii=False), encoding="utf-8")
     assert source_for(tmp_path / "long.json").kind == "json", "the questions come later than the look at it"
+    assert beginning(str(tmp_path / "long.json")).endswith("一一"), "a character that is cut through is left out"
     (tmp_path / "long.json").write_text(json.dumps(FLAT[:1] + [FLAT[1] | {"context": context}], ensure_ascii=False),
                                         encoding="utf-8")  # fmt: skip
     assert source_for(tmp_path / "long.json").kind == "squad"
