@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from PySide6.QtCore import Qt, QTimer
-from PySide6.QtGui import QResizeEvent
+from PySide6.QtCore import QEvent, QObject, Qt, QTimer
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QStackedWidget, QVBoxLayout, QWidget
 
 from studio.core.paths import sample_file
@@ -17,7 +16,7 @@ from studio.ui.i18n import tr
 from studio.ui.notices import message_of, words_of
 from studio.ui.panels.data_about import HEIGHT, LOW_HEIGHT, AboutRow
 from studio.ui.panels.data_file import FileBar, RefusedBar
-from studio.ui.panels.data_rows import RowsCard
+from studio.ui.panels.data_rows import LEAST_HEIGHT, RowsCard
 from studio.ui.panels.data_skeleton import Skeleton
 from studio.ui.panels.data_split import SplitCard, read_part
 from studio.ui.reading import problem_of
@@ -131,8 +130,8 @@ class DataDesk(QWidget):
         at_columns = [p for p in wrong if p.field.startswith("columns.")]
         self.rows.error.show_text(" ".join(message_of(p) for p in at_columns))
         others = [p for p in wrong if p not in at_columns]
-        harmless = draft.table.problems + [p for p in draft.findings if p.reason in HARMLESS]
-        self.about.show_findings(others + harmless, is_whole=not at_columns)
+        harmless = [p for p in draft.findings if p.reason in HARMLESS]
+        self.about.show_findings(others + harmless, draft.table.problems, is_whole=not at_columns)
         self._show_use()
         self._read_about()
 
@@ -253,8 +252,16 @@ class DataDesk(QWidget):
             self._read_parts()
             self._show_split()
 
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        self.about.setFixedHeight(HEIGHT if self.height() >= 560 else LOW_HEIGHT)  # the rows come first
+    def _fit_about(self, height: int) -> None:
+        """Show the cards below the rows where these and the split leave room for them: the rows come first."""
+        room = height - LEAST_HEIGHT - self.split.sizeHint().height() - 2 * GROUP
+        self.about.setVisible(room >= LOW_HEIGHT)
+        self.about.setFixedHeight(HEIGHT if self.height() >= 560 and room >= HEIGHT else LOW_HEIGHT)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.Resize:
+            self._fit_about(watched.height())
+        return super().eventFilter(watched, event)
 
     # --- construction --------------------------------------------------------------------------------------------
 
@@ -270,4 +277,5 @@ class DataDesk(QWidget):
         last.addWidget(self.split, 1)
         last.addWidget(self.use)
         layout.addLayout(last)
+        page.installEventFilter(self)
         return page
