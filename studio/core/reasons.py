@@ -94,7 +94,7 @@ REASONS: dict[str, Reason] = {
         "go.data",
     ),
     "not-a-number": Reason(
-        "Rows whose label is no number: {n_rows}. The first is row {row}: {value}",
+        "Rows whose label is no number: {n_rows}. The first, row {row}, has “{value}”.",
         "Choose another column, or ask for one label instead of a number.",
         "go.data",
     ),

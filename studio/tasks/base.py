@@ -111,7 +111,8 @@ class Task:
     outputs that count; several of one shape become the last axis of one array. target_names: the columns that
     `targets` returns. per_token: outputs have an axis of tokens behind the one of features. is_plain: one text or pair
     a feature, and labels as one number, or one a token, or floats, as frozen layers that are computed once need it.
-    can_smooth: labels can be softened. main_metric: the one by which the best checkpoint is chosen.
+    can_smooth: labels can be softened. sample: its file among the samples. main_metric: the one by which the best
+    checkpoint is chosen.
     """
 
     id: str
@@ -122,6 +123,7 @@ class Task:
     auto_class: str
     pipeline: str
     roles: tuple[Role, ...]
+    sample: str
     main_metric: str
     greater_is_better = True
     output_names: tuple[str, ...] = ("logits",)
@@ -134,6 +136,10 @@ class Task:
         self.config = config
 
     # --- on tables ---------------------------------------------------------------------------------------------
+
+    def suits(self, table: Any) -> bool:
+        """Return whether a table's columns are so clearly for this task that it is chosen unasked."""
+        return False
 
     def guess_roles(self, table: Any) -> dict[str, str]:
         """Return a column for each role; roles without a guess are absent."""

@@ -48,6 +48,7 @@ class TextClassification(Task):
     Config = Config
     auto_class = "AutoModelForSequenceClassification"
     pipeline = "text-classification"
+    sample = "support_desk.csv"
     roles = (
         Role("text", "Text", "What the model reads."),
         Role("text_pair", "Second text", "Where two texts are compared: the other one.", is_optional=True),
