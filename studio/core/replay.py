@@ -29,7 +29,8 @@ class RunReader(EventReader):
         self._kept = columns.kept(self.path)
 
     def read(self, most_bytes: int = 4 << 20) -> list[Any]:
-        for told, self._offset in self._kept:
+        for told, end in self._kept:
+            self._offset = end
             if told:
                 return told
         return super().read(most_bytes)
@@ -38,8 +39,8 @@ class RunReader(EventReader):
 def keep_columns(run: RunDir, least: int | None = None) -> int:
     """Keep what a long log tells beyond what is kept already, in columns, for the next reader.
 
-    least: bytes of the log that are worth a piece of their own, else PIECE_BYTES. Returns how many bytes of the log are kept, 0 of a
-    short one. Raises OSError where there is no room.
+    least: bytes of the log that are worth a piece of their own, else PIECE_BYTES. Returns how many bytes of the log
+    are kept, 0 of a short one. Raises OSError where there is no room.
     """
     log = run.events_file
     size = log.stat().st_size if log.exists() else 0
