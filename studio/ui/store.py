@@ -8,7 +8,7 @@ from typing import Any
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from studio.core import commands
-from studio.core.disk import can_not_write
+from studio.core.disk import can_not_write, is_full, no_room
 from studio.core.events import Warned
 from studio.core.files import write_json
 from studio.core.reasons import Failure, Problem
@@ -131,6 +131,8 @@ class Store(QObject):
 
     def fail(self, error: BaseException) -> None:
         """Tell the person of a failure."""
+        if isinstance(error, OSError) and is_full(error):
+            error = no_room(self.workspace)
         self.notice.emit(notices.from_exception(error))
 
     # --- the draft ---------------------------------------------------------------------------------------------
