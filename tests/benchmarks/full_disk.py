@@ -1,7 +1,7 @@
 """Lets the disk run full at different moments of each kind of run, makes room again, and sees what came of it.
 
     mount -t tmpfs -o size=400m tmpfs FOLDER; python tests/benchmarks/full_disk.py FOLDER [--method lora]
-        [--format onnx] [--only export --rooms 2e7 6e7]
+        [--epochs 1] [--format onnx] [--only export --rooms 2e7 6e7]
 
 FOLDER is an empty file system of a few hundred megabytes (2500 for the method full); a file in it takes all but a
 little of its room. A training of the sample, an evaluation, a prediction and an export begin with less or more of that
@@ -70,6 +70,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--method", default="lora")
+    parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--format", default="onnx")
     parser.add_argument("--only", choices=ROOM, help="the only kind of run")
     parser.add_argument("--rooms", nargs="+", type=float, help="bytes that are left, else those of ROOM")
@@ -81,7 +82,7 @@ def main() -> None:
             "columns": {"text": "text", "label": "label"},
             "model": "starter",
             "method": {"kind": given.method},
-            "training": {"num_train_epochs": 1, "per_device_train_batch_size": 32},
+            "training": {"num_train_epochs": given.epochs, "per_device_train_batch_size": 32},
         }
     )
     whole, *_ = attempt(workspace, train)
