@@ -149,10 +149,12 @@ def _clock(s: RunState, rows: ev.MetricsRows) -> None:
 
 
 def _draw(s: RunState, split: str, axes: Mapping[str, Sequence[float]], values: Mapping[str, Sequence[float]]) -> None:
-    track = s.tracks.setdefault(split, Track())
+    track = s.tracks.get(split)
+    if track is None:
+        track = s.tracks[split] = Track()
     track.extend(axes, values)
     for name in values:
-        s.series.setdefault((split, name), track.series[name])
+        s.series[split, name] = track.series[name]
 
 
 def _resources(s: RunState, e: ev.Resources) -> None:

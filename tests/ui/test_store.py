@@ -1,3 +1,4 @@
+import errno
 import json
 
 import pytest
@@ -146,6 +147,13 @@ def test_settings_are_kept_and_a_damaged_file_does_not_stop_a_start(workspace, s
     assert (again.settings.theme, again.settings.smoothing) == ("system", 0.9)
     assert heard["notice"][-1].tone == "warning"
     again.close()
+
+
+def test_a_full_disk_is_said_in_words_wherever_it_is_met(store: Store, heard) -> None:
+    store.fail(OSError(errno.ENOSPC, "No space left on device"))
+    store.fail(OSError(errno.ENOENT, "No such file or directory"))
+    full, other = (notice.title for notice in heard["notice"])
+    assert full == "The disk is full." and other != full
 
 
 def test_following_again_counts_no_event_twice(qtbot, store: Store, recorded_run: RunDir) -> None:

@@ -77,8 +77,9 @@ class Results(QWidget):
 
     # --- making ------------------------------------------------------------------------------------------------
 
-    def _make_top(self) -> QHBoxLayout:
-        row = QHBoxLayout()
+    def _make_top(self) -> QVBoxLayout:
+        top, row = QVBoxLayout(), QHBoxLayout()
+        top.setSpacing(GRID)
         row.setSpacing(GROUP)
         self.part = QComboBox()
         self.part.setObjectName("evaluate.part")
@@ -96,9 +97,11 @@ class Results(QWidget):
         self.tiles = TileRow()
         row.addWidget(self.part)
         row.addWidget(self.n_rows)
-        row.addWidget(self.tiles, 1)
+        row.addStretch(1)
         row.addWidget(self.against)
-        return row
+        top.addLayout(row)
+        top.addWidget(self.tiles)
+        return top
 
     def _make_body(self) -> QWidget:
         body = QSplitter(Qt.Orientation.Horizontal)
@@ -269,7 +272,7 @@ class Results(QWidget):
             if widget is not None:
                 widget.deleteLater()
         for block in blocks:
-            card = Card(tr(block.title))
+            card = Card(tr(block.title), wraps=True)
             view = draw(block.model_copy(update={"title": ""}))
             if isinstance(block, Matrix):
                 view.setMinimumHeight(ROW_HEIGHT * len(block.rows) + NAMES_HEIGHT)
