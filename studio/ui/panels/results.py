@@ -280,6 +280,9 @@ class Results(QWidget):
 
     def _show(self, found: Evaluation) -> None:
         self.n_rows.setText(tr("{n} rows", n=words.count(found.n_rows)))
+        if found.measured.checkpoint:
+            step = words.count(found.measured.checkpoint)
+            self.n_rows.setText(tr("{n} rows, checkpoint of step {step}", n=words.count(found.n_rows), step=step))
         names = {words.word(words.METRICS, name): value for name, value in found.metrics.items()}
         widths = {words.word(words.METRICS, name): width for name, width in found.half_widths.items()}
         self.tiles.set_values(names, widths)
