@@ -44,6 +44,15 @@ def _settle() -> None:
     gc.collect()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def quick_collections() -> Iterator[None]:
+    """Set aside what other tests imported: a collection after each test would walk through all of torch otherwise."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True)
 def leaves_nothing(request: pytest.FixtureRequest, qapp: QApplication) -> Iterator[None]:
     """Fail a test that leaves threads, top-level widgets or unexpected warnings (`caplog` expects them)."""
