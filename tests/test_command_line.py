@@ -90,18 +90,6 @@ def test_error_is_one_paragraph_and_one_object(workspace: Path, arguments: list[
     assert "Traceback" in attune(*arguments, "--debug", workspace=workspace).stderr
 
 
-def test_predictions_never_replace_the_rows_they_are_made_from(
-    workspace: Path, tmp_path: Path, tiny_spec: dict
-) -> None:
-    (tmp_path / "spec.json").write_text(json.dumps(tiny_spec))
-    last_json(attune("train", str(tmp_path / "spec.json"), "--json", workspace=workspace))
-    mine = tmp_path / "mine.csv"
-    mine.write_text("text,label\nthe sea was calm,water\n")
-    before = mine.read_bytes()
-    done = attune("predict", "last", "--data", str(mine), "--out", str(mine), workspace=workspace)
-    assert done.returncode == 1 and mine.read_bytes() == before
-
-
 def test_doctor_finds_all_well(workspace: Path) -> None:
     found = last_json(attune("doctor", "--json", workspace=workspace))
     assert {"torch", "starter model", "Qt", "workspace"} <= {check["name"] for check in found["checks"]}

@@ -7,22 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from studio import supervisor
 from studio.core import events as ev
 from studio.core.rundir import PROBES, RunDir, create_run, list_runs, read_events
 from studio.core.spec import ProbeSpec, parse_spec
-from studio.core.state import RunState, new_state, settle
+from studio.core.state import RunState
+from tests.in_process import go_on
 
 
 def probe(workspace: Path, what: str, spec: dict) -> tuple[RunDir, RunState]:
     run = create_run(workspace, ProbeSpec(what=what, train=parse_spec(spec)), PROBES)
-    supervisor.start(run)
-    state = new_state(run)
-    for batch in supervisor.follow(run):
-        for event in batch:
-            state.apply(event)
-    settle(state, run)
-    return run, state
+    return run, go_on(run)
 
 
 @pytest.mark.parametrize("method", ["full", {"kind": "freeze", "layers": 1}, {"kind": "lora", "r": 4}], ids=str)

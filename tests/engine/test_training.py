@@ -328,6 +328,7 @@ def test_order_of_rows_depends_on_seed_and_epoch_alone() -> None:
 
 
 def test_what_changed_since_the_training_is_refused(workspace: Path, tmp_path: Path, tiny_spec: dict) -> None:
+    tiny_spec["training"]["num_train_epochs"] = 1
     data = tmp_path / "rows.csv"
     shutil.copy(tiny_spec["data"]["train"], data)
     tiny_spec["data"]["train"] = str(data)
@@ -336,6 +337,18 @@ def test_what_changed_since_the_training_is_refused(workspace: Path, tmp_path: P
     data.write_text(data.read_text() + "one more row,fruit\n")
     _, state = execute(workspace, {"kind": "evaluate", "run": str(run.path)})
     assert (state.state, state.problem.reason) == ("failed", "data-changed")
+
+
+def test_predictions_never_replace_the_rows_they_are_made_from(
+    workspace: Path, tmp_path: Path, straight: Callable[[str], tuple[RunDir, RunState]]
+) -> None:
+    mine = tmp_path / "mine.csv"
+    mine.write_text("text,label\nthe sea was calm,water\n")
+    before, spec = mine.read_bytes(), {"kind": "predict", "run": str(straight("full")[0].path), "data": str(mine)}
+    _, state = execute(workspace, spec | {"out": str(tmp_path / "out.csv")})
+    assert state.state == "finished" and (tmp_path / "out.csv").is_file()
+    _, state = execute(workspace, spec | {"out": str(mine)})
+    assert state.state == "failed" and mine.read_bytes() == before, state.problem
 
 
 def test_files_of_their_own_are_checked_like_the_rest(workspace: Path, tmp_path: Path, tiny_spec: dict) -> None:
