@@ -16,7 +16,7 @@ from PySide6.QtWidgets import QApplication
 from studio.core import events as ev
 from studio.core.rundir import EventWriter, RunDir, create_run
 from studio.core.spec import parse_spec
-from studio.ui import theme
+from studio.ui import neighbours, theme
 from studio.ui.app import make_window
 from studio.ui.store import Store
 from studio.ui.window import MainWindow
@@ -88,7 +88,8 @@ def store(workspace: Path, qapp: QApplication) -> Iterator[Store]:
 
 
 @pytest.fixture
-def window(workspace: Path, qapp: QApplication) -> Iterator[MainWindow]:
+def window(workspace: Path, qapp: QApplication, monkeypatch: pytest.MonkeyPatch) -> Iterator[MainWindow]:
+    monkeypatch.setattr(neighbours, "LOOK_MS", 200)  # what others do is seen soon
     window = make_window(workspace, keep_spare=False)
     window.resize(1024, 640)
     window.show()

@@ -123,6 +123,7 @@ def test_the_draft_is_added_while_a_training_is_at_work(
     awake.show_page("train")
     page = awake.pages["train"]
     assert page.start.isVisible() and page.enqueue.isVisible()
+    store.neighbours.close()  # no look in this moment
     other = create_run(workspace, spec(csv_file))
     write(other, ev.Started(pid=1, version="0"), STEP)
     worker = Lock(other.lock_file)
