@@ -19,6 +19,12 @@ TOPICS = {
 }
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the folders whose tests are long, so that in the end no process works alone."""
+    long = ["stories", "engine", "exporters", "takeaway"]
+    items.sort(key=lambda item: long.index(item.path.parent.name) if item.path.parent.name in long else len(long))
+
+
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let connections go to this machine only; anything else fails the test."""
