@@ -28,7 +28,8 @@ def has_warm_spare(workspace: Path) -> bool:
     """Whether one waits with its imports done; False, too, while it appears or goes."""
     try:
         (process,) = spares(workspace)
-        return process.memory_info().rss > 400e6 and process.cpu_percent(0.3) < 30
+        # On a busy machine imports get little of the processor, too.
+        return process.memory_info().rss > 400e6 and process.cpu_percent(0.5) < 8
     except (ValueError, psutil.Error):
         return False
 
