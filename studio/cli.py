@@ -317,12 +317,15 @@ def _say_file(file: Path, arguments: argparse.Namespace) -> dict[str, str]:
 
 
 def _runs(arguments: argparse.Namespace, workspace: Path) -> Any:
-    from studio.core.registry import family
+    from studio.core.files import read_json
+    from studio.core.registry import parse_config
+    from studio.tasks.base import task_of
 
     rows = []
     for run in list_runs(workspace):
         summary = read_summary(run)
-        metric = summary.metric.get(family("tasks")[summary.task].main_metric) if summary.task else None
+        task = (read_json(run.spec_file) or {}).get("task")
+        metric = summary.metric.get(task_of(parse_config("tasks", task)).main_metric) if task else None
         rows.append({"run": run.id, "state": summary.state, "name": summary.name, "metric": metric})
         if not arguments.json:
             shown = f"{metric:.4f}" if metric is not None else ""

@@ -50,30 +50,53 @@ class Printer(TrainerCallback):
         print(json.dumps({"step": state.global_step} | (logs or {})), flush=True)
 
 
-def read_parts() -> dict[str, tuple[list[str], list[str]]]:
-    """Return texts and labels of train, validation and test, as the run had split them."""
-    parts: dict[str, tuple[list[str], list[str]]] = {name: ([], []) for name in ("train", "validation", "test")}
+def read_parts() -> dict[str, Rows]:
+    """Return the rows of train, validation and test, as the run had split them; parts without rows are absent."""
+    parts = {}
     for file in FILES:
         path = Path(file["path"])
         with open(path, "rb") as stream:
             if hashlib.file_digest(stream, "sha256").hexdigest() != file["sha256"]:
                 raise SystemExit(f"{path} is not the file that the run was trained on: its content has changed since.")
         table = READERS[file["kind"]].read(Settings(path=str(path), **file["options"])).table
-        texts, labels = TASK.rows(table, COLUMNS)
+        rows = TASK.rows(table, COLUMNS)
         codes = zlib.decompress(base64.b64decode(file["part_of_row"]))
-        for text, label, code in zip(texts, labels, codes, strict=False):
-            if code:  # rows behind the last code are left out
-                part = parts[("train", "validation", "test")[code - 1]]
-                part[0].append(text)
-                part[1].append(label)
+        for i, name in enumerate(("train", "validation", "test"), 1):
+            chosen = [row for row, code in enumerate(codes) if code == i]
+            if chosen:
+                parts[name] = rows.select(chosen)
     return parts
 
 
-def tokenise(texts: list[str], labels: list[str], tokenizer: Any) -> Dataset:
-    """Return rows as token ids, with their length and the number of their label."""
-    encoded = dict(tokenizer(texts, truncation=True, max_length=MAX_LENGTH))
-    encoded["length"] = [len(ids) for ids in encoded["input_ids"]]
-    return Dataset.from_dict(encoded | {"labels": [LABELS.index(label) for label in labels]})
+def tokenise(rows: Rows, tokenizer: Any) -> Dataset:
+    """Return rows as the model gets them, with their length and what it shall say."""
+    fields = {role: list(texts) for role, texts in rows.fields.items()}
+    features = TASK.encode(fields, tokenizer, MAX_LENGTH)
+    del features["cut"]
+    dataset = Dataset.from_dict({"row": list(range(len(rows)))} | features)
+    for name, values in TASK.targets(dataset, rows, LABELS).items():
+        dataset = dataset.add_column(name, values)
+    return dataset
+
+
+def kept(outputs: Any, labels: Any) -> Any:
+    """Return what counts of a batch's outputs, as one tensor."""
+    outputs = outputs[:N_OUTPUTS] if isinstance(outputs, tuple) else (outputs,)
+    return TASK.reduce(outputs[0] if len(outputs) == 1 else torch.stack(outputs, dim=-1), labels)
+
+
+def scorer(rows: Rows, features: Dataset, order: Any, tokenizer: Any) -> Any:
+    """Return what measures the outputs of features that come in some order."""
+
+    def score(result: Any) -> dict[str, float]:
+        found: list[Any] = [None] * len(order)
+        for i, output in zip(order, result.predictions, strict=True):
+            length = features[int(i)]["length"]
+            found[i] = of_tokens(output, length, tokenizer.padding_side) if PER_TOKEN else output
+        answers = TASK.answers(found if PER_TOKEN else np.array(found), features, rows, LABELS)
+        return {MAIN_METRIC: TASK.score(answers, rows.gold, LABELS)}
+
+    return score
 
 
 def load_tokenizer() -> Any:
@@ -87,10 +110,8 @@ def load_tokenizer() -> Any:
 def load_base(tokenizer: Any) -> Any:
     """Return the model with a new head, the same for the same seed."""
     config = transformers.AutoConfig.from_pretrained(MODEL, **SAFE)
-    config.num_labels = len(LABELS)
-    config.id2label = dict(enumerate(LABELS))
-    config.label2id = {label: i for i, label in enumerate(LABELS)}
-    config.problem_type = "single_label_classification"
+    for name, value in HEAD.items():
+        setattr(config, name, value)
     if config.pad_token_id is None:
         config.pad_token_id = tokenizer.pad_token_id
     transformers.set_seed(SEED)
@@ -106,10 +127,11 @@ def main() -> None:
     torch.set_num_threads(THREADS)
     is_cpu = IS_QUICK or not torch.cuda.is_available()
     tokenizer = load_tokenizer()
-    parts = {name: tokenise(*rows, tokenizer) for name, rows in read_parts().items() if rows[0]}
+    rows = read_parts()
+    parts = {name: tokenise(each, tokenizer) for name, each in rows.items()}
     model = METHOD.apply(load_base(tokenizer), METHOD_SETTINGS)
     held = hold_in_bf16(model) if PRECISION == "bf16" else 0
-    make_batch = padded = transformers.DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8)
+    make_batch = padded = TASK.collator(tokenizer)
     datasets = dict(parts)
     # [if quick]
     quick = Kernels(model, in_bf16=PRECISION == "bf16")
@@ -122,9 +144,11 @@ def main() -> None:
     frozen = Trunk(model, n_frozen_layers(model), used, tokenizer, Settings(path=out), PRECISION, progress)
     datasets, make_batch = frozen.parts, collate
     # [end]
-    validation = datasets.get("validation")
+    validation, score = datasets.get("validation"), None
     if validation is not None:
-        validation = validation.select(np.argsort(parts["validation"]["length"], kind="stable"))
+        order = np.argsort(parts["validation"]["length"], kind="stable")
+        validation = validation.select(order)
+        score = scorer(rows["validation"], parts["validation"], order, tokenizer)
     trainer = OwnTrainer(
         model=model,
         args=transformers.TrainingArguments(output_dir=str(out / "checkpoints"), use_cpu=is_cpu, **ARGUMENTS),
@@ -132,7 +156,8 @@ def main() -> None:
         eval_dataset=validation,
         data_collator=make_batch,
         processing_class=tokenizer,
-        compute_metrics=lambda result: {MAIN_METRIC: TASK.score(result.predictions, result.label_ids)},
+        compute_metrics=score,
+        preprocess_logits_for_metrics=kept,
         callbacks=[Printer(), *([EarlyStoppingCallback(PATIENCE)] if PATIENCE else [])],
         lengths=list(parts["train"]["length"]),
         group_by_length=GROUP_BY_LENGTH,
@@ -154,6 +179,7 @@ def main() -> None:
     trainer.save_model(str(out / "model"))
     if "test" in parts:
         trainer.data_collator = padded
+        trainer.compute_metrics = scorer(rows["test"], parts["test"], range(len(parts["test"])), tokenizer)
         trainer.evaluate(parts["test"], metric_key_prefix="test")
     print(f"The model lies in {out / 'model'}", file=sys.stderr)
 

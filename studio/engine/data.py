@@ -1,30 +1,17 @@
 """From a spec to rows that a model can train on: reading and splitting."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from studio.core.reasons import Failure, Problem
-from studio.core.registry import PluginConfig, plugin
+from studio.core.registry import PluginConfig
 from studio.core.spec import DataSpec, TrainSpec
 from studio.sources.tables import OpenedTable, content_hash, open_table
-from studio.sources.texts import Texts, digest
-
-
-@dataclass(frozen=True)
-class Rows:
-    """The rows of one part of the split: texts, gold labels ("" where there is none) and their place in the file."""
-
-    texts: Texts
-    labels: list[str]
-    indices: list[int]
-
-    def __len__(self) -> int:
-        return len(self.texts)
+from studio.tasks.base import Rows, task_of
 
 
 def workspace_of(run_path: Path) -> Path:
@@ -35,17 +22,16 @@ def workspace_of(run_path: Path) -> Path:
 def read_parts(spec: TrainSpec, workspace: Path) -> tuple[dict[str, Rows], list[Problem], dict[str, str]]:
     """Return the rows of train, validation and test, what a person should know, and the files' hashes by path.
 
-    Rows without text or label are left out. Raises Failure for what makes training impossible.
+    Rows that lack what the task needs are left out. Raises Failure for what makes training impossible.
     """
-    task = plugin("tasks", spec.task)
+    task = task_of(spec.task)
     opened = open_columns(spec.data.train, spec.columns, workspace)
     columns = column_names(spec.columns, opened.table)
     problems = opened.problems + task.check(opened.table, columns)
     raise_first(problems)
     hashes = {opened.config.path: opened.content_hash}
-    everything = _used_rows(task, opened.table, columns)
-    parts = split_rows(everything, spec.data)
-    known, trained = set(parts["train"].labels), set(map(digest, parts["train"].texts))
+    parts = split_rows(task, _complete_rows(task, opened.table, columns), spec.data)
+    labels, trained = task.labels(parts["train"].gold), set(parts["train"].digests())
     for name in ("validation", "test"):
         source = getattr(spec.data, name)
         if isinstance(source, PluginConfig):
@@ -54,13 +40,36 @@ def read_parts(spec: TrainSpec, workspace: Path) -> tuple[dict[str, Rows], list[
                 raise Failure("split-empty", f"data.{name}", split=name)
             problems += found
             hashes[source.path] = content_hash(Path(source.path))
-        shared = len(set(map(digest, parts[name].texts)) & trained)
+        shared = len(set(parts[name].digests()) & trained)
         if shared:
             problems.append(Problem("shared-rows", {"n_rows": shared, "split": name}))
-        unknown = sorted(set(parts[name].labels) - known)
+        unknown = task.unknown(parts[name].gold, labels)
         if unknown:
             raise Failure("unknown-labels", f"data.{name}", split=name, labels=", ".join(unknown[:5]))
     return parts, problems, hashes
+
+
+def slice_columns(spec: TrainSpec, part: PluginConfig | str, rows: Rows, workspace: Path) -> dict[str, list[str]]:
+    """Return what puts rows in groups: each row's value by column, of the columns that have no role and few values.
+
+    part: the split or the source that the rows are of. The length of the texts, in four groups, is one of them.
+    """
+    source = part if isinstance(part, PluginConfig) else getattr(spec.data, part)
+    source = source if isinstance(source, PluginConfig) else spec.data.train
+    table = open_columns(source, spec.columns, workspace).table.take(list(rows.indices))
+    found = {}
+    for name in table.column_names:
+        values = [str(value or "").strip() for value in table[name].to_pylist()]
+        counts = Counter(value for value in values if value)
+        enough = [value for value, n in counts.items() if n >= _LEAST_OF_GROUP]
+        if name not in map(str, spec.columns.values()) and len(enough) >= 2 and len(counts) <= _MOST_GROUPS:
+            found[name] = values
+    words = np.array([sum(len(text.split()) for text in each) for each in zip(*rows.fields.values(), strict=True)])
+    edges = np.unique(np.quantile(words, [0.25, 0.5, 0.75]).astype(int)) if len(words) >= 4 * _LEAST_OF_GROUP else []
+    if len(edges) == 3:
+        names = [f"up to {edges[0]}", *(f"{a + 1} to {b}" for a, b in pairwise(edges)), f"over {edges[2]}"]
+        found["length in words"] = [names[i] for i in np.searchsorted(edges, words)]
+    return found
 
 
 def raise_first(problems: list[Problem]) -> None:
@@ -73,19 +82,19 @@ def raise_first(problems: list[Problem]) -> None:
 def read_file(source: PluginConfig, spec: TrainSpec, workspace: Path, gold: bool) -> tuple[Rows, list[Problem]]:
     """Return the rows of a file with the columns of a spec, and what a person should know of them.
 
-    gold: rows without text or label are left out; else all rows stay, and the label column may be missing.
+    gold: rows that lack what the task needs are left out; else all rows stay, and columns of gold may be missing.
     """
-    task = plugin("tasks", spec.task)
+    task = task_of(spec.task)
     opened = open_columns(source, spec.columns, workspace)
     if gold:
-        rows = _used_rows(task, opened.table, column_names(spec.columns, opened.table))
+        rows = _complete_rows(task, opened.table, column_names(spec.columns, opened.table))
         n_out = opened.table.num_rows - len(rows)
         name = Path(source.path).name
         left_out = [Problem("rows-left-out", {"n_rows": n_out, "name": name})] if n_out else []
         return rows, opened.problems + left_out
-    wanted = {r: c for r, c in spec.columns.items() if r == "text" or str(c) in opened.table.column_names}
-    texts, labels = task.rows(opened.table, column_names(wanted, opened.table))
-    return Rows(texts, labels, list(range(len(texts)))), opened.problems
+    may_lack = {role.id for role in task.roles if role.is_gold}
+    wanted = {r: c for r, c in spec.columns.items() if r not in may_lack or str(c) in opened.table.column_names}
+    return task.rows(opened.table, column_names(wanted, opened.table)), opened.problems
 
 
 def open_columns(source: PluginConfig, columns: dict[str, str | int], workspace: Path) -> OpenedTable:
@@ -96,8 +105,15 @@ def open_columns(source: PluginConfig, columns: dict[str, str | int], workspace:
 
 
 def column_names(columns: dict[str, str | int], table: Any) -> dict[str, str]:
-    """Return the columns of a spec by name, checked against the table. Raises Failure "column-missing"."""
+    """Return the columns of a spec by name, checked against the table. Raises Failure "column-missing".
+
+    A number is the place of a column where the file names its columns, as plain text does.
+    """
+    found = table.column_names
     names = {role: str(column) for role, column in columns.items()}
+    for role, column in columns.items():
+        if isinstance(column, int) and str(column) not in found and 0 <= column < len(found):
+            names[role] = found[column]
     for role, name in names.items():
         if name not in table.column_names:
             facts = {"column": name, "columns": ", ".join(table.column_names)}
@@ -105,14 +121,13 @@ def column_names(columns: dict[str, str | int], table: Any) -> dict[str, str]:
     return names
 
 
-def _used_rows(task: Any, table: Any, columns: dict[str, str]) -> Rows:
-    texts, labels = task.rows(table, columns)
-    used = [i for i, (text, label) in enumerate(zip(texts, labels, strict=True)) if text and label]
-    return Rows(texts.select(used), [labels[i] for i in used], used)
+def _complete_rows(task: Any, table: Any, columns: dict[str, str]) -> Rows:
+    rows = task.rows(table, columns)
+    return rows.select(task.complete(rows))
 
 
-def split_rows(rows: Rows, spec: DataSpec) -> dict[str, Rows]:
-    """Return the parts of a stratified split; copies of a text stay in one part, rare labels in train.
+def split_rows(task: Any, rows: Rows, spec: DataSpec) -> dict[str, Rows]:
+    """Return the parts of a split, stratified where the task has labels; what the task groups stays in one part.
 
     A share of 0 or a source of its own takes no rows. Raises Failure "split-empty".
     """
@@ -126,26 +141,26 @@ def split_rows(rows: Rows, spec: DataSpec) -> dict[str, Rows]:
     if sum(shares.values()) >= 1:
         raise Failure("split-empty", "data.test", split="train")
     first: dict[bytes, int] = {}
-    same = [first.setdefault(digest(text), i) for i, text in enumerate(rows.texts)]
+    same = [first.setdefault(group, i) for i, group in enumerate(task.groups(rows))]
     groups = np.array(sorted(first.values()), dtype=int)
-    counts = Counter(rows.labels[i] for i in groups)
-    movable = np.array([i for i in groups if counts[rows.labels[i]] > len(shares)], dtype=int)
+    strata = task.strata(rows)
+    counts = Counter(strata[i] for i in groups) if strata else Counter()
+    # Of a label that few rows have all stay in train.
+    movable = np.array([i for i in groups if not strata or counts[strata[i]] > len(shares)], dtype=int)
     owner: dict[int, str] = {}
     for name, share in shares.items():
         n = round(share * len(groups))
         if n == 0 or n >= len(movable):
             raise Failure("split-empty", f"data.{name}", split=name)
-        labels = [rows.labels[i] for i in movable]
-        fits = n >= len(set(labels)) and len(movable) - n >= len(set(labels)) and min(Counter(labels).values()) > 1
+        labels = [strata[i] for i in movable] if strata else None
+        n_labels = len(set(labels or ()))
+        fits = labels and n >= n_labels and len(movable) - n >= n_labels and min(Counter(labels).values()) > 1
         kept, taken = train_test_split(movable, test_size=n, random_state=spec.seed, stratify=labels if fits else None)
         owner.update(dict.fromkeys(taken.tolist(), name))
         movable = np.sort(kept)
     part_of = [owner.get(i, "train") for i in same]
-    return {name: _select(rows, [i for i, p in enumerate(part_of) if p == name]) for name in _PARTS}
+    return {name: rows.select([i for i, p in enumerate(part_of) if p == name]) for name in _PARTS}
 
 
 _PARTS = ("train", "validation", "test")
-
-
-def _select(rows: Rows, chosen: Sequence[int]) -> Rows:
-    return Rows(rows.texts.select(chosen), [rows.labels[i] for i in chosen], [rows.indices[i] for i in chosen])
+_LEAST_OF_GROUP, _MOST_GROUPS = 10, 12  # rows, and values of a column that still puts them in groups

@@ -1,5 +1,6 @@
-"""Measures a trained model on rows: metrics, blocks to look at, and one prediction a row."""
+"""Measures a trained model on rows: metrics with intervals, groups, blocks to look at, one prediction a row."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,23 +8,28 @@ from typing import Any
 import numpy as np
 
 from studio.core import events as ev
+from studio.core.blocks import Block
 from studio.core.files import write_json
 from studio.core.reasons import Failure
-from studio.core.registry import PluginConfig, plugin
 from studio.core.rundir import RunDir
 from studio.core.spec import EvaluateSpec
-from studio.engine import device
-from studio.engine.data import Rows, workspace_of
+from studio.engine import compare, device
+from studio.engine.data import slice_columns, workspace_of
 from studio.engine.reporter import Reporter
-from studio.engine.tokens import tokenise
-from studio.engine.trained import open_trained
+from studio.engine.tokens import for_model, tokenise
+from studio.engine.trained import Trained, open_trained
+from studio.tasks.base import Answers, Judged, Rows, of_tokens
 
 MOST_ROWS, MOST_TOKENS = 256, 8192  # in one batch
 
 
 def run(run_dir: RunDir, spec: EvaluateSpec, report: Reporter) -> ev.Event:
     """Measure a trained run on a split of its data or on a file; return the terminal event."""
-    trained = open_trained(workspace_of(run_dir.path), spec.run)
+    workspace = workspace_of(run_dir.path)
+    trained = open_trained(workspace, spec.run)
+    other = open_trained(workspace, spec.against, "against") if spec.against else None
+    if other is not None and other.spec.task != trained.spec.task:
+        raise Failure("tasks-differ", "against", run=other.run.id)
     report.phase("data")
     if spec.data is None:
         rows, name = trained.parts()[spec.split], spec.split
@@ -31,12 +37,28 @@ def run(run_dir: RunDir, spec: EvaluateSpec, report: Reporter) -> ev.Event:
             raise Failure("split-empty", "split", split=name)
     else:
         rows, name = trained.rows_of(spec.data, report.warn, gold=True), Path(spec.data.path).name
-    report.phase("model")
-    model, tokenizer = trained.load()
-    dataset, _ = tokenise(rows, trained.labels, tokenizer, trained.max_length, trained.workspace, report.check)
-    found = measure(run_dir, trained.spec.task, model, tokenizer, rows, dataset, spec.split, report, trained.precision)
+    groups = slice_columns(trained.spec, spec.data or spec.split, rows, workspace)
+    judged, answers = _judge(trained, rows, report)
+    extra = []
+    if other is not None:
+        if unknown := other.task.unknown(rows.gold, other.labels):
+            raise Failure("unknown-labels", "against", split=name, labels=", ".join(unknown[:5]))
+        theirs, _ = _judge(other, rows, report)
+        extra = compare.blocks(judged, theirs, trained.run.name(), other.run.name(), report.check)
+    found = write(run_dir, trained.task, answers, judged, rows, groups, spec.split, report, extra)
     result = {"run": str(trained.run.path), "data": name, "n_rows": len(rows), "metrics": found.metrics}
     return ev.Finished(result=result | {"intervals": found.intervals})
+
+
+def _judge(trained: Trained, rows: Rows, report: Reporter) -> tuple[Judged, Answers]:
+    report.phase("model")
+    model, tokenizer = trained.load()
+    task, labels = trained.task, trained.labels
+    dataset, _ = tokenise(task, rows, labels, tokenizer, trained.max_length, trained.workspace, report.check)
+    report.say(ev.Phase(name="evaluating"))
+    outputs = predict(task, model, tokenizer, dataset, trained.precision, report.progress("evaluating"))
+    answers = task.answers(outputs, dataset, rows, labels)
+    return task.judge(answers, rows, labels), answers
 
 
 @dataclass(frozen=True)
@@ -48,120 +70,95 @@ class Measured:
 
 
 def measure(
-    run_dir: RunDir,
-    task_config: PluginConfig,
-    model: Any,
-    tokenizer: Any,
-    rows: Rows,
-    dataset: Any,
-    split: str,
-    report: Reporter,
-    precision: str,
-) -> Measured:
+    run_dir: RunDir, task: Any, model: Any, tokenizer: Any, rows: Rows, dataset: Any, labels: Sequence[str],
+    groups: Mapping[str, list[str]], split: str, report: Reporter, precision: str,
+) -> Measured:  # fmt: skip
     """Return how good a model is on rows; write `evaluation-<split>.json` and `predictions-<split>.parquet`.
 
-    dataset: the rows, tokenised. All rows have a label that the model knows. precision: that of the training.
-    """  # fmt: skip
-    task = plugin("tasks", task_config)
-    labels = [model.config.id2label[i] for i in range(model.config.num_labels)]
+    dataset: the features of the rows, all of which have gold that the model knows. groups: see `slice_columns`.
+    precision: that of the training.
+    """
     report.say(ev.Phase(name="evaluating"))
-    logits = predict_logits(model, tokenizer, dataset, precision, report.progress("evaluating"))
-    gold = np.array([labels.index(label) for label in rows.labels])
-    log_probabilities = log_softmax(logits)
-    losses = -log_probabilities[np.arange(len(gold)), gold]
+    outputs = predict(task, model, tokenizer, dataset, precision, report.progress("evaluating"))
+    answers = task.answers(outputs, dataset, rows, labels)
+    return write(run_dir, task, answers, task.judge(answers, rows, labels), rows, groups, split, report)
 
-    def metrics_of(chosen: Any) -> dict[str, float]:
-        return {"loss": float(losses[chosen].mean())} | task.metrics(logits[chosen], gold[chosen])
 
-    found = Measured(metrics_of(slice(None)), bootstrap(metrics_of, len(gold), report.check))
-    blocks = [block.model_dump(mode="json") for block in task.report(logits, gold, labels)]
+def write(
+    run_dir: RunDir, task: Any, answers: Answers, judged: Judged, rows: Rows, groups: Mapping[str, list[str]],
+    split: str, report: Reporter, extra: Sequence[Block] = (),
+) -> Measured:  # fmt: skip
+    """Write what was measured, with intervals and by groups, and return the metrics. extra: blocks to show first."""
+    found = Measured(judged.measured(), compare.bootstrap(judged.metrics, len(rows), report.check))
+    by_group = compare.group_blocks(judged.metrics[task.main_metric], task.main_metric, groups, report.check)
+    blocks = [block.model_dump(mode="json") for block in [*extra, *judged.blocks(), *by_group]]
     said = {"metrics": found.metrics, "intervals": found.intervals, "n_rows": len(rows), "blocks": blocks}
     write_json(run_dir.path / f"evaluation-{split}.json", said)
+    columns: dict[str, Any] = {"row": rows.indices} | {role: texts.values() for role, texts in rows.fields.items()}
+    columns |= {"label": [task.gold_text(each) for each in rows.gold]} | answers.columns | {"loss": judged.losses}
+    if judged.right is not None:
+        columns["right"] = judged.right
+    columns |= {name: values for name, values in groups.items() if name not in columns}
     path = run_dir.path / f"predictions-{split}.parquet"
-    write_predictions(path, rows, labels, np.exp(log_probabilities), losses)
+    write_columns(columns, path)
     report.say(ev.Artefact(name=f"evaluation-{split}", path=f"evaluation-{split}.json"))
     report.say(ev.Artefact(name=f"predictions-{split}", path=path.name))
     return found
 
 
-def bootstrap(metrics_of: Any, n_rows: int, check: Any, n_resamples: int = 300) -> dict[str, list[float]]:
-    """Return the 95 % percentile interval of each metric over resampled rows (Efron 1979), the same at each call.
+def predict(
+    task: Any, model: Any, tokenizer: Any, dataset: Any, precision: str, progress: Callable | None = None
+) -> Any:
+    """Return a model's outputs of features in their order, float32, computed in `precision` in batches of like length.
 
-    metrics_of: from row indices [n_rows] to metrics by name. check: called between resamples, may raise.
+    One array [feature, …], or for a task with outputs per token a list with one [token, …] a feature.
     """
-    rng = np.random.default_rng(0)
-    draws: list[dict[str, float]] = []
-    for _ in range(n_resamples):
-        check()
-        draws.append(metrics_of(rng.integers(0, n_rows, n_rows)))
-    return {name: np.percentile([draw[name] for draw in draws], [2.5, 97.5]).tolist() for name in draws[0]}
-
-
-def predict_logits(model: Any, tokenizer: Any, dataset: Any, precision: str, progress: Any = None) -> np.ndarray:
-    """Return float32 logits [rows, labels] in the rows' order, computed in `precision` in batches of like length."""
     import torch
-    from transformers import DataCollatorWithPadding
 
-    collate = DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8)
-    names = [name for name in dataset.column_names if name in tokenizer.model_input_names]
-    inputs = dataset.select_columns(names)
-    lengths = np.array(dataset["length"])
+    collate = task.collator(tokenizer)
+    inputs, lengths = for_model(task, model, dataset), np.array(dataset["length"])
     order = np.argsort(lengths, kind="stable")
     place = next(model.parameters()).device
-    result: np.ndarray | None = None
+    found: list[Any] = [None] * len(order)
     start = 0
     with torch.inference_mode(), device.autocast(precision):
         while start < len(order):
             # Sorted, so that the last of a batch is its longest.
             longest = lengths[order[min(start + MOST_ROWS, len(order)) - 1]]
             chosen = order[start : start + max(1, min(MOST_ROWS, MOST_TOKENS // int(longest)))]
-            batch = collate([inputs[int(i)] for i in chosen]).to(place)
-            logits = model(**batch).logits.float().cpu().numpy()
-            if result is None:
-                result = np.empty((len(order), logits.shape[-1]), np.float32)
-            result[chosen] = logits
+            batch = {name: value.to(place) for name, value in collate([inputs[int(i)] for i in chosen]).items()}
+            outputs = outputs_of(task, model, batch).float().cpu().numpy()
+            for i, each in zip(chosen, outputs, strict=True):
+                found[i] = of_tokens(each, lengths[i], tokenizer.padding_side) if task.per_token else each
             start += len(chosen)
             if progress:
                 progress(start, len(order))
-    return result if result is not None else np.empty((0, model.config.num_labels), np.float32)
+    return found if task.per_token else np.array(found, np.float32)
 
 
-def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Return log probabilities [rows, labels] in float64."""
-    shifted = logits.astype(np.float64) - logits.max(-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+def outputs_of(task: Any, model: Any, batch: dict[str, Any]) -> Any:
+    """Return what a task keeps of a model's outputs of a batch, as one torch tensor."""
+    outputs = model(**{name: value for name, value in batch.items() if name not in task.target_names})
+    return task.reduce(stack([outputs[name] for name in task.output_names]), batch.get("labels"))
 
 
-def write_predictions(
-    path: Path, rows: Rows, labels: list[str], probabilities: np.ndarray, losses: np.ndarray | None
-) -> None:
-    """Write one line a row: row (place in the file), text, label, predicted, probability, loss, and p(<label>)."""
-    import pyarrow as pa
+def stack(outputs: Sequence[Any]) -> Any:
+    """Return outputs (torch tensors) of one shape as one, side by side in a last axis; a single one as it is."""
+    import torch
 
-    best = probabilities.argmax(-1)
-    columns: dict[str, Any] = {
-        "row": rows.indices,
-        "text": rows.texts.values(),
-        "label": rows.labels,
-        "predicted": [labels[i] for i in best],
-        "probability": probabilities[np.arange(len(best)), best],
-    }
-    if losses is None:
-        del columns["label"], columns["row"]
-    else:
-        columns["loss"] = losses
-    columns |= {f"p({label})": probabilities[:, i] for i, label in enumerate(labels)}
-    write_table(pa.table(columns), path)
+    return outputs[0] if len(outputs) == 1 else torch.stack(list(outputs), dim=-1)
 
 
-def write_table(table: Any, path: Path) -> None:
+def write_columns(columns: Mapping[str, Any], path: Path) -> None:
     """Write a table as CSV, JSON lines or Parquet, by the file's ending, aside and then renamed."""
     import json
     import os
 
+    import pyarrow as pa
     import pyarrow.csv
     import pyarrow.parquet
 
+    table = pa.table(dict(columns))
     partial = path.with_name(f".{path.name}.partial")
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".csv":

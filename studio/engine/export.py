@@ -6,11 +6,13 @@ from studio.core import events as ev
 from studio.core.registry import plugin
 from studio.core.rundir import RunDir
 from studio.core.spec import ExportSpec, TrainSpec
-from studio.engine.data import Rows, workspace_of
+from studio.engine.data import workspace_of
 from studio.engine.reporter import Reporter
+from studio.engine.tokens import tokenise
 from studio.engine.trained import open_trained
 from studio.exporters.card import Origin
 from studio.exporters.folder import LEAST_ROWS, Measured, export_model
+from studio.tasks.base import Rows, join_rows
 
 
 def run(run_dir: RunDir, spec: ExportSpec, report: Reporter) -> ev.Event:
@@ -18,15 +20,13 @@ def run(run_dir: RunDir, spec: ExportSpec, report: Reporter) -> ev.Event:
     trained = open_trained(workspace_of(run_dir.path), spec.run)
     report.phase("data")
     parts = trained.parts()
-    texts, labels = _measured_rows(parts)
+    rows = _measured_rows(parts)
     report.phase("model")
     model, tokenizer = trained.merged()
-    measured = Measured(
-        task=trained.spec.task.kind,
-        texts=texts,
-        gold=[trained.labels.index(label) for label in labels],
-        max_length=trained.max_length,
+    features, _ = tokenise(
+        trained.task, rows, trained.labels, tokenizer, trained.max_length, trained.workspace, report.check
     )
+    measured = Measured(trained.task, rows, features.to_dict(), trained.labels, trained.max_length)
 
     def phase(name: str):
         report.phase(name)
@@ -39,13 +39,11 @@ def run(run_dir: RunDir, spec: ExportSpec, report: Reporter) -> ev.Event:
     return ev.Finished(result=result)
 
 
-def _measured_rows(parts: dict[str, Rows]) -> tuple[list[str], list[str]]:
-    """Return texts and labels of all validation and test rows, and of train where these are too few to judge by."""
+def _measured_rows(parts: dict[str, Rows]) -> Rows:
+    """Return all validation and test rows, and some of train where these are too few to judge by."""
     held_out = [parts["validation"], parts["test"]]
     n_more = max(0, LEAST_ROWS - sum(map(len, held_out)))
-    chosen = [(p, len(p)) for p in held_out] + [(parts["train"], n_more)]
-    texts = [text for part, n in chosen for text in part.texts[:n]]
-    return texts, [label for part, n in chosen for label in part.labels[:n]]
+    return join_rows([*held_out, parts["train"].select(range(min(n_more, len(parts["train"]))))])
 
 
 def _origin(run: RunDir, spec: TrainSpec, parts: dict[str, Rows]) -> Origin:

@@ -6,8 +6,8 @@ from typing import Any
 
 from studio.core.anatomy import describe_model
 from studio.core.reasons import Failure
-from studio.core.registry import plugin
 from studio.core.spec import TrainSpec
+from studio.tasks.base import task_of
 
 # Nothing is fetched, and nothing that a folder brings is executed.
 SAFE = {"local_files_only": True, "trust_remote_code": False}
@@ -33,15 +33,13 @@ def load_base(spec: TrainSpec, labels: Sequence[str], tokenizer: Any) -> Any:
     """
     import transformers
 
-    info = describe_model(spec.model)
-    auto = getattr(transformers, plugin("tasks", spec.task).auto_class)
+    info, task = describe_model(spec.model), task_of(spec.task)
+    auto = getattr(transformers, task.auto_class)
     config = transformers.AutoConfig.from_pretrained(info.path, **SAFE)
     if type(config) not in auto._model_mapping:
         raise Failure("model-unsupported", "model", model_type=info.model_type)
-    config.num_labels = len(labels)
-    config.id2label = dict(enumerate(labels))
-    config.label2id = {label: i for i, label in enumerate(labels)}
-    config.problem_type = "single_label_classification"
+    for name, value in task.head(labels).items():
+        setattr(config, name, value)
     if config.pad_token_id is None:
         config.pad_token_id = tokenizer.pad_token_id
     transformers.set_seed(spec.training.seed)

@@ -11,6 +11,7 @@ from studio.core import events as ev
 from studio.core.reasons import Failure
 from studio.engine import device
 from studio.engine.kernels import Kernels, layer_stack
+from studio.engine.tokens import for_model
 from studio.engine.trainer import AttuneTrainer
 
 _WORTH_SECONDS = 1200.0  # a compilation takes one to two minutes, and may be in vain
@@ -18,17 +19,18 @@ _LEAST_GAIN = 1.05
 _PLACES = (0.5, 0.9)  # of the batches that are timed, among all by their length
 
 
-def row_bytes(model: Any, collate: Any, dataset: Any, precision: str, is_quick: bool) -> float:
-    """Return the activations in bytes that a forward pass keeps for one of the longest rows of a dataset.
+def row_bytes(model: Any, task: Any, tokenizer: Any, dataset: Any, precision: str, is_quick: bool) -> float:
+    """Return the activations in bytes that a forward pass keeps for one of the longest features of a dataset.
 
     From the tensors that autograd saves for the backward pass, so that neither what the weights take nor what the
     system's allocator holds is counted: those of two rows less those of one.
     """
     longest = sorted(range(len(dataset)), key=dataset["length"].__getitem__)[-2:]
+    collate, inputs = task.collator(tokenizer), for_model(task, model, dataset)
     model.to(device.device()).train()
     quick = Kernels(model, precision == "bf16") if is_quick else None
     try:
-        found = [_saved_bytes(model, _batch(collate, dataset, rows), precision) for rows in (longest[-1:], longest)]
+        found = [_saved_bytes(model, _batch(collate, inputs, rows), precision) for rows in (longest[-1:], longest)]
     finally:
         if quick is not None:
             quick.undo()
@@ -52,7 +54,7 @@ def _saved_bytes(model: Any, batch: dict[str, Any], precision: str) -> int:
 
 def _batch(collate: Any, dataset: Any, rows: Sequence[int]) -> dict[str, Any]:
     chosen = dataset.select(list(rows))
-    return dict(collate([{k: v for k, v in chosen[i].items() if k != "length"} for i in range(len(chosen))]))
+    return dict(collate([chosen[i] for i in range(len(chosen))]))
 
 
 def pick_compile(trainer: AttuneTrainer, asked: bool | str, known: ev.Picked | None, seconds: float) -> ev.Picked:

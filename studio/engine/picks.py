@@ -1,14 +1,14 @@
 """What is used for each setting that may be automatic, and why, in words that stand in the run."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from studio.core import events as ev
-from studio.core.anatomy import ModelInfo, classifier_head
+from studio.core.anatomy import ModelInfo
 from studio.core.estimate import Job, Machine, as_picked, estimate, is_known, keeps_frozen, memory_bytes, settle_batch
 from studio.core.files import read_json, write_json
 from studio.core.registry import plugin
@@ -16,6 +16,7 @@ from studio.core.rundir import RunDir
 from studio.core.spec import TrainingSpec, TrainSpec
 from studio.engine import device
 from studio.engine.reporter import Reporter
+from studio.tasks.base import task_of
 
 _BATCH = ("per_device_train_batch_size", "gradient_accumulation_steps")
 _PLENTY = 0.25  # of the free memory; the formula is not that wrong
@@ -50,12 +51,15 @@ def pick(run_dir: RunDir, spec: TrainSpec, info: ModelInfo, is_resume: bool) -> 
     return {each.name: each for each in found} | kept
 
 
-def job_of(spec: TrainSpec, info: ModelInfo, lengths: list[int], parts: tuple[int, int, int], n_labels: int) -> Job:
+def job_of(
+    spec: TrainSpec, info: ModelInfo, lengths: list[int], parts: tuple[int, int, int], labels: Sequence[str]
+) -> Job:
     """Return what a training's cost depends on.
 
-    lengths: tokens of the training rows, cut to the longest that is taken. parts: training, validation and test rows.
+    lengths: tokens of the training features, cut to the longest that is taken. parts: features of train, validation
+    and test.
     """
-    tensors = [*info.tensors, *classifier_head(info, n_labels)]
+    tensors = [*info.tensors, *task_of(spec.task).head_tensors(info, labels)]
     pieces = plugin("methods", spec.method).n_trainable(tensors, spec.method)
     keeps = keeps_frozen(spec.method)
     return Job(pieces, info.n_heads, np.asarray(lengths), parts, spec.method.kind, spec.training, keeps)

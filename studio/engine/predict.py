@@ -2,14 +2,12 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from studio.core import events as ev
 from studio.core.reasons import Failure
 from studio.core.rundir import RunDir
 from studio.core.spec import PredictSpec
 from studio.engine.data import workspace_of
-from studio.engine.evaluate import log_softmax, predict_logits, write_predictions
+from studio.engine.evaluate import predict, write_columns
 from studio.engine.reporter import Reporter
 from studio.engine.tokens import tokenise
 from studio.engine.trained import open_trained
@@ -28,8 +26,10 @@ def run(run_dir: RunDir, spec: PredictSpec, report: Reporter) -> ev.Event:
     report.phase("model")
     model, tokenizer = trained.load()
     report.phase("predicting")
-    dataset, _ = tokenise(rows, trained.labels, tokenizer, trained.max_length, trained.workspace, report.check)
-    logits = predict_logits(model, tokenizer, dataset, trained.precision, report.progress("predicting"))
-    write_predictions(out, rows, trained.labels, np.exp(log_softmax(logits)), None)
+    task, labels = trained.task, trained.labels
+    dataset, _ = tokenise(task, rows, labels, tokenizer, trained.max_length, trained.workspace, report.check)
+    outputs = predict(task, model, tokenizer, dataset, trained.precision, report.progress("predicting"))
+    answers = task.answers(outputs, dataset, rows, labels)
+    write_columns({role: texts.values() for role, texts in rows.fields.items()} | answers.columns, out)
     report.say(ev.Artefact(name="predictions", path=str(out)))
     return ev.Finished(result={"run": str(trained.run.path), "n_rows": len(rows), "file": str(out)})

@@ -16,13 +16,13 @@ import numpy as np
 from studio.core import events as ev
 from studio.core.estimate import Pace, batch_size, finish_seconds, padded_batches, steps_per_epoch
 from studio.core.rates import HOW, has_diverged, smooth_losses, suggest, sweep_rates
-from studio.core.registry import plugin
 from studio.core.rundir import RunDir
 from studio.core.spec import ProbeSpec, TrainingSpec, TrainSpec
-from studio.engine import device, evaluate, train
+from studio.engine import compare, device, evaluate, train
 from studio.engine.reporter import Reporter
 from studio.engine.trainer import AttuneTrainer, Patience
 from studio.engine.trunk import n_frozen_layers
+from studio.tasks.base import task_of
 
 _MOST_SECONDS = 10.0  # for the steps of an estimate; the first ones are taken in any case
 _PLACES = (0.5, 0.9, 0.1, 0.7, 0.3)  # of the batches whose time is taken, among all by their length
@@ -42,6 +42,7 @@ def run(run_dir: RunDir, spec: ProbeSpec, report: Reporter) -> ev.Event:
         start_seconds = time.perf_counter() - began
         tried = _some_rows(prepared)
         trainer = train.build_trainer(run_dir, spec.train, tried, report, Trial)
+        trainer.compute_metrics = lambda result: {}  # of a part of the rows; the time of all is taken below
         report.phase("probing")
         if spec.what == "learning-rate":
             found: ev.Event = sweep(trainer, prepared.training, prepared.picks["learning_rate"].value)
@@ -211,14 +212,22 @@ def _measure_end(trainer: Trial, spec: TrainSpec, prepared: Any) -> float:
     model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False).eval()
     chosen = np.linspace(0, len(dataset) - 1, min(len(dataset), 2 * _MEASURED_ROWS)).round().astype(int)
     began = time.perf_counter()
-    logits = evaluate.predict_logits(
-        model, prepared.tokenizer, dataset.select(chosen), prepared.picks["precision"].value
-    )
+    task, features = task_of(spec.task), dataset.select(chosen)
+    precision = prepared.picks["precision"].value
+    outputs = evaluate.predict(task, model, prepared.tokenizer, features, precision)
     predicting = (time.perf_counter() - began) / len(chosen)
-    gold, task = np.arange(len(dataset)) % logits.shape[1], plugin("tasks", spec.task)
-    many = np.resize(logits, (len(dataset), logits.shape[1]))
+    places, of_feature = np.unique(features["row"], return_inverse=True)
+    part = "test" if "test" in prepared.datasets else "validation"
+    rows, told = prepared.parts[part].select(places), {"row": of_feature.tolist()}
+    features = {name: told.get(name, features[name]) for name in features.column_names}
+    answers = task.answers(outputs, features, rows, prepared.labels)
+    judged = task.judge(answers, rows, prepared.labels)
+    many = np.arange(len(dataset)) % len(rows)  # as many rows as there will be, from those that there are
     began = time.perf_counter()
-    evaluate.bootstrap(lambda rows: task.metrics(many[rows], gold[rows]), len(dataset), lambda: None, 6)
+    compare.bootstrap(
+        {name: lambda drawn, metric=metric: metric(many[drawn]) for name, metric in judged.metrics.items()},
+        len(many), lambda: None, 6,
+    )  # fmt: skip
     return predicting + (time.perf_counter() - began) * 50 / len(dataset)
 
 

@@ -19,11 +19,12 @@ from studio.core.reports import reports_of
 from studio.core.rundir import RunDir
 from studio.core.spec import TrainingSpec, TrainSpec, dump_spec
 from studio.engine import checkpoints, device, evaluate, frozen_weights, models, reports
-from studio.engine.data import Rows, raise_first, read_parts, workspace_of
+from studio.engine.data import raise_first, read_parts, slice_columns, workspace_of
 from studio.engine.picks import Picks, job_of, note, pick, pick_batch
 from studio.engine.reporter import Reporter, StopRequested
-from studio.engine.tokens import tokenise
+from studio.engine.tokens import for_model, tokenise
 from studio.engine.trained import require_same
+from studio.tasks.base import Rows, of_tokens, task_of
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Prepared:
     datasets: dict[str, Any]
     model: Any
     tokenizer: Any
+    labels: list[str]
     training: TrainingSpec  # with what was picked
     picks: Picks
     is_half: bool  # frozen weights are held in bf16
@@ -58,7 +60,7 @@ def run(run_dir: RunDir, spec: TrainSpec, report: Reporter) -> ev.Event:
     passes.undo_compile(prepared.model)
     trainer.restore_model()
     if prepared.is_half:
-        fresh = models.load_base(spec, list(prepared.model.config.id2label.values()), prepared.tokenizer)
+        fresh = models.load_base(spec, prepared.labels, prepared.tokenizer)
         frozen_weights.restore(prepared.model, fresh)
     prepared.model.to(device.device())  # stand-ins were there when Trainer moved the model
     report.say(ev.Phase(name="saving"))
@@ -85,10 +87,11 @@ def run(run_dir: RunDir, spec: TrainSpec, report: Reporter) -> ev.Event:
             rows = prepared.parts[name]
             if not len(rows):
                 continue
-            dataset = prepared.datasets[name]
+            groups = slice_columns(spec, name, rows, workspace_of(run_dir.path))
             measured = evaluate.measure(
-                run_dir, spec.task, model, prepared.tokenizer, rows, dataset, name, report, precision
-            )
+                run_dir, task_of(spec.task), model, prepared.tokenizer, rows, prepared.datasets[name], prepared.labels,
+                groups, name, report, precision,
+            )  # fmt: skip
             result["metrics"][name] = measured.metrics
             if name == "test":
                 step, epoch = trainer.state.global_step, float(trainer.state.epoch or 0)
@@ -110,29 +113,30 @@ def prepare(run_dir: RunDir, spec: TrainSpec, report: Reporter, is_resume: bool)
         require_same((read_json(run_dir.resolved_file) or {}).get("hashes", {}), hashes)
     for problem in problems:
         report.warn(problem)
-    task, method = plugin("tasks", spec.task), plugin("methods", spec.method)
-    labels = task.labels(parts["train"].labels)
+    task, method = task_of(spec.task), plugin("methods", spec.method)
+    labels = task.labels(parts["train"].gold)
+    raise_first(task.check_training(spec.training))
     info = describe_model(spec.model)
     raise_first(method.check(info, spec.method))
     tokenizer = models.load_tokenizer(info.path)
     max_length = min(spec.training.max_length, info.max_positions or spec.training.max_length)
-    datasets = _tokenise(parts, labels, tokenizer, max_length, report)
+    datasets = _tokenise(task, parts, labels, tokenizer, max_length, report)
     report.phase("model")
     model = method.apply(models.load_base(spec, labels, tokenizer), spec.method)
     # peft keeps a copy of the untrained head beside the trained one, which nobody would call a part of the model.
     counted = [p for name, p in model.named_parameters() if ".original_module." not in name]
     n_trainable = sum(p.numel() for p in counted if p.requires_grad)
     report.say(ev.ModelReady(n_parameters=sum(p.numel() for p in counted), n_trainable=n_trainable))
-    n_rows = tuple(len(parts[name]) for name in ("train", "validation", "test"))
+    n_features = tuple(len(datasets.get(name, ())) for name in ("train", "validation", "test"))
     picks = pick(run_dir, spec, info, is_resume)
     picks[reporting.name] = reporting
     device.use_threads(picks["threads"].value)
     precision, is_quick = picks["precision"].value, picks["kernels"].value == "quick"
     training, seconds = pick_batch(
         run_dir,
-        job_of(spec, info, list(datasets["train"]["length"]), n_rows, len(labels)),
+        job_of(spec, info, list(datasets["train"]["length"]), n_features, labels),
         picks,
-        lambda: passes.row_bytes(model, padded_collator(tokenizer), datasets["train"], precision, is_quick),
+        lambda: passes.row_bytes(model, task, tokenizer, datasets["train"], precision, is_quick),
     )
     saved = frozen_weights.hold_in_bf16(model) if precision == "bf16" else 0
     if saved:
@@ -148,16 +152,17 @@ def prepare(run_dir: RunDir, spec: TrainSpec, report: Reporter, is_resume: bool)
             "picked": {name: {"value": each.value, "why": each.why} for name, each in picks.items()},
             "labels": labels,
             "max_length": max_length,
-            "split": {name: rows.indices for name, rows in parts.items()},
+            "split": {name: list(rows.indices) for name, rows in parts.items()},
+            "n_features": len(datasets["train"]),
             "hashes": hashes,
             "model_path": info.path,
         },
     )
-    return Prepared(parts, datasets, model, tokenizer, training, picks, bool(saved), seconds)
+    return Prepared(parts, datasets, model, tokenizer, labels, training, picks, bool(saved), seconds)
 
 
 def _tokenise(
-    parts: dict[str, Rows], labels: list[str], tokenizer: Any, max_length: int, report: Reporter
+    task: Any, parts: dict[str, Rows], labels: list[str], tokenizer: Any, max_length: int, report: Reporter
 ) -> dict[str, Any]:
     """Return the datasets of the parts that have rows, and say what the rows turned out to be."""
     datasets, n_cut = {}, 0
@@ -165,7 +170,7 @@ def _tokenise(
         report.check()
         if len(rows):
             datasets[name], cut = tokenise(
-                rows, labels, tokenizer, max_length, workspace_of(report.run.path), report.check
+                task, rows, labels, tokenizer, max_length, workspace_of(report.run.path), report.check
             )
             n_cut += cut
     n_rows = {f"n_{name}": len(rows) for name, rows in parts.items()}
@@ -182,30 +187,32 @@ def build_trainer(
     from studio.engine import kernels, trunk
     from studio.engine.trainer import AttuneTrainer, Patience
 
-    t, task, picks = prepared.training, plugin("tasks", spec.task), prepared.picks
+    t, task, picks = prepared.training, task_of(spec.task), prepared.picks
     if t.early_stopping_patience and "validation" not in prepared.datasets:
         raise Failure("early-stopping-blind", "training.early_stopping_patience")
     began = time.perf_counter()
     is_quick, in_bf16 = picks["kernels"].value == "quick", picks["precision"].value == "bf16"
     quick = kernels.Kernels(prepared.model, in_bf16) if is_quick else None
     frozen = _compute_frozen(run_dir, spec, prepared, report)
-    datasets = prepared.datasets if frozen is None else frozen.parts
+    parts = {name: for_model(task, prepared.model, dataset) for name, dataset in prepared.datasets.items()}
+    datasets = parts if frozen is None else frozen.parts
     validation = datasets.get("validation")
+    order = np.argsort(prepared.datasets["validation"]["length"], kind="stable") if validation is not None else []
     if validation is not None:
-        # Shortest first, so that evaluation pads little; its order does not matter.
-        validation = validation.select(np.argsort(prepared.datasets["validation"]["length"], kind="stable"))
+        validation = validation.select(order)  # shortest first, so that evaluation pads little
     return (trainer_class or AttuneTrainer)(
         model=prepared.model,
-        args=_arguments(run_dir, prepared, task.main_metric),
+        args=_arguments(run_dir, prepared, task),
         train_dataset=datasets["train"],
         eval_dataset=validation,
-        data_collator=padded_collator(prepared.tokenizer) if frozen is None else trunk.collate,
+        data_collator=task.collator(prepared.tokenizer) if frozen is None else trunk.collate,
         processing_class=prepared.tokenizer,
-        compute_metrics=lambda result: task.metrics(result.predictions, result.label_ids),
+        compute_metrics=lambda result: _judge(task, prepared, result.predictions, order),
+        preprocess_logits_for_metrics=lambda outputs, labels: _kept(task, outputs, labels),
         callbacks=[Patience(t.early_stopping_patience)] if t.early_stopping_patience else [],
         report=report,
         lengths=list(prepared.datasets["train"]["length"]),
-        row_numbers=[i + 1 for i in prepared.parts["train"].indices],
+        row_numbers=_row_numbers(prepared),
         group_by_length=t.group_by_length,
         quick=quick,
         frozen=frozen,
@@ -213,19 +220,36 @@ def build_trainer(
     )
 
 
-def padded_collator(tokenizer: Any) -> Any:
-    """Return what makes a batch of tokenised rows, padded to the longest of them."""
-    from transformers import DataCollatorWithPadding
-
-    # On a processor each new shape costs its kernels a preparation; a multiple of 8 keeps them few.
-    return DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8)
+def _row_numbers(prepared: Prepared) -> list[int]:
+    """Return the row of the data, from 1 on, that each feature is of."""
+    indices = prepared.parts["train"].indices
+    return [indices[i] + 1 for i in prepared.datasets["train"]["row"]]
 
 
-def _arguments(run_dir: RunDir, prepared: Prepared, main_metric: str) -> Any:
+def _kept(task: Any, outputs: Any, labels: Any) -> Any:
+    """Return what a task keeps of a batch's outputs, which Trainer hands on without their names."""
+    outputs = outputs[: len(task.output_names)] if isinstance(outputs, tuple) else (outputs,)
+    return task.reduce(evaluate.stack(outputs), labels)
+
+
+def _judge(task: Any, prepared: Prepared, outputs: np.ndarray, order: np.ndarray) -> dict[str, float]:
+    """Return the metrics of the validation rows. outputs: of their features, in this order, padded."""
+    rows, dataset = prepared.parts["validation"], prepared.datasets["validation"]
+    found: list[Any] = [None] * len(order)
+    for i, output in zip(order, outputs, strict=True):
+        side = prepared.tokenizer.padding_side
+        found[i] = of_tokens(output, dataset[int(i)]["length"], side) if task.per_token else output
+    answers = task.answers(found if task.per_token else np.array(found), dataset, rows, prepared.labels)
+    measured = task.judge(answers, rows, prepared.labels).measured()
+    del measured["loss"]  # Trainer's own
+    return measured
+
+
+def _arguments(run_dir: RunDir, prepared: Prepared, task: Any) -> Any:
     from transformers import TrainingArguments
 
     t, has_validation = prepared.training, "validation" in prepared.datasets
-    every = max(1, math.ceil(steps_per_epoch(t, len(prepared.parts["train"])) / t.evaluations_per_epoch))
+    every = max(1, math.ceil(steps_per_epoch(t, len(prepared.datasets["train"])) / t.evaluations_per_epoch))
     is_cpu = device.device().type == "cpu"
     return TrainingArguments(
         output_dir=str(run_dir.checkpoints_dir),
@@ -249,8 +273,8 @@ def _arguments(run_dir: RunDir, prepared: Prepared, main_metric: str) -> Any:
         save_steps=every,
         save_total_limit=2,
         load_best_model_at_end=t.load_best_model_at_end and has_validation,
-        metric_for_best_model=main_metric if has_validation else None,
-        greater_is_better=True if has_validation else None,
+        metric_for_best_model=task.main_metric if has_validation else None,
+        greater_is_better=task.greater_is_better if has_validation else None,
         restore_callback_states_from_checkpoint=True,
         logging_steps=1,
         logging_nan_inf_filter=False,
@@ -270,6 +294,8 @@ def _compute_frozen(run_dir: RunDir, spec: TrainSpec, prepared: Prepared, report
     found = None
     if not keeps_frozen(spec.method):
         why = "as you asked"
+    elif not task_of(spec.task).is_plain:
+        why = "it can be only where a row is one text or pair"
     elif spec.training.num_train_epochs <= 1:
         why = "there is only one"
     else:

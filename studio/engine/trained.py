@@ -11,7 +11,8 @@ from studio.core.registry import plugin
 from studio.core.rundir import RunDir, find_run
 from studio.core.spec import TrainSpec
 from studio.engine import models
-from studio.engine.data import Rows, read_file, read_parts, workspace_of
+from studio.engine.data import read_file, read_parts, workspace_of
+from studio.tasks.base import Rows, task_of
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,10 @@ class Trained:
     precision: str
 
     @property
+    def task(self) -> Any:
+        return task_of(self.spec.task)
+
+    @property
     def workspace(self) -> Path:
         return workspace_of(self.run.path)
 
@@ -42,7 +47,7 @@ class Trained:
 
             model = PeftModel.from_pretrained(self.load_base(tokenizer), self.run.model_dir)
         else:
-            auto = getattr(transformers, plugin("tasks", self.spec.task).auto_class)
+            auto = getattr(transformers, self.task.auto_class)
             model = auto.from_pretrained(self.run.model_dir, use_safetensors=True, dtype="float32", **models.SAFE)
         return model.eval(), tokenizer
 
@@ -64,7 +69,7 @@ class Trained:
     def rows_of(self, source: Any, warn: Callable[[Problem], None], gold: bool) -> Rows:
         """Return the rows of a file that has the columns of the run's spec.
 
-        gold: only rows with text and label, none with an unknown label; else all rows, with or without labels.
+        gold: only rows with all that the task needs, none with an unknown label; else all rows, with or without gold.
         Raises Failure "column-missing", "split-empty", "unknown-labels".
         """
         rows, problems = read_file(source, self.spec, self.workspace, gold)
@@ -73,18 +78,18 @@ class Trained:
         name = Path(source.path).name
         if not len(rows):
             raise Failure("split-empty", "data", split=name)
-        unknown = sorted(set(rows.labels) - set(self.labels))
-        if gold and unknown:
+        unknown = self.task.unknown(rows.gold, self.labels) if gold else []
+        if unknown:
             raise Failure("unknown-labels", "data", split=name, labels=", ".join(unknown[:5]))
         return rows
 
 
-def open_trained(workspace: Path, name: str) -> Trained:
-    """Return the trained run that `name` means. Raises Failure "run-missing" or "run-not-finished"."""
+def open_trained(workspace: Path, name: str, field: str = "run") -> Trained:
+    """Return the trained run that `name` means. Raises Failure "run-missing", or "run-not-finished" at `field`."""
     run = find_run(workspace, name)
     resolved = read_json(run.resolved_file) or {}
     if "labels" not in resolved or not (run.model_dir / "tokenizer_config.json").is_file():
-        raise Failure("run-not-finished", "run", run=run.id)
+        raise Failure("run-not-finished", field, run=run.id)
     precision = resolved["picked"]["precision"]["value"]
     return Trained(run, run.spec(), resolved["labels"], resolved["max_length"], resolved["hashes"], precision)
 

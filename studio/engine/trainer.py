@@ -21,8 +21,8 @@ from studio.engine.own_trainer import OwnTrainer
 from studio.engine.reporter import Reporter, StopRequested
 from studio.engine.trunk import Trunk
 from studio.engine.watch import Watch
+from studio.tasks.base import MASKED
 
-_MASKED = -100  # the label that the loss passes over
 _SAVE_SECONDS = 300.0  # the longest that a crash can cost
 
 
@@ -122,9 +122,10 @@ class AttuneTrainer(OwnTrainer):
             self.watch = None
 
     def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        self.n_rows_seen += len(inputs["labels"])
+        self.n_rows_seen += len(next(iter(inputs.values())))
         if self.watch is not None:
-            self._n_labels += int((inputs["labels"] != _MASKED).sum())
+            labels = inputs.get("labels")
+            self._n_labels += 1 if labels is None else int((labels != MASKED).sum())
         if self._n_tokens is not None and "attention_mask" in inputs:
             # Not as a number yet: on a GPU that would wait for it.
             self._n_tokens = self._n_tokens + inputs["attention_mask"].sum()

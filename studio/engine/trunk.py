@@ -23,6 +23,7 @@ from studio.engine.reporter import Reporter
 
 _BATCH_TOKENS = 4096
 _ROOM_BYTES = 1 << 30  # what stays free on the disk
+_MASKED = -100  # the label that a loss passes over
 _TOLERANCE = 0.02  # of the logits, in bf16: batches are padded otherwise here and there
 
 
@@ -97,7 +98,10 @@ def collate(rows: list[dict[str, Any]]) -> dict[str, Tensor]:
     for i, output in enumerate(outputs):
         batch[i, : len(output)] = output
         mask[i, : len(output)] = 1
-    return {"inputs_embeds": batch, "attention_mask": mask, "labels": torch.tensor([row["labels"] for row in rows])}
+    labels = [row["labels"] for row in rows]
+    if isinstance(labels[0], list) and isinstance(labels[0][0], int):  # one a token; several of a row are floats
+        labels = [each + [_MASKED] * (width - len(each)) for each in labels]
+    return {"inputs_embeds": batch, "attention_mask": mask, "labels": torch.tensor(labels)}
 
 
 class Trunk:
@@ -201,7 +205,7 @@ class Trunk:
         return caught[0].to("cpu", self._dtype)
 
     def _pad(self, rows: list[dict[str, Any]]) -> dict[str, Tensor]:
-        inputs = [{k: v for k, v in row.items() if k not in ("labels", "length")} for row in rows]
+        inputs = [{k: v for k, v in row.items() if k in self._tokenizer.model_input_names} for row in rows]
         return dict(self._tokenizer.pad(inputs, return_tensors="pt", pad_to_multiple_of=8))
 
     def _call(self, batch: dict[str, Tensor]) -> Any:

@@ -1,5 +1,6 @@
 """The model card: what lies in an exported folder, where it comes from, how good it is and how to use it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +19,11 @@ class Origin:
     method: str
 
 
-def model_card(origin: Origin, exporter: Any, labels: list[str], verdict: dict[str, Any]) -> str:
+def model_card(origin: Origin, exporter: Any, task: Any, labels: Sequence[str], verdict: dict[str, Any]) -> str:
     """Return the card as Markdown with the header that model hubs read."""
-    tag = origin.task.lower().replace(" ", "-")
+    tag = task.pipeline
     usage = exporter.usage.replace("FOLDER", "path/to/this/folder").replace("TEXT", repr(_EXAMPLE))
+    usage = usage.replace("PIPELINE", repr(task.pipeline))
     lines = [
         f"---\npipeline_tag: {tag}\ntags:\n- {tag}\n- {exporter.id}\n---\n",
         f"# {origin.name}\n",
@@ -30,7 +32,7 @@ def model_card(origin: Origin, exporter: Any, labels: list[str], verdict: dict[s
         f"| Base model | {_cell(origin.base_model)} |",
         f"| Data | {_cell(origin.data_file)}, {origin.n_rows:,} rows |",
         f"| Method | {_cell(origin.method)} |",
-        f"| Labels | {_cell(', '.join(labels))} |",
+        *([f"| Labels | {_cell(', '.join(labels))} |"] if labels else []),
         f"| Format | {exporter.label}, {verdict['size_bytes'] / 1e6:.1f} MB |\n",
         "## Measured\n",
         f"The files here were loaded afresh and compared with the trained model on {verdict['n_rows']:,} rows.\n",
@@ -38,8 +40,8 @@ def model_card(origin: Origin, exporter: Any, labels: list[str], verdict: dict[s
         f"| {verdict['metric_name']} | {verdict['metric']:.4f} | {verdict['reference_metric']:.4f} |",
         _milliseconds("32 texts", verdict, ""),
         _milliseconds("1 text", verdict, "_single") + "\n",
-        f"Same label on {verdict['prediction_agreement']:.1%} of the rows; "
-        f"largest difference of a logit {verdict['max_logit_difference']:.2g}.\n",
+        f"Same answer on {verdict['prediction_agreement']:.1%} of the rows; "
+        f"largest difference of an output {verdict['max_logit_difference']:.2g}.\n",
         "## Use\n",
         f"```python\n{usage}```\n",
         "## Terms\n",

@@ -16,17 +16,22 @@ from studio.core.registry import PluginConfig, plugin
 from studio.exporters.card import Origin, model_card
 from studio.exporters.reference import make_reference
 from studio.exporters.verification import verify_in_fresh_process
+from studio.tasks.base import Rows
 
 LEAST_ROWS = 200  # a verdict on fewer rows is worth little
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What an export is measured on: the id of the task, texts with their gold label index, tokens a text may have."""
+    """What an export is measured on.
 
-    task: str
-    texts: Sequence[str]
-    gold: Sequence[int]
+    features: those of the rows by column, as `Task.encode` makes them. max_length: tokens that a feature may have.
+    """
+
+    task: Any
+    rows: Rows
+    features: dict[str, list[Any]]
+    labels: Sequence[str]
     max_length: int
 
 
@@ -48,19 +53,18 @@ def export_model(
     exporter = plugin("exporters", config)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise Failure("target-exists", "out", path=str(directory))
-    labels = [model.config.id2label[i] for i in range(model.config.num_labels)]
     exporting = progress("exporting")
     with _work_folder(directory) as work:
         trained, built, reference = work / "trained", work / "export", work / "reference.npz"
         model.save_pretrained(trained)
         made = make_reference(
-            model, tokenizer, trained, measured.task, labels, measured.texts, measured.gold, measured.max_length,
-            lambda done, total: exporting(done, 3 * total),
+            model, tokenizer, trained, measured.task, measured.rows, measured.features, measured.labels,
+            measured.max_length, lambda done, total: exporting(done, 3 * total),
         )  # fmt: skip
         made.save(reference)
         built.mkdir()
         _write_model(
-            exporter, model, tokenizer, built, config,
+            exporter, model, tokenizer, built, config, made.example(),
             lambda done, total: exporting(total + 2 * done, 3 * total),
         )  # fmt: skip
         verdict = verify_in_fresh_process(built, reference, exporter.id, progress("verifying"))
@@ -68,7 +72,9 @@ def export_model(
             raise Failure("export-unverified", "format", problems=" ".join(verdict["problems"]))
         verdict["reference_size_bytes"] = sum(path.stat().st_size for path in trained.glob("*.safetensors"))
         (built / "verification.json").write_text(json.dumps(verdict, indent=1) + "\n", encoding="utf-8")
-        (built / "README.md").write_text(model_card(origin, exporter, labels, verdict), encoding="utf-8")
+        (built / "README.md").write_text(
+            model_card(origin, exporter, measured.task, measured.labels, verdict), encoding="utf-8"
+        )
         if directory.is_dir():
             directory.rmdir()
         os.replace(built, directory)
@@ -76,7 +82,7 @@ def export_model(
 
 
 def _write_model(
-    exporter: Any, model: Any, tokenizer: Any, built: Path, config: PluginConfig, progress: Callable
+    exporter: Any, model: Any, tokenizer: Any, built: Path, config: PluginConfig, example: Any, progress: Callable
 ) -> None:
     stops: list[BaseException] = []
 
@@ -90,7 +96,7 @@ def _write_model(
     model.config.save_pretrained(built)
     tokenizer.save_pretrained(built)
     try:
-        exporter.export(model, tokenizer, built, config, None, report)
+        exporter.export(model, tokenizer, built, config, example, report)
     except Exception as error:
         if error in stops or isinstance(error, OSError | MemoryError):
             raise

@@ -1,6 +1,6 @@
 """The merged model as safetensors: what transformers itself loads."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,21 +27,21 @@ class MergedSafetensors:
     usage = """\
 import transformers
 
-classify = transformers.pipeline("text-classification", model="FOLDER")
-print(classify(TEXT, truncation=True)[0]["label"])
+model = transformers.pipeline(PIPELINE, model="FOLDER")
+print(model(TEXT))
 """
 
     def export(
-        self, model: Any, tokenizer: Any, directory: Path, config: Config, example: Callable | None, progress: Callable
+        self, model: Any, tokenizer: Any, directory: Path, config: Config, example: Any, progress: Callable
     ) -> None:
         model.save_pretrained(directory)
 
-    def load(self, directory: Path, n_threads: int) -> Runner:
+    def load(self, directory: Path, n_threads: int, output_names: Sequence[str]) -> Runner:
         """Return the model on PyTorch; the number of threads is one for the whole process."""
         import torch
 
         torch.set_num_threads(n_threads)
-        return load_transformers(directory)
+        return load_transformers(directory, output_names)
 
 
 PLUGIN = MergedSafetensors()

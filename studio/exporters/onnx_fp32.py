@@ -1,6 +1,6 @@
 """ONNX in full precision, for ONNX Runtime and everything else that reads ONNX."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,14 +28,14 @@ class Onnx:
     usage = USAGE
 
     def export(
-        self, model: Any, tokenizer: Any, directory: Path, config: Config, example: Callable | None, progress: Callable
+        self, model: Any, tokenizer: Any, directory: Path, config: Config, example: Any, progress: Callable
     ) -> None:
-        program, _ = trace(model, tokenizer, example)
+        program, _ = trace(model, example)
         progress(0.8, 1)
         save(program, directory)
 
-    def load(self, directory: Path, n_threads: int) -> Runner:
-        return OnnxRunner(directory / "model.onnx", n_threads)
+    def load(self, directory: Path, n_threads: int, output_names: Sequence[str]) -> Runner:
+        return OnnxRunner(directory / "model.onnx", n_threads, output_names)
 
 
 PLUGIN = Onnx()

@@ -4,7 +4,7 @@ Matrices are quantised by ONNX Runtime, one scale a column, and activations whil
 of the graph (`onnx_rewrites.py`) that keep most of the accuracy.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,12 +40,12 @@ class OnnxInt8:
     usage = USAGE
 
     def export(
-        self, model: Any, tokenizer: Any, directory: Path, config: Config, example: Callable | None, progress: Callable
+        self, model: Any, tokenizer: Any, directory: Path, config: Config, example: Any, progress: Callable
     ) -> None:
         from transformers.exporters import OnnxRuntimeDynamicConfig, OnnxRuntimeQuantizer
         from transformers.exporters.configs import ExportFormat
 
-        program, inputs = trace(model, tokenizer, example)
+        program, inputs = trace(model, example)
         progress(0.5, 1)
         quantise_embeddings(program)
         scale_tokens(program)
@@ -57,8 +57,8 @@ class OnnxInt8:
         progress(0.9, 1)
         save(program, directory)
 
-    def load(self, directory: Path, n_threads: int) -> Runner:
-        return OnnxRunner(directory / "model.onnx", n_threads)
+    def load(self, directory: Path, n_threads: int, output_names: Sequence[str]) -> Runner:
+        return OnnxRunner(directory / "model.onnx", n_threads, output_names)
 
 
 PLUGIN = OnnxInt8()

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +17,23 @@ folder = "FOLDER"
 tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
 session = onnxruntime.InferenceSession(f"{folder}/model.onnx")
 inputs = tokenizer([TEXT], padding=True, truncation=True, return_tensors="np")
-(logits,) = session.run(["logits"], {i.name: inputs[i.name] for i in session.get_inputs()})
-print(transformers.AutoConfig.from_pretrained(folder).id2label[int(logits[0].argmax())])
+outputs = session.run(None, {i.name: inputs[i.name] for i in session.get_inputs()})
+for output, values in zip(session.get_outputs(), outputs):
+    print(output.name, values)
+print(transformers.AutoConfig.from_pretrained(folder).id2label)
 """
 
 
-def trace(model: Any, tokenizer: Any, example: Callable | None) -> tuple[Any, dict[str, Any]]:
+def trace(model: Any, example: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """Return the model as an `onnx_ir.Model` with free batch size and length, and the batch it was traced with.
 
-    example: gets texts, returns the batch as torch tensors; without it the tokenizer alone makes it.
+    example: two rows of different length as one padded batch of torch tensors; a size of 1, or a mask of ones, could
+    be traced as a constant.
     """
     from transformers.exporters import OnnxConfig, OnnxExporter
 
-    # Two rows of different length: a size of 1, or a mask of ones, could be traced as a constant.
-    texts = ["One short text.", "And another one, which is a little longer than the first."]
-    inputs = dict(example(texts) if example else tokenizer(texts, padding=True, return_tensors="pt"))
     with quiet():
-        return OnnxExporter().export(model, inputs, OnnxConfig(dynamic=True)).program, inputs
+        return OnnxExporter().export(model, dict(example), OnnxConfig(dynamic=True)).program, example
 
 
 def save(program: Any, directory: Path) -> None:

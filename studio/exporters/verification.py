@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from studio.exporters.reference import BATCH_SIZE, Reference
 from studio.exporters.runners import Runner, load_transformers, n_usable_cores
 
 Progress = Callable[[float, float], None]
+_LEAST_DROP, _SAME_SHARE = 1e-3, 0.05  # where answers are numbers: of the metric, and of the spread of the numbers
 _TIMED_BATCHES = 4
 _TIMED_ROUNDS = 5
 _TIMED_SECONDS = 15.0  # after this the rounds end, however slow the model is
@@ -84,7 +85,7 @@ def verify(directory: Path, reference: Path, format_id: str, progress: Progress 
     check = _Check(directory, format_id)
     try:
         expected = Reference.load(reference)
-        runner = check.load()
+        runner = check.load(expected.task.output_names)
     except Exception as error:
         check.problem("loading", error)
         return check.verdict()
@@ -130,13 +131,15 @@ class _Check:
         head = {"format": self.facts.pop("format"), "verified": not self.problems}
         return head | self.facts | {"problems": self.problems}
 
-    def load(self) -> Runner:
+    def load(self, output_names: Sequence[str]) -> Runner:
         self.facts["size_bytes"] = sum(
             path.stat().st_size for pattern in self.plugin.files for path in self.directory.glob(pattern)
         )
-        return self.plugin.load(self.directory, self.n_threads)
+        return self.plugin.load(self.directory, self.n_threads, output_names)
 
     def labels(self, expected: Reference) -> None:
+        if not expected.facts["labels"]:
+            return
         names = json.loads((self.directory / "config.json").read_text(encoding="utf-8"))["id2label"]
         equal = [names.get(str(i)) for i in range(len(names))] == expected.facts["labels"]
         self.facts["labels_equal"] = equal
@@ -164,19 +167,24 @@ class _Check:
 
     def rows(self, expected: Reference, runner: Runner, step: Callable[[], None]) -> None:
         """Compare the answers to all rows, and what they are worth by the task's metric."""
-        logits = np.full_like(expected.logits, np.nan)
+        outputs = list(expected.outputs)
         for chosen, batch in expected.batches():
-            logits[chosen] = runner(batch)
+            for i, output in zip(chosen, expected.kept(chosen, runner(batch)), strict=True):
+                outputs[int(i)] = output
             step()
-        self.facts["n_rows"] = len(logits)
-        if not np.isfinite(logits).all():
+        task, data = expected.task, expected.data()
+        self.facts["n_rows"] = len(data)
+        found, wanted = (np.concatenate([each.ravel() for each in e]) for e in (outputs, expected.outputs))
+        if not np.isfinite(found).all():
             self.problems.append("The exported model answers with numbers that are not finite.")
             return
-        task = family("tasks")[expected.facts["task"]]
-        metric = task.metrics(logits, expected.gold)[task.main_metric]
-        trained = task.metrics(expected.logits, expected.gold)[task.main_metric]
-        difference = logits - expected.logits
-        agreement = float((logits.argmax(-1) == expected.logits.argmax(-1)).mean())
+        ours, theirs = (self._answers(task, each, expected, data) for each in (outputs, expected.outputs))
+        metric, trained = (
+            task.judge(each, data, expected.facts["labels"]).metrics[task.main_metric](slice(None))
+            for each in (ours, theirs)
+        )
+        agreement, is_number = _agreement(ours.columns["predicted"], theirs.columns["predicted"])
+        difference = found - wanted
         self.facts |= {
             "metric_name": task.main_metric,
             "metric": metric,
@@ -184,15 +192,21 @@ class _Check:
             "prediction_agreement": agreement,
             "rms_logit_difference": float(np.sqrt(np.square(difference).mean())),
         }
-        self._compare_logits(difference, expected.logits)
+        self._compare_logits(difference, wanted)
         allowed = self.plugin.tolerance
-        if trained - metric > allowed.metric_drop + 1e-9:
+        drop = trained - metric if task.greater_is_better else (metric - trained) / max(1.0, abs(trained))
+        # A rank or a square changes with the last digit of a number; a label does not.
+        if not drop <= max(allowed.metric_drop, _LEAST_DROP if is_number else 1e-9):
             self.problems.append(f"{task.main_metric} falls from {trained:.4f} to {metric:.4f}.")
         if agreement < allowed.agreement:
-            self.problems.append(f"Only {agreement:.1%} of the rows get the label that the trained model gives.")
-        share = self.facts["rms_logit_difference"] / max(float(expected.logits.std()), 1e-6)
+            self.problems.append(f"Only {agreement:.1%} of the rows get the answer that the trained model gives.")
+        share = self.facts["rms_logit_difference"] / max(float(wanted.std()), 1e-6)
         if share > allowed.rms:
-            self.problems.append(f"The logits differ by {share:.0%} of their spread.")
+            self.problems.append(f"The outputs differ by {share:.0%} of their spread.")
+
+    def _answers(self, task: Any, outputs: list[np.ndarray], expected: Reference, data: Any) -> Any:
+        given = outputs if task.per_token else np.array(outputs)
+        return task.answers(given, expected.facts["features"], data, expected.facts["labels"])
 
     def shapes(self, expected: Reference, runner: Runner, step: Callable[[], None]) -> None:
         """Run every length and batch size; a row must mean the same alone and padded."""
@@ -207,7 +221,7 @@ class _Check:
             self._compare_logits(logits - answer, answer)
             step()
         if self.plugin.tolerance.padding:
-            sizes = [row["input_ids"].size for row in expected.rows]
+            sizes = [row["input_ids"].shape[-1] for row in expected.rows]
             shortest, longest = int(np.argmin(sizes)), int(np.argmax(sizes))
             padded = runner(expected.padded([shortest, longest]))[:1]
             self._compare_logits(runner(expected.rows[shortest]) - padded, padded)
@@ -224,7 +238,7 @@ class _Check:
         import torch
 
         torch.set_num_threads(self.n_threads)
-        trained = load_transformers(Path(expected.facts["trained"]))
+        trained = load_transformers(Path(expected.facts["trained"]), expected.task.output_names)
         rows = np.resize(np.arange(len(expected.rows)), max(len(expected.rows), BATCH_SIZE))
         starts = np.linspace(0, len(rows) - BATCH_SIZE, _TIMED_BATCHES).astype(int)
         batches = [expected.padded(rows[start : start + BATCH_SIZE]) for start in starts]
@@ -232,6 +246,14 @@ class _Check:
         for name, inputs in (("", batches), ("_single", singles)):
             ours, theirs = _time_in_turn([runner, trained], inputs, step)
             self.facts |= {f"latency_ms{name}": ours, f"reference_latency_ms{name}": theirs}
+
+
+def _agreement(ours: Sequence[Any], theirs: Sequence[Any]) -> tuple[float, bool]:
+    """Return the share of rows with the same answer, and whether they are numbers: within 5 % of their spread."""
+    if not isinstance(theirs[0], float):
+        return sum(a == b for a, b in zip(ours, theirs, strict=True)) / len(theirs), False
+    a, b = np.array(ours), np.array(theirs)
+    return float((np.abs(a - b) <= _SAME_SHARE * max(float(b.std()), 1e-6)).mean()), True
 
 
 def _time_in_turn(runners: list[Runner], inputs: list[dict], step: Callable[[], None]) -> list[float]:

@@ -91,16 +91,21 @@ class Bundle:
         if not isinstance(owner, ast.ClassDef):
             raise LookupError(f"{module} has no class {name}")
         members = {each: node for node in owner.body for each in _binds(node)}
-        wanted, waiting = set(), list(methods)
+        wanted, waiting, of_bases = set(), list(methods), set()
         while waiting:
             each = waiting.pop()
-            if each in members and each not in wanted:
+            if each not in members:
+                of_bases.add(each)
+            elif each not in wanted:
                 wanted.add(each)
                 waiting += _used_of_self(members[each])
         kept = [node for each, node in members.items() if each in wanted]
-        for used, _ in (use for base in owner.bases for use in _uses(base)):
-            if used in source.bound and used not in self._given:
-                self.add(module, used)
+        for base in (use for each in owner.bases for use, _ in _uses(each)):
+            node = source.bound.get(base)
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "studio":
+                self.add_methods(node.module, base, of_bases | set(_used_of_super(kept)))
+            elif node is not None and base not in self._given:
+                self.add(module, base)
         if self._claim(name, module):
             head = source.text(owner.body[0], owner.lineno - 1)  # up to the docstring
             body = self._text_with_uses(source, owner, kept)
@@ -173,6 +178,14 @@ def _uses(node: ast.AST) -> Iterator[tuple[str, str]]:
 
 def _used_of_self(node: Node) -> list[str]:
     return [attribute for name, attribute in _uses(node) if name == "self"]
+
+
+def _used_of_super(nodes: Iterable[Node]) -> list[str]:
+    found = (each for node in nodes for each in ast.walk(node) if isinstance(each, ast.Attribute))
+    return [
+        each.attr for each in found
+        if isinstance(each.value, ast.Call) and ast.unparse(each.value.func) == "super"
+    ]  # fmt: skip
 
 
 def _module_behind(node: Node, name: str) -> str | None:

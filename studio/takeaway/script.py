@@ -19,6 +19,7 @@ from studio.core.registry import PluginConfig, plugin
 from studio.core.rundir import RunDir
 from studio.core.spec import TrainingSpec, TrainSpec
 from studio.takeaway.code import Bundle
+from studio.tasks.base import task_of
 
 _PARTS = ("train", "validation", "test")
 
@@ -62,8 +63,11 @@ def _code(spec: TrainSpec, is_quick: bool, is_frozen: bool) -> Bundle:
     sources = {each.kind: each for each in (getattr(spec.data, p) for p in _PARTS) if isinstance(each, PluginConfig)}
     for config in sources.values():
         _add_plugin(bundle, plugin("sources", config), ["read"])
-    _add_plugin(bundle, plugin("tasks", spec.task), ["rows", "score"])
+    task_methods = ["__init__", "rows", "encode", "targets", "collator", "reduce", "answers", "score"]
+    _add_plugin(bundle, task_of(spec.task), task_methods)
     _add_plugin(bundle, plugin("methods", spec.method), ["apply"])
+    for name in ("Rows", "of_tokens"):
+        bundle.add("studio.tasks.base", name)
     for name in ("hold_in_bf16", "restore"):
         bundle.add("studio.engine.frozen_weights", name)
     if is_quick:
@@ -183,7 +187,10 @@ def _settings(run: RunDir, spec: TrainSpec, resolved: dict[str, Any], picked: di
         "IS_QUICK": (picked["kernels"] == "quick", "with layers that are quick on a processor"),
         "GROUP_BY_LENGTH": (training.group_by_length, ""),
         "PATIENCE": (training.early_stopping_patience, "evaluations without a better result; 0 never stops early"),
-        "MAIN_METRIC": (plugin("tasks", spec.task).main_metric, ""),
+        "HEAD": (task_of(spec.task).head(resolved["labels"]), "what the new head is made from"),
+        "N_OUTPUTS": (len(task_of(spec.task).output_names), "that count, of all that the model gives"),
+        "PER_TOKEN": (task_of(spec.task).per_token, "whether they have an axis of tokens"),
+        "MAIN_METRIC": (task_of(spec.task).main_metric, ""),
         "ARGUMENTS": (_arguments(spec, training, resolved, picked), "of transformers.TrainingArguments"),
         "SAFE": ({"local_files_only": True, "trust_remote_code": False}, "nothing is fetched, no foreign code runs"),
     }
@@ -201,7 +208,8 @@ def _arguments(
 ) -> dict[str, Any]:
     n_rows = {name: len(resolved["split"][name]) for name in _PARTS}
     has_validation = bool(n_rows["validation"])
-    every = max(1, math.ceil(steps_per_epoch(training, n_rows["train"]) / training.evaluations_per_epoch))
+    n_features = resolved.get("n_features", n_rows["train"])
+    every = max(1, math.ceil(steps_per_epoch(training, n_features) / training.evaluations_per_epoch))
     return {
         **{name: value for name, value in training.model_dump().items() if name in _SAME},
         "learning_rate": picked["learning_rate"],
@@ -214,8 +222,8 @@ def _arguments(
         "save_steps": every,
         "save_total_limit": 2,
         "load_best_model_at_end": training.load_best_model_at_end and has_validation,
-        "metric_for_best_model": plugin("tasks", spec.task).main_metric if has_validation else None,
-        "greater_is_better": True if has_validation else None,
+        "metric_for_best_model": task_of(spec.task).main_metric if has_validation else None,
+        "greater_is_better": task_of(spec.task).greater_is_better if has_validation else None,
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
         "report_to": "none",
@@ -246,18 +254,21 @@ def _files(spec: TrainSpec, resolved: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _wiring(spec: TrainSpec) -> str:
     """Return the assignments that name the run's own classes."""
-    task, method = plugin("tasks", spec.task), plugin("methods", spec.method)
+    task, method = task_of(spec.task), plugin("methods", spec.method)
     sources = {each.kind: each for each in (getattr(spec.data, p) for p in _PARTS) if isinstance(each, PluginConfig)}
     readers = ", ".join(f"{kind!r}: {_class(plugin('sources', config))}()" for kind, config in sources.items())
-    settings = ", ".join(f"{name}={value!r}" for name, value in spec.method.model_dump(exclude={"kind"}).items())
     return "\n".join(
         [
             f"READERS = {{{readers}}}",
-            f"TASK = {_class(task)}()",
+            f"TASK = {_class(task)}(Settings({_keywords(spec.task)}))",
             f"AUTO_CLASS = transformers.{task.auto_class}",
-            f"METHOD, METHOD_SETTINGS = {_class(method)}(), Settings({settings})",
+            f"METHOD, METHOD_SETTINGS = {_class(method)}(), Settings({_keywords(spec.method)})",
         ]
     )
+
+
+def _keywords(config: PluginConfig) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in config.model_dump(exclude={"kind"}).items())
 
 
 def _class(found: Any) -> str:

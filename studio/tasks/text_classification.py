@@ -1,197 +1,336 @@
-"""Text classification: one of several labels for each text."""
+"""Text classification: one of several labels for each text, any number of them, or a number; also for pairs."""
 
+import json
+import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
-from studio.core.blocks import Bars, Block, Histogram, Matrix, Tiles
+from studio.core.blocks import Bars, Block, Histogram
 from studio.core.reasons import Problem
 from studio.core.registry import PluginConfig
+from studio.core.spec import setting
 from studio.sources.texts import Texts, digest
+from studio.tasks.base import Answers, Judged, Role, Rows, Task, columns_by_name, missing_columns, word_lengths
+from studio.tasks.judging import judge_numbers, judge_one, judge_several, log_softmax, spearman
 
 _MOST_LABELS = 200
 _NEEDED_ROWS = 10
 _RARE = 3  # rows: one for each part of the split
 
+SINGLE = "single_label_classification"
+MULTI = "multi_label_classification"
+NUMBER = "regression"
+_HALF = 0.5  # the probability from which a label of several counts
+
 
 class Config(PluginConfig):
-    """Nothing to choose."""
+    """What is said of each text; names as transformers has them."""
 
     kind: Literal["text-classification"] = "text-classification"
+    problem_type: Literal["single_label_classification", "multi_label_classification", "regression"] = setting(
+        SINGLE,
+        "Answer",
+        "One label: exactly one of several. Several labels: any number of them, such as all topics of a text; a cell "
+        "holds them with ; or | or , between, or as a JSON list. A number: such as a rating or a similarity.",
+    )
 
 
-@dataclass(frozen=True)
-class Role:
-    """A column that a task needs: its id in the spec and its name for people."""
-
-    id: str
-    label: str
-    help: str
-
-
-class TextClassification:
-    """Learns to give each text one of the labels in the training part."""
+class TextClassification(Task):
+    """Learns to give each text (or pair of texts) one label, several labels or a number."""
 
     id = "text-classification"
     label = "Text classification"
-    summary = "Gives each text one of several labels."
+    summary = "Gives each text one of several labels, any number of labels, or a number."
     order = 10
     Config = Config
     auto_class = "AutoModelForSequenceClassification"
+    pipeline = "text-classification"
+    sample = "support_desk.csv"
     roles = (
         Role("text", "Text", "What the model reads."),
-        Role("label", "Label", "What the model learns to say."),
+        Role("text_pair", "Second text", "Where two texts are compared: the other one.", is_optional=True),
+        Role("label", "Label", "What the model learns to say.", is_gold=True),
     )
-    main_metric = "accuracy"
+
+    @property
+    def main_metric(self) -> str:
+        return {SINGLE: "accuracy", MULTI: "f1_micro", NUMBER: "spearman"}[self.config.problem_type]
+
+    @property
+    def can_smooth(self) -> bool:
+        return self.config.problem_type == SINGLE
+
+    # --- on tables ---------------------------------------------------------------------------------------------
 
     def guess_roles(self, table: Any) -> dict[str, str]:
         """Return a column for each role, by name first and by content second; roles without a guess are absent."""
-        names = {name.lower().strip(): name for name in table.column_names}
-        found = {}
-        for role, usual in _USUAL_NAMES.items():
-            found[role] = next((names[n] for n in usual if n in names), None)
+        found = columns_by_name(table, _PAIRS) if _is_pair(table) else {}
+        found = columns_by_name(table, _USUAL_NAMES) | found
         sample = table.slice(0, 2000)
         stats = {name: _column_stats(sample[name].to_pylist()) for name in table.column_names}
-        taken = [c for c in found.values() if c]
-        if found["text"] is None:
-            free = [n for n in stats if n not in taken]
-            found["text"] = max(free, key=lambda n: stats[n][0], default=None)
-        if found["label"] is None:
+        if "text" not in found:
+            free = [n for n in stats if n not in found.values()]
+            found["text"] = max(free, key=lambda n: stats[n][0], default="")
+        if "label" not in found:
             n_rows = max(1, sample.num_rows)
-            free = [n for n in stats if n != found["text"] and 1 < stats[n][1] <= min(_MOST_LABELS, n_rows // 2 + 1)]
-            found["label"] = min(free, key=lambda n: (stats[n][0], stats[n][1]), default=None)
-        return {role: column for role, column in found.items() if column}
+            free = [n for n in stats if n not in found.values() and 1 < stats[n][1] <= self._most_values(n_rows)]
+            found["label"] = min(free, key=lambda n: (stats[n][0], stats[n][1]), default="")
+        return {role.id: found[role.id] for role in self.roles if found.get(role.id)}
+
+    def _most_values(self, n_rows: int) -> float:
+        return min(_MOST_LABELS, n_rows // 2 + 1) if self.config.problem_type == SINGLE else np.inf
 
     def check(self, table: Any, columns: dict[str, str]) -> list[Problem]:
-        """Return what stands against training on these rows, and what a person should know of them."""
-        problems = _check_columns(table, columns, self.roles)
+        problems = missing_columns(table, columns, self.roles)
         if problems:
             return problems
-        texts, labels = self.rows(table, columns)
         # Digests stand for the texts, so that these are not held in memory all at once.
-        texts = [digest(text) if text else None for text in texts]
-        no_text, no_label = sum(not t for t in texts), sum(not v for v in labels)
+        texts = [digest(text) if text else None for text in Texts(table[columns["text"]])]
+        cells = self._cells(table, columns)
+        no_text = sum(not t for t in texts)
         if no_text == len(texts):
             return [Problem("empty-texts", {}, "columns.text")]
-        used = [(t, v) for t, v in zip(texts, labels, strict=True) if t and v]
-        counts = Counter(v for _, v in used)
-        if len(used) < _NEEDED_ROWS:
-            return [Problem("too-few-rows", {"n_rows": len(used), "needed": _NEEDED_ROWS}, "data.train")]
-        if len(counts) == 1:
-            return [Problem("one-class", {"label": next(iter(counts))}, "columns.label")]
-        if len(counts) > _MOST_LABELS or len(counts) > len(used) / 2:
-            facts = {"n_labels": len(counts), "n_rows": len(used)}
-            return [Problem("too-many-classes", facts, "columns.label")]
-        found = []
+        gold, wrong = self._gold(cells)
+        if wrong:
+            facts = {"n_rows": len(wrong), "row": wrong[0] + 1, "value": cells[wrong[0]][:40]}
+            return [Problem("not-a-number", facts, "columns.label")]
+        used = [(t, v) for t, v in zip(texts, gold, strict=True) if t and v is not None]
+        found = self._check_gold([v for _, v in used])
+        if any(problem.field for problem in found):
+            return found
+        no_label = sum(v is None for v in gold)
         if no_text:
-            found.append(Problem("some-empty-texts", {"n_rows": no_text}))
+            found.insert(0, Problem("some-empty-texts", {"n_rows": no_text}))
         if no_label:
-            found.append(Problem("some-empty-labels", {"n_rows": no_label}))
-        rare = sorted(label for label, n in counts.items() if n < _RARE)
-        if rare:
-            facts = {"n_labels": len(rare), "needed": _RARE, "labels": ", ".join(rare[:5])}
-            found.append(Problem("rare-class", facts))
+            found.insert(bool(no_text), Problem("some-empty-labels", {"n_rows": no_label}))
         copies = len(used) - len({t for t, _ in used})
-        if copies:
+        if copies and "text_pair" not in columns:
             found.append(Problem("duplicates", {"n_rows": copies}))
         return found
 
-    def overview(self, table: Any, columns: dict[str, str]) -> list[Block]:
-        """Return what the rows are: how many of each label, and how long the texts are in words.
+    def _check_gold(self, gold: list[Any]) -> list[Problem]:
+        if len(gold) < _NEEDED_ROWS:
+            return [Problem("too-few-rows", {"n_rows": len(gold), "needed": _NEEDED_ROWS}, "data.train")]
+        if self.config.problem_type == NUMBER:
+            return [Problem("one-number", {"value": gold[0]}, "columns.label")] if len(set(gold)) == 1 else []
+        counts = self._counts(gold)
+        if self.config.problem_type == SINGLE and len(counts) == 1:
+            return [Problem("one-class", {"label": next(iter(counts))}, "columns.label")]
+        if not counts:
+            return [Problem("no-labels", {}, "columns.label")]
+        if len(counts) > _MOST_LABELS or len(counts) > len(gold) / 2:
+            return [Problem("too-many-classes", {"n_labels": len(counts), "n_rows": len(gold)}, "columns.label")]
+        rare = sorted(label for label, n in counts.items() if n < _RARE)
+        facts = {"n_labels": len(rare), "needed": _RARE, "labels": ", ".join(rare[:5])}
+        found = [Problem("rare-class", facts)] if rare else []
+        if self.config.problem_type == SINGLE and _looks_like_several(counts):
+            found.append(Problem("several-labels", {"label": max(counts, key=len)}))
+        return found
 
-        What needs a role that no column has is absent.
-        """
+    def overview(self, table: Any, columns: dict[str, str]) -> list[Block]:
+        """Return what the rows are: how many of each label, and how long the texts are in words."""
         if columns.get("text") not in table.column_names:
             return []
-        texts, labels = self.rows(table, columns)
-        words = np.array([len(t.split()) for t in texts if t] or [0])
-        # Whole words, so that no bar is an artefact of where the edges fall.
-        width = max(1, -(-int(words.max()) // 30))
-        edges = np.arange(0, int(words.max()) + width + 1, width)
-        heights, edges = np.histogram(words, edges)
-        blocks: list[Block] = [
-            Histogram(title="Lengths", edges=edges.tolist(), counts=heights.tolist(), unit="words"),
-        ]
-        counts = Counter(v for v in labels if v)
-        if counts:
-            bars = Bars(title="Labels", values=dict(counts.most_common()), unit="rows", select=columns["label"])
+        texts = Texts(table[columns["text"]])
+        if columns.get("text_pair") in table.column_names:
+            texts = [f"{a} {b}" for a, b in zip(texts, Texts(table[columns["text_pair"]]), strict=True)]
+        edges, counts = word_lengths(texts)
+        blocks: list[Block] = [Histogram(title="Lengths", edges=edges, counts=counts, unit="words")]
+        gold = [v for v in self._gold(self._cells(table, columns))[0] if v is not None]
+        if self.config.problem_type == NUMBER and gold:
+            heights, edges = np.histogram(gold, min(30, len(set(gold))))
+            numbers = Histogram(title="Numbers", edges=edges.tolist(), counts=heights.tolist(), unit="rows")
+            blocks.insert(0, numbers)
+        elif gold:
+            is_single = self.config.problem_type == SINGLE
+            values = {label: float(n) for label, n in self._counts(gold).most_common()}
+            bars = Bars(title="Labels", values=values, unit="rows", select=columns["label"] if is_single else "")
             blocks.insert(0, bars)
         return blocks
 
     def rows_behind(self, reason: str, table: Any, columns: dict[str, str]) -> list[int]:
-        """Return the rows that a finding of `check` speaks of, by their place; none when it speaks of all."""
-        texts, labels = self.rows(table, columns)
-        pairs = enumerate(zip(texts, labels, strict=True))
+        texts = Texts(table[columns["text"]])
+        gold, _ = self._gold(self._cells(table, columns))
+        pairs = enumerate(zip(texts, gold, strict=True))
         if reason == "some-empty-texts":
             return [i for i, (text, _) in pairs if not text]
         if reason == "some-empty-labels":
-            return [i for i, (_, label) in pairs if not label]
+            return [i for i, (_, label) in pairs if label is None]
         if reason == "rare-class":
-            counts = Counter(v for t, v in zip(texts, labels, strict=True) if t and v)
-            return [i for i, (text, label) in pairs if text and 0 < counts[label] < _RARE]
+            counts = self._counts([v for t, v in zip(texts, gold, strict=True) if t and v is not None])
+            rare = {label for label, n in counts.items() if n < _RARE}
+            return [i for i, (text, label) in pairs if text and label is not None and rare & set(self._names(label))]
         if reason == "duplicates":
-            counts = Counter(digest(t) for t, v in zip(texts, labels, strict=True) if t and v)
-            places = [i for i, (text, label) in pairs if label and counts[digest(text)] > 1]
+            counts = Counter(digest(t) for t, v in zip(texts, gold, strict=True) if t and v is not None)
+            places = [i for i, (text, label) in pairs if label is not None and counts[digest(text)] > 1]
             return sorted(places, key=lambda i: (texts[i], i))
         return []
 
-    def rows(self, table: Any, columns: dict[str, str]) -> tuple[Texts, list[str]]:
-        """Return texts and labels of all rows, without blanks around them; "" where there is none."""
-        texts = Texts(table[columns["text"]])
-        if "label" not in columns or columns["label"] not in table.column_names:
-            return texts, [""] * len(texts)
-        known: dict[str, str] = {}  # each label once, however many rows have it
-        return texts, [known.setdefault(label, label) for label in Texts(table[columns["label"]])]
+    def rows(self, table: Any, columns: dict[str, str]) -> Rows:
+        fields = {"text": Texts(table[columns["text"]])}
+        if columns.get("text_pair") in table.column_names:
+            fields["text_pair"] = Texts(table[columns["text_pair"]])
+        return Rows(fields, self._gold(self._cells(table, columns))[0], range(table.num_rows))
 
-    def labels(self, values: Sequence[str]) -> list[str]:
+    def _cells(self, table: Any, columns: Mapping[str, str]) -> Sequence[str]:
+        if columns.get("label") not in table.column_names:
+            return [""] * table.num_rows
+        return Texts(table[columns["label"]])
+
+    def _gold(self, cells: Sequence[str]) -> tuple[list[Any], list[int]]:
+        """Return label, labels (a tuple) or number of each cell, None where there is none, and cells that are wrong."""
+        known: dict[str, Any] = {"": () if self.config.problem_type == MULTI and any(cells) else None}
+        wrong = []
+        found = []
+        for i, cell in enumerate(cells):  # each value once, however many rows have it
+            if cell not in known:
+                known[cell] = self._parse(cell)
+            if known[cell] is None and cell:
+                wrong.append(i)
+            found.append(known[cell])
+        return found, wrong
+
+    def _parse(self, cell: str) -> Any:
+        if self.config.problem_type == MULTI:
+            return split_labels(cell)
+        if self.config.problem_type == NUMBER:
+            try:
+                number = float(cell.replace(",", "."))
+            except ValueError:
+                return None
+            return number if np.isfinite(number) else None
+        return cell
+
+    def _names(self, gold: Any) -> Sequence[str]:
+        return gold if self.config.problem_type == MULTI else [gold]
+
+    def _counts(self, gold: Sequence[Any]) -> Counter[str]:
+        return Counter(name for each in gold for name in self._names(each))
+
+    def labels(self, gold: Sequence[Any]) -> list[str]:
         """Return the different labels in a stable order: by number if all are numbers, else by name."""
-        found = sorted({v for v in values if v})
+        if self.config.problem_type == NUMBER:
+            return []
+        found = sorted(self._counts([each for each in gold if each is not None]))
         try:
             numbers = {v: float(v) for v in found}
         except ValueError:
             return found
         return sorted(found, key=numbers.get) if np.isfinite(list(numbers.values())).all() else found
 
-    def score(self, logits: np.ndarray, gold: np.ndarray) -> float:
-        """Return `main_metric` by numpy alone, for a script that stands without Attune and scikit-learn."""
-        return float((logits.argmax(-1) == gold).mean())
+    def strata(self, rows: Rows) -> list[str] | None:
+        return list(rows.gold) if self.config.problem_type == SINGLE else None
 
-    def metrics(self, logits: np.ndarray, gold: np.ndarray) -> dict[str, float]:
-        """Return accuracy and macro F1 by scikit-learn. logits: [rows, labels]; gold: label indices [rows]."""
-        from sklearn.metrics import accuracy_score, f1_score
+    # --- for the model -----------------------------------------------------------------------------------------
 
-        predicted = logits.argmax(-1)
-        return {
-            "accuracy": float(accuracy_score(gold, predicted)),
-            "f1_macro": float(f1_score(gold, predicted, average="macro", zero_division=0)),
-        }
+    def head(self, labels: Sequence[str]) -> dict[str, Any]:
+        names = super().head(labels) if labels else {"num_labels": 1}
+        return names | {"problem_type": self.config.problem_type}
 
-    def report(self, logits: np.ndarray, gold: np.ndarray, labels: Sequence[str]) -> list[Block]:
-        """Return the evaluation of rows with gold labels as blocks: metrics, confusion matrix, F1 by label."""
-        from sklearn.metrics import confusion_matrix, f1_score
+    def head_tensors(self, info: Any, labels: Sequence[str]) -> list[Any]:
+        return super().head_tensors(info, labels or [""])
 
-        n = range(len(labels))
-        predicted = logits.argmax(-1)
-        matrix = confusion_matrix(gold, predicted, labels=list(n))
-        by_label = f1_score(gold, predicted, labels=list(n), average=None, zero_division=0)
-        names = list(labels)
-        return [
-            Tiles(title="Metrics", values=self.metrics(logits, gold)),
-            Matrix(
-                title="Confusion", rows=names, columns=names, values=matrix.tolist(),
-                row_axis="Label", column_axis="Predicted", select=("label", "predicted"),
-            ),
-            Bars(title="F1 by label", values=dict(zip(names, by_label.tolist(), strict=True)), select="label"),
-        ]  # fmt: skip
+    def encode(self, batch: Mapping[str, Sequence[str]], tokenizer: Any, max_length: int) -> dict[str, list[Any]]:
+        return encode_texts(batch["text"], batch.get("text_pair"), tokenizer, max_length)
+
+    def targets(self, features: Any, rows: Rows, labels: Sequence[str]) -> dict[str, list[Any]]:
+        number = {label: i for i, label in enumerate(labels)}
+        if self.config.problem_type == NUMBER:
+            return {"labels": [float(each) for each in rows.gold]}
+        if self.config.problem_type == MULTI:
+            return {"labels": self._matrix(rows.gold, labels).astype(float).tolist()}
+        return {"labels": [number[label] for label in rows.gold]}
+
+    def _matrix(self, gold: Sequence[Any], labels: Sequence[str]) -> np.ndarray:
+        """Return 0 or 1 for each row and label."""
+        return np.array([[label in self._names(each) for label in labels] for each in gold], dtype=int)
+
+    def answers(self, outputs: Any, features: Mapping[str, Any], rows: Rows, labels: Sequence[str]) -> Answers:
+        logits = np.asarray(outputs)
+        if self.config.problem_type == NUMBER:
+            return Answers({"predicted": logits[:, 0].tolist()}, {"numbers": logits[:, 0].astype(np.float64)})
+        if self.config.problem_type == MULTI:
+            chances = 1 / (1 + np.exp(-logits.astype(np.float64)))
+            told = [[label for label, p in zip(labels, each, strict=True) if p >= _HALF] for each in chances]
+            columns = {"predicted": [self.gold_text(each) for each in told]}
+        else:
+            logs = log_softmax(logits)
+            best, chances = logits.argmax(-1), np.exp(logs)
+            columns = {"predicted": [labels[i] for i in best], "probability": chances[np.arange(len(best)), best]}
+        columns |= {f"p({label})": chances[:, i] for i, label in enumerate(labels)}
+        return Answers(columns, {"logits": logits, "chances": chances})
+
+    def score(self, answers: Answers, gold: Sequence[Any], labels: Sequence[str]) -> float:
+        values = answers.values
+        if self.config.problem_type == NUMBER:
+            return spearman(values["numbers"], np.array(gold))
+        if self.config.problem_type == MULTI:
+            told, true = values["chances"] >= _HALF, self._matrix(gold, labels)
+            return float(2 * (told & (true == 1)).sum() / max(1, told.sum() + true.sum()))
+        return float(np.mean([labels[i] == each for i, each in zip(values["logits"].argmax(-1), gold, strict=True)]))
+
+    def judge(self, answers: Answers, rows: Rows, labels: Sequence[str]) -> Judged:
+        if self.config.problem_type == NUMBER:
+            return judge_numbers(answers.values["numbers"], np.array(rows.gold), rows.fields["text"])
+        gold = self._matrix(rows.gold, labels)
+        if self.config.problem_type == MULTI:
+            return judge_several(answers.values["logits"], gold, list(labels))
+        return judge_one(answers.values["logits"], gold.argmax(-1), list(labels))
+
+    def gold_text(self, gold: Any) -> str:
+        if gold is None:
+            return ""
+        return "; ".join(gold) if isinstance(gold, list | tuple) else f"{gold:g}" if isinstance(gold, float) else gold
+
+
+def encode_texts(
+    texts: Sequence[str], pairs: Sequence[str] | None, tokenizer: Any, max_length: int
+) -> dict[str, list[Any]]:
+    """Return the features of texts, or of pairs of texts, one a row."""
+    encoded = tokenizer(
+        [text or "" for text in texts], None if pairs is None else [text or "" for text in pairs],
+        truncation=True, max_length=max_length,
+    )  # fmt: skip
+    cut = [bool(e.overflowing) for e in encoded.encodings] if encoded.encodings else [False] * len(texts)
+    return dict(encoded) | {"cut": cut, "length": [len(ids) for ids in encoded["input_ids"]]}
+
+
+def split_labels(cell: str) -> tuple[str, ...]:
+    """Return the labels in a cell: a JSON list, or names with ; or | or , between."""
+    if cell.startswith("["):
+        try:
+            found = json.loads(cell)
+        except ValueError:
+            found = None
+        if isinstance(found, list):
+            return tuple(dict.fromkeys(str(each).strip() for each in found if str(each).strip()))
+    mark = ";" if ";" in cell else "|" if "|" in cell else ","
+    return tuple(dict.fromkeys(each.strip() for each in cell.split(mark) if each.strip()))
 
 
 _USUAL_NAMES = {
     "text": ["text", "sentence", "message", "review", "content", "body", "comment", "input", "question", "title"],
-    "label": ["label", "labels", "class", "category", "topic", "sentiment", "intent", "target", "tag", "output"],
+    "label": ["label", "labels", "class", "category", "topic", "sentiment", "intent", "target", "tag", "output",
+              "score", "rating", "stars", "similarity"],
+}  # fmt: skip
+_PAIRS = {
+    "text": ["premise", "sentence1", "text1", "question1", "text_a", "sentence_a", "query"],
+    "text_pair": ["hypothesis", "sentence2", "text2", "question2", "text_b", "sentence_b", "passage"],
 }
+
+
+def _is_pair(table: Any) -> bool:
+    return len(columns_by_name(table, _PAIRS)) == 2
+
+
+def _looks_like_several(counts: Mapping[str, int]) -> bool:
+    """Return whether labels look like lists of labels: most parts of those with a mark inside stand alone too."""
+    joined = [label for label in counts if re.search(r"[;|,]", label) or label.startswith("[")]
+    parts = {part for label in joined for part in split_labels(label)}
+    return len(joined) >= 2 and len(parts) < len(joined) + len(counts) - len(joined) and len(parts & set(counts)) > 0
 
 
 def _column_stats(values: list[Any]) -> tuple[float, int]:
@@ -200,19 +339,4 @@ def _column_stats(values: list[Any]) -> tuple[float, int]:
     return sum(map(len, texts)) / max(1, len(texts)), len(set(texts))
 
 
-def _check_columns(table: Any, columns: dict[str, str], roles: Sequence[Role]) -> list[Problem]:
-    problems = []
-    for role in roles:
-        column = columns.get(role.id)
-        if not column:
-            problems.append(Problem("role-missing", {"role": role.label}, f"columns.{role.id}"))
-        elif column not in table.column_names:
-            facts = {"column": column, "columns": ", ".join(table.column_names)}
-            problems.append(Problem("column-missing", facts, f"columns.{role.id}"))
-    chosen = [c for c in columns.values() if c]
-    for column in {c for c in chosen if chosen.count(c) > 1}:
-        problems.append(Problem("role-twice", {"column": column}, "columns.label"))
-    return problems
-
-
-PLUGIN = TextClassification()
+PLUGIN = TextClassification(Config())

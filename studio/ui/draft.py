@@ -6,14 +6,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from studio.core.anatomy import ModelInfo, Tensor, classifier_head
+from studio.core.anatomy import ModelInfo, Tensor
 from studio.core.reasons import Failure, Problem
-from studio.core.registry import PluginConfig, family, parse_config, plugin
+from studio.core.registry import PluginConfig, parse_config, plugin
 from studio.core.reports import missing_library
 from studio.core.spec import TrainingSpec, TrainSpec, dump_spec, parse_spec
+from studio.tasks.base import missing_columns, task_of
 
 # Findings that a person should know of but that don't keep a training from starting.
-HARMLESS = ("some-empty-texts", "some-empty-labels", "rare-class", "duplicates", "ragged-rows")
+HARMLESS = ("some-empty-texts", "some-empty-labels", "rare-class", "duplicates", "several-labels")
 PARTS = ("data", "columns", "split", "model", "method", "training")
 
 
@@ -23,7 +24,7 @@ class Draft:
 
     table: the opened rows (sources.tables.OpenedTable) or None. table_problem: why the last file was none; an earlier
     table stays. findings: what the task says about the rows.
-    n_labels: how many labels they have, 2 while unknown.
+    labels: those that they have, two while unknown.
     training: values by field as typed; they may be wrong, and `problems` then says so.
     """
 
@@ -32,7 +33,7 @@ class Draft:
     table_problem: Problem | None = None
     columns: dict[str, str] = field(default_factory=dict)
     findings: list[Problem] = field(default_factory=list)
-    n_labels: int = 2
+    labels: list[str] = field(default_factory=lambda: ["", ""])
     validation: Any = 0.1
     test: Any = 0.1
     split_seed: int = 42
@@ -90,7 +91,7 @@ class Draft:
         """Return the model's tensors with its new head, each with how many of its parameters the method trains."""
         if self.model_info is None:
             return []
-        tensors = [*self.model_info.tensors, *classifier_head(self.model_info, self.n_labels)]
+        tensors = [*self.model_info.tensors, *task_of(self.task).head_tensors(self.model_info, self.labels)]
         try:
             config = parse_config("methods", self.method)
         except (ValidationError, ValueError):
@@ -100,14 +101,7 @@ class Draft:
     def _data_problems(self) -> list[Problem]:
         if self.table is None:
             return [self.table_problem or Problem("data-none", {}, "data.train")]
-        names, found = self.table.table.column_names, []
-        for role in family("tasks")[self.task.kind].roles:
-            column = self.columns.get(role.id)
-            if not column:
-                found.append(Problem("role-missing", {"role": role.label}, f"columns.{role.id}"))
-            elif column not in names:
-                facts = {"column": column, "columns": ", ".join(names)}
-                found.append(Problem("column-missing", facts, f"columns.{role.id}"))
+        found = missing_columns(self.table.table, self.columns, task_of(self.task).roles)
         return found or [p for p in self.findings if p.reason not in HARMLESS]
 
     def _split_problems(self) -> list[Problem]:
@@ -140,8 +134,9 @@ class Draft:
             if part == "method":
                 parse_config("methods", self.method)
             else:
-                problem = missing_library(TrainingSpec.model_validate(self.training).report_to)
-                return [problem] if problem is not None else []
+                training = TrainingSpec.model_validate(self.training)
+                problem = missing_library(training.report_to)
+                return task_of(self.task).check_training(training) + ([problem] if problem is not None else [])
         except ValidationError as error:
             messages = field_errors(error).items()
             return [Problem("field-invalid", {"message": text}, f"{part}.{path}") for path, text in messages]

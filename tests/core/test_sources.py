@@ -137,8 +137,8 @@ def test_a_file_without_a_header_line_loses_no_row(read):
     assert read("none.tsv", "a\tb\nc\td\n", header=True).table.column_names == ["a", "b"]
 
 
-def test_plain_lines_are_one_column_whatever_stands_in_them(read):
-    opened = read("lines.txt", 'One line, with a comma\nAnd "another"\nThe third; the last, or not, at all\n')
+def test_one_column_is_one_column_whatever_stands_in_it(read):
+    opened = read("lines.csv", 'One line, with a comma\nAnd "another"\nThe third; the last, or not, at all\n')
     assert opened.config.delimiter == "none"
     assert [row["0"] for row in rows(opened)][1:] == ['And "another"', "The third; the last, or not, at all"]
     quoted = read("one.csv", 'text\n"with, comma"\n"and, another"\n')
@@ -167,7 +167,7 @@ def test_odd_characters_in_json_survive(read):
 def test_texts_stay_where_they_are_mapped(read):
     opened = read("many.csv", "text,label\n" + "".join(f"text {i},{i % 2}\n" for i in range(5000)))
     before = pa.total_allocated_bytes()
-    texts, _ = TASK.rows(opened.table, {"text": "text"})
+    texts = TASK.rows(opened.table, {"text": "text"}).fields["text"]
     mapped = opened.table["text"].chunk(0).buffers()[2].address
     assert texts.column.chunk(0).buffers()[2].address == mapped and pa.total_allocated_bytes() == before
     assert [*texts][4999] == texts[4999] == texts[-1] == "text 4999" and len(texts) == 5000
@@ -180,8 +180,8 @@ def test_texts_stay_where_they_are_mapped(read):
 
 def test_blanks_around_labels_make_no_second_label(read):
     opened = read("blanks.csv", CSV.replace(",good", ", good ").replace(",bad", ",bad  "))
-    texts, labels = TASK.rows(opened.table, {"text": "text", "label": "label"})
-    assert set(labels) == {"good", "bad"}
+    found = TASK.rows(opened.table, {"text": "text", "label": "label"})
+    assert set(found.gold) == {"good", "bad"}
     assert TASK.check(opened.table, {"text": "text", "label": "label"}) == []
 
 

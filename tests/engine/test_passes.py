@@ -14,7 +14,9 @@ from studio.core.spec import parse_spec
 from studio.engine import device, passes, picks, train
 from studio.engine.passes import pick_compile
 from studio.engine.reporter import Reporter
+from studio.engine.tokens import for_model
 from studio.engine.trainer import AttuneTrainer
+from studio.tasks.base import task_of
 
 
 def prepared(workspace: Path, spec: dict) -> tuple[RunDir, Any, train.Prepared, Reporter]:
@@ -33,11 +35,12 @@ def trainer(workspace: Path, tiny_spec: dict) -> AttuneTrainer:
 
 def test_rows_keep_what_was_counted_for_one(workspace: Path, tiny_spec: dict) -> None:
     _, _, found, report = prepared(workspace, tiny_spec)
-    rows, collate = found.datasets["train"], train.padded_collator(found.tokenizer)
-    one = passes.row_bytes(found.model, collate, rows, "fp32", is_quick=True)
+    task, rows = task_of(parse_spec(tiny_spec).task), found.datasets["train"]
+    one = passes.row_bytes(found.model, task, found.tokenizer, rows, "fp32", is_quick=True)
+    collate, inputs = task.collator(found.tokenizer), for_model(task, found.model, rows)
     longest = sorted(range(len(rows)), key=rows["length"].__getitem__)[-1]
     many = [
-        passes._saved_bytes(found.model.train(), passes._batch(collate, rows, [longest] * n), "fp32") for n in (2, 34)
+        passes._saved_bytes(found.model.train(), passes._batch(collate, inputs, [longest] * n), "fp32") for n in (2, 34)
     ]
     assert 32 * one == pytest.approx(many[1] - many[0], rel=0.25)
     assert all(p.grad is None for p in found.model.parameters())
@@ -51,7 +54,7 @@ def test_batch_is_what_fits_with_the_counted_rows(
     info = describe_model(spec.model)
     run = create_run(workspace, spec)
     found = picks.pick(run, spec, info, is_resume=False)
-    job = picks.job_of(spec, info, [20] * 4000, (4000, 100, 100), 3)
+    job = picks.job_of(spec, info, [20] * 4000, (4000, 100, 100), ["a", "b", "c"])
     monkeypatch.setattr(device, "free_bytes", lambda: 1_000_000_000)
     training, _ = picks.pick_batch(run, job, dict(found), lambda: 1.0)
     assert training.per_device_train_batch_size == 32 and training.gradient_accumulation_steps == 1

@@ -5,9 +5,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from studio.core.registry import family
 from studio.engine import models, tokens
-from studio.engine.data import Rows
 from studio.sources.texts import Texts
+from studio.tasks.base import Rows
 
 
 def texts_of(*texts: str) -> Texts:
@@ -15,7 +16,8 @@ def texts_of(*texts: str) -> Texts:
 
 
 TEXTS = texts_of("the apple is red", "a ripe pear in a bowl of tin", "rain")
-ROWS = Rows(TEXTS, ["fruit", "fruit", "water"], [0, 1, 2])
+TASK = family("tasks")["text-classification"]
+ROWS = Rows({"text": TEXTS}, ["fruit", "fruit", "water"], [0, 1, 2])
 LABELS = ["fruit", "water"]
 
 
@@ -28,9 +30,9 @@ class Counted:
     def __getattr__(self, name: str) -> object:
         return getattr(self._tokenizer, name)
 
-    def __call__(self, texts: list[str], **options: object) -> object:
+    def __call__(self, texts: list[str], pairs: object, **options: object) -> object:
         self.n_texts += len(texts)
-        return self._tokenizer(texts, **options)
+        return self._tokenizer(texts, pairs, **options)
 
 
 @pytest.fixture
@@ -39,40 +41,40 @@ def tokenizer(tiny_model: Path) -> Counted:
 
 
 def test_second_call_maps_the_first_ones_file(workspace: Path, tokenizer: Counted, tiny_model: Path, tmp_path) -> None:
-    first, n_cut = tokens.tokenise(ROWS, LABELS, tokenizer, 8, workspace)
+    first, n_cut = tokens.tokenise(TASK, ROWS, LABELS, tokenizer, 8, workspace)
     assert n_cut == 1 and first["length"][:] == [6, 8, 3] and first["labels"][:] == [0, 0, 1]
     assert tokenizer.n_texts == 3
-    again, n_cut = tokens.tokenise(ROWS, LABELS, tokenizer, 8, workspace)
+    again, n_cut = tokens.tokenise(TASK, ROWS, LABELS, tokenizer, 8, workspace)
     assert (again.to_dict(), n_cut, tokenizer.n_texts) == (first.to_dict(), 1, 3)
     assert again.cache_files, "mapped, not in memory"
     tokenizer.save_pretrained(tmp_path)  # the copy that a trained model carries
-    tokens.tokenise(ROWS, LABELS[::-1], Counted(models.load_tokenizer(tmp_path)), 8, workspace)
+    tokens.tokenise(TASK, ROWS, LABELS[::-1], Counted(models.load_tokenizer(tmp_path)), 8, workspace)
     assert len(list((workspace / "cache" / "tokens").glob("*.arrow"))) == 1
 
 
 def test_other_content_or_settings_are_made_anew(workspace: Path, tokenizer: Counted) -> None:
-    tokens.tokenise(ROWS, LABELS, tokenizer, 8, workspace)
-    longer, n_cut = tokens.tokenise(ROWS, LABELS, tokenizer, 16, workspace)
+    tokens.tokenise(TASK, ROWS, LABELS, tokenizer, 8, workspace)
+    longer, n_cut = tokens.tokenise(TASK, ROWS, LABELS, tokenizer, 16, workspace)
     assert n_cut == 0 and longer["length"][:] == [6, 10, 3]
-    other = Rows(texts_of("the apple is", "red a ripe pear in a bowl of tin", "rain"), ROWS.labels, ROWS.indices)
-    assert tokens.tokenise(other, LABELS, tokenizer, 16, workspace)[0]["length"][:] == [5, 11, 3]
+    texts = texts_of("the apple is", "red a ripe pear in a bowl of tin", "rain")
+    other = Rows({"text": texts}, ROWS.gold, ROWS.indices)
+    assert tokens.tokenise(TASK, other, LABELS, tokenizer, 16, workspace)[0]["length"][:] == [5, 11, 3]
 
 
 def test_half_a_file_is_made_again(workspace: Path, tokenizer: Counted) -> None:
-    first, _ = tokens.tokenise(ROWS, LABELS, tokenizer, 8, workspace)
+    first, _ = tokens.tokenise(TASK, ROWS, LABELS, tokenizer, 8, workspace)
     expected = first.to_dict()
     file = next((workspace / "cache" / "tokens").glob("*.arrow"))
     data = file.read_bytes()
     del first
     file.write_bytes(data[: len(data) // 2])
-    assert tokens.tokenise(ROWS, LABELS, tokenizer, 8, workspace)[0].to_dict() == expected
+    assert tokens.tokenise(TASK, ROWS, LABELS, tokenizer, 8, workspace)[0].to_dict() == expected
 
 
 def test_what_is_derived_from_one_data_set_is_not_taken_for_another(workspace: Path, tokenizer: Counted) -> None:
     for n_rows in (3, 40, 7):
-        rows = Rows(texts_of(*list(ROWS.texts) * 14), ROWS.labels * 14, list(range(42)))
-        rows = Rows(rows.texts[:n_rows], rows.labels[:n_rows], rows.indices[:n_rows])
-        dataset, _ = tokens.tokenise(rows, LABELS, tokenizer, 8, workspace)
+        rows = Rows({"text": texts_of(*list(TEXTS) * 14)}, ROWS.gold * 14, list(range(42))).select(range(n_rows))
+        dataset, _ = tokens.tokenise(TASK, rows, LABELS, tokenizer, 8, workspace)
         assert dataset.sort("length")["length"][:] == sorted(dataset["length"]) and len(dataset) == n_rows
 
 
@@ -81,12 +83,12 @@ def test_tokenising_can_be_stopped_and_leaves_nothing(workspace: Path, tokenizer
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        tokens.tokenise(ROWS, LABELS, tokenizer, 8, workspace, stop)
+        tokens.tokenise(TASK, ROWS, LABELS, tokenizer, 8, workspace, stop)
     assert not list((workspace / "cache" / "tokens").glob("*.arrow"))
 
 
 def test_old_files_make_room(workspace: Path, tokenizer: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokens, "_MOST_BYTES", 1)
     for length in (8, 9, 10):
-        dataset, _ = tokens.tokenise(ROWS, LABELS, tokenizer, length, workspace)
+        dataset, _ = tokens.tokenise(TASK, ROWS, LABELS, tokenizer, length, workspace)
     assert len(list((workspace / "cache" / "tokens").glob("*.arrow"))) == 1 and len(dataset) == 3

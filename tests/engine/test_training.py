@@ -286,29 +286,31 @@ def test_split_is_stratified_repeatable_and_keeps_copies_together(tiny_csv: Path
     import pyarrow as pa
 
     from studio.core.spec import DataSpec
-    from studio.engine.data import Rows, split_rows
+    from studio.engine.data import split_rows
     from studio.sources.texts import Texts
+    from studio.tasks.base import Rows
 
     labels = ["a"] * 60 + ["b"] * 30 + ["rare"]
     texts = [f"text {i}" for i in range(len(labels))]
     texts[1] = texts[2] = texts[0]
-    rows = Rows(Texts(pa.chunked_array([texts])), labels, list(range(len(labels))))
+    rows = Rows({"text": Texts(pa.chunked_array([texts]))}, labels, list(range(len(labels))))
+    task = family("tasks")["text-classification"]
     spec = DataSpec(train=str(tiny_csv), validation=0.2, test=0.2)
 
     def places(parts: dict[str, Rows]) -> list[list[int]]:
         return [part.indices for part in parts.values()]
 
-    parts = split_rows(rows, spec)
-    assert all(list(part.texts) == [texts[i] for i in part.indices] for part in parts.values())
-    assert places(parts) == places(split_rows(rows, spec))
-    assert places(parts) != places(split_rows(rows, spec.model_copy(update={"seed": 7})))
+    parts = split_rows(task, rows, spec)
+    assert all(list(part.fields["text"]) == [texts[i] for i in part.indices] for part in parts.values())
+    assert places(parts) == places(split_rows(task, rows, spec))
+    assert places(parts) != places(split_rows(task, rows, spec.model_copy(update={"seed": 7})))
     assert sorted(i for part in parts.values() for i in part.indices) == rows.indices
-    assert len({name for name, part in parts.items() for text in part.texts if text == texts[0]}) == 1
-    assert "rare" in parts["train"].labels
-    counts = Counter(parts["test"].labels)
+    assert len({name for name, part in parts.items() for text in part.fields["text"] if text == texts[0]}) == 1
+    assert "rare" in parts["train"].gold
+    counts = Counter(parts["test"].gold)
     assert counts["a"] == pytest.approx(2 * counts["b"], abs=2)
     with pytest.raises(Failure) as caught:
-        split_rows(rows, spec.model_copy(update={"test": 0.001}))
+        split_rows(task, rows, spec.model_copy(update={"test": 0.001}))
     assert caught.value.problem.field == "data.test"
 
 
@@ -379,13 +381,13 @@ def test_labels_have_one_order() -> None:
 
 
 def test_intervals_hold_the_metric_and_narrow_with_rows() -> None:
-    from studio.engine.evaluate import bootstrap
+    from studio.engine.compare import bootstrap
 
     rng = np.random.default_rng(1)
     widths = []
     for n_rows in (50, 5000):
         right = rng.random(n_rows) < 0.8
-        found = bootstrap(lambda chosen, right=right: {"accuracy": float(right[chosen].mean())}, n_rows, lambda: None)
+        found = bootstrap({"accuracy": lambda c, right=right: float(right[c].mean())}, n_rows, lambda: None)
         low, high = found["accuracy"]
         assert low < right.mean() < high
         widths.append(high - low)

@@ -11,6 +11,8 @@ from studio.core.registry import family
 from studio.exporters.card import Origin
 from studio.exporters.folder import Measured, export_model
 from studio.exporters.reference import make_reference
+from studio.sources.texts import Texts
+from studio.tasks.base import Rows
 
 TOPICS = {
     "animals": "cat dog horse goose otter",
@@ -70,8 +72,13 @@ def model(tokenizer, rows):
 
 
 @pytest.fixture(scope="session")
-def measured(rows):
-    return Measured("text-classification", [text for text, _ in rows], [label for _, label in rows], MAX_LENGTH)
+def measured(rows, tokenizer):
+    import pyarrow as pa
+
+    task, texts = family("tasks")["text-classification"], [text for text, _ in rows]
+    data = Rows({"text": Texts(pa.chunked_array([texts]))}, [LABELS[label] for _, label in rows], range(len(rows)))
+    features = task.encode({"text": texts}, tokenizer, MAX_LENGTH)
+    return Measured(task, data, features, LABELS, MAX_LENGTH)
 
 
 @pytest.fixture(scope="session")
@@ -80,7 +87,7 @@ def reference(tmp_path_factory, model, tokenizer, measured):
     folder = tmp_path_factory.mktemp("reference")
     model.save_pretrained(folder / "trained")
     made = make_reference(
-        model, tokenizer, folder / "trained", measured.task, LABELS, measured.texts, measured.gold, MAX_LENGTH,
+        model, tokenizer, folder / "trained", measured.task, measured.rows, measured.features, LABELS, MAX_LENGTH,
         lambda *_: None,
     )  # fmt: skip
     made.save(folder / "reference.npz")

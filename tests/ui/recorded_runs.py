@@ -9,7 +9,7 @@ from studio.core import events as ev
 from studio.core.files import write_json
 from studio.core.rundir import EventWriter, RunDir, create_run
 from studio.core.spec import ExportSpec
-from studio.tasks.text_classification import PLUGIN as TASK
+from studio.tasks.judging import judge_one
 
 LABELS = ["bad", "good"]
 # label, predicted, loss: out of order, three of the eight wrong.
@@ -31,8 +31,9 @@ def add_evaluation(run: RunDir, split: str = "test") -> None:
 
     gold = np.array([LABELS.index(label) for label, _, _ in ROWS])
     logits = np.array([[1.0, 0.0] if predicted == "bad" else [0.0, 1.0] for _, predicted, _ in ROWS])
-    blocks = [block.model_dump(mode="json") for block in TASK.report(logits, gold, LABELS)]
-    metrics = {"loss": 0.79} | TASK.metrics(logits, gold)
+    judged = judge_one(logits, gold, LABELS)
+    blocks = [block.model_dump(mode="json") for block in judged.blocks()]
+    metrics = judged.measured() | {"loss": 0.79}
     write_json(run.path / f"evaluation-{split}.json", {"metrics": metrics, "n_rows": len(ROWS), "blocks": blocks})
     table = pa.table(
         {
@@ -42,6 +43,7 @@ def add_evaluation(run: RunDir, split: str = "test") -> None:
             "predicted": [predicted for _, predicted, _ in ROWS],
             "probability": [0.75] * len(ROWS),
             "loss": [loss for _, _, loss in ROWS],
+            "right": [label == predicted for label, predicted, _ in ROWS],
             "p(bad)": [0.25] * len(ROWS),
             "p(good)": [0.75] * len(ROWS),
         }

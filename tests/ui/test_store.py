@@ -77,7 +77,7 @@ def test_a_run_whose_worker_is_gone_says_so(qtbot, store: Store, recorded_run: R
 def test_opened_data_has_its_roles_guessed(qtbot, store: Store, heard, csv_file) -> None:
     assert [p.reason for p in store.problems()] == ["data-none"]
     open_reviews(qtbot, store, csv_file)
-    assert store.draft.columns == {"text": "text", "label": "label"} and store.draft.n_labels == 2
+    assert store.draft.columns == {"text": "text", "label": "label"} and len(store.draft.labels) == 2
     assert store.problems() == []
     assert heard["draft_changed"] == ["data", "data", "columns", "findings"]
     assert store.settings.recent_data == [str(csv_file)]

@@ -40,6 +40,9 @@ def test_text_on_tints_can_be_read(name: str) -> None:
     for tone in ("accent", "good", "warning", "bad"):
         assert contrast(look.text, look.mix(tone, 0.14)) >= 4.5
         assert contrast(look.muted, look.mix(tone, 0.12)) >= 4.5
+    for colour in (*look.series, look.bad, look.warning):  # grounds of spans, of their labels and of tokens
+        assert contrast(look.text, look.mix(colour, 0.3)) >= 4.5, colour
+    assert contrast(look.text, look.mix("accent", 0.2)) >= 4.5
 
 
 @pytest.mark.parametrize("name", THEMES)

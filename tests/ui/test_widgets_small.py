@@ -16,6 +16,8 @@ from studio.ui.widgets.split import SplitBar
 from studio.ui.widgets.tiles import MetricTile, TileRow
 
 LABELS = ["billing", "refund", "other"]
+NOTHING = blocks.Points(x=[], y=[])
+TOKENS = [blocks.Token(text="a" * 300, kind=kind, label="B-X") for kind in ("", "special", "cut", "continued")]
 
 
 def shown(qtbot: QtBot, widget: QWidget, width: int, height: int) -> QWidget:
@@ -61,6 +63,16 @@ def test_every_block_is_drawn_in_both_themes(name: str, qtbot: QtBot, qapp: obje
         blocks.Histogram(title="None", edges=[], counts=[]),
         blocks.Matrix(title="Empty row", rows=["a", "b"], columns=["a"], values=[[0], [float("nan")]]),
         blocks.Table(title="Checks", header=["Check", "Value"], rows=[["a", 1.0], [None, 2]]),
+        blocks.Bars(title="Intervals", values={"a": float("nan")}, intervals={"a": (0.1, float("nan"))}, reference=0.5),
+        blocks.Curves(title="Curves", series={"a": blocks.Points(x=[0, 1], y=[float("nan"), 1]), "b": NOTHING}),
+        blocks.Curves(title="None", series={}, diagonal=True, unit_square=True),
+        blocks.Scatter(title="Points", x=[0, float("inf")], y=[float("nan"), 1], diagonal=True, zero_line=True),
+        blocks.Scatter(title="None", x=[], y=[], zero_line=True),
+        blocks.SpanTexts(title="Spans", texts=[blocks.SpanText(text=""), blocks.SpanText(text="a\nb" * 900)]),
+        blocks.SpanTexts(title="None", texts=[]),
+        blocks.TokenTexts(title="Tokens", texts=[blocks.TokenText(tokens=[]), blocks.TokenText(tokens=TOKENS)]),
+        blocks.Texts(title="Texts", columns=["Before", "After"], rows=[["", "a" * 5000]]),
+        blocks.Texts(title="None", columns=[], rows=[]),
     ]
     before = theme.current().name
     theme.apply(qapp, theme.load_theme(name))

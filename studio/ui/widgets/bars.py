@@ -1,6 +1,6 @@
 """Bars: one a name, or the counts of a histogram."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
@@ -18,16 +18,26 @@ ROW = 24
 class BarsView(QWidget):
     """A bar for each name, its value beside it; with `clickable` a click chooses a name, a second one lets it go.
 
-    chosen: the name, or "". Up and Down move, Enter chooses.
+    chosen: the name, or "". Up and Down move, Enter chooses. intervals: low and high end by name, drawn as whiskers.
+    reference: a value drawn as a line across all bars.
     """
 
     chosen = Signal(str)
 
     def __init__(
-        self, values: Mapping[str, float], unit: str = "", clickable: bool = False, parent: QWidget | None = None
+        self,
+        values: Mapping[str, float],
+        unit: str = "",
+        clickable: bool = False,
+        intervals: Mapping[str, tuple[float, float]] | None = None,
+        reference: float | None = None,
+        parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self._names, self._values = list(values), np.array(list(values.values()), dtype=float)
+        none = (np.nan, np.nan)
+        self._ends = np.array([(intervals or {}).get(name, none) for name in self._names], float).reshape(-1, 2)
+        self._reference = np.nan if reference is None else reference
         self._unit, self._clickable = unit, clickable
         self._hovered, self._current, self._chosen = -1, 0, -1
         self._total = self._values.sum() if unit and np.all(self._values >= 0) else 0.0
@@ -35,13 +45,24 @@ class BarsView(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         if clickable:
             self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        said = ", ".join(f"{name} {self._text(i)}" for i, name in enumerate(self._names[:20]))
+        said = ", ".join(
+            f"{name} {self._text(i)} {self._spread(i)}".rstrip() for i, name in enumerate(self._names[:20])
+        )
         self.setAccessibleDescription(said)
 
     def row_at(self, y: float) -> int:
         """Return the bar at a height, -1 for none."""
         row = int(y // ROW)
         return row if 0 <= row < len(self._names) else -1
+
+    def describe(self, row: int) -> str:
+        """Return a bar in words, with its exact value; "" for -1."""
+        if row < 0:
+            return ""
+        lines = [f"{self._names[row]}: {float(self._values[row])!r} {tr(self._unit)}".rstrip(), self._spread(row)]
+        if np.isfinite(self._reference):
+            lines.append(tr("Dashed line: {value}", value=repr(float(self._reference))))
+        return "\n".join(filter(None, lines))
 
     def sizeHint(self) -> QSize:
         return QSize(260, max(1, len(self._names)) * ROW)
@@ -58,8 +79,11 @@ class BarsView(QWidget):
         name_width = min(self.width() * 0.38, max(map(metrics.horizontalAdvance, self._names), default=0) + 12)
         value_width = max((metrics.horizontalAdvance(self._text(i)) for i in range(len(self._names))), default=0) + 12
         room = max(8.0, self.width() - name_width - value_width)
-        finite = np.where(np.isfinite(self._values), self._values, 0.0)
-        largest = float(np.abs(finite).max()) if len(finite) else 1.0
+        low, high = self._range()
+
+        def place(value: float) -> float:
+            return name_width + (value - low) / (high - low) * room
+
         for row, name in enumerate(self._names):
             y = row * ROW
             if row == self._hovered and self._clickable or row == self._chosen:
@@ -69,23 +93,51 @@ class BarsView(QWidget):
             painter.setPen(theme.colour("text"))
             shown = metrics.elidedText(" ".join(name.split()), Qt.TextElideMode.ElideRight, int(name_width - 10))
             painter.drawText(QRectF(4, y, name_width - 6, ROW), Qt.AlignmentFlag.AlignVCenter, shown)
-            width = room * abs(finite[row]) / (largest or 1)
-            painter.setPen(Qt.PenStyle.NoPen)
-            painter.setBrush(QColor(theme.mix("accent", 0.85 if self._chosen in (-1, row) else 0.35)))
-            painter.drawRoundedRect(QRectF(name_width, y + 6, max(2.0, width), ROW - 12), 2, 2)
-            painter.setPen(theme.colour("muted"))
-            rect = QRectF(name_width + max(2.0, width) + 8, y, value_width, ROW)
-            painter.drawText(rect, Qt.AlignmentFlag.AlignVCenter, self._text(row))
+            self._paint_bar(painter, row, place)
             if self.hasFocus() and row == self._current:
                 painter.setPen(QPen(theme.colour("accent"), 1))
                 painter.setBrush(Qt.BrushStyle.NoBrush)
                 painter.drawRoundedRect(QRectF(0.5, y + 0.5, self.width() - 1, ROW - 1), 4, 4)
+        if np.isfinite(self._reference):
+            x = place(self._reference)
+            painter.setPen(QPen(theme.colour("text"), 1, Qt.PenStyle.DashLine))
+            painter.drawLine(QPointF(x, 0), QPointF(x, len(self._names) * ROW))
+
+    def _range(self) -> tuple[float, float]:
+        """Return the ends of the scale: nothing, all bars, whiskers and the reference lie within."""
+        drawn = np.concatenate([self._values, self._ends.ravel(), [self._reference, 0.0]])
+        drawn = drawn[np.isfinite(drawn)]
+        low, high = float(drawn.min()), float(drawn.max())
+        return low, high if high > low else low + 1.0
+
+    def _paint_bar(self, painter: QPainter, row: int, place: Callable[[float], float]) -> None:
+        theme, y = current(), row * ROW
+        value = float(self._values[row]) if np.isfinite(self._values[row]) else 0.0
+        start, end = sorted((place(0.0), place(value)))
+        painter.setPen(Qt.PenStyle.NoPen)
+        shares = (0.5, 0.2) if np.isfinite(self._ends).any() else (0.85, 0.35)  # fainter below whiskers
+        painter.setBrush(QColor(theme.mix("accent", shares[self._chosen not in (-1, row)])))
+        painter.drawRoundedRect(QRectF(start, y + 6, max(2.0, end - start), ROW - 12), 2, 2)
+        right = start + max(2.0, end - start)
+        if np.isfinite(self._ends[row]).all():
+            ends = [place(float(each)) for each in self._ends[row]]
+            painter.setPen(QPen(theme.colour("text"), 1.4))
+            middle = y + ROW / 2
+            painter.drawLine(QPointF(ends[0], middle), QPointF(ends[1], middle))
+            for x in ends:
+                painter.drawLine(QPointF(x, middle - 4), QPointF(x, middle + 4))
+        painter.setPen(theme.colour("muted"))
+        beside = QRectF(right + 8, y, self.width() - right, ROW)
+        if np.isfinite(self._ends).any() or np.isfinite(self._reference):  # where a line could run through them
+            beside = QRectF(0, y, self.width() - 4, ROW)
+            painter.drawText(beside, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, self._text(row))
+        else:
+            painter.drawText(beside, Qt.AlignmentFlag.AlignVCenter, self._text(row))
 
     def event(self, event: QEvent) -> bool:
         if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
             row = self.row_at(event.pos().y())
-            text = f"{self._names[row]}: {float(self._values[row])!r} {tr(self._unit)}".rstrip() if row >= 0 else ""
-            QToolTip.showText(event.globalPos(), text, self)
+            QToolTip.showText(event.globalPos(), self.describe(row), self)
             return True
         return super().event(event)
 
@@ -126,6 +178,12 @@ class BarsView(QWidget):
             self._current, self._chosen = row, -1 if row == self._chosen else row
             self.chosen.emit(self._names[row] if self._chosen >= 0 else "")
             self.update()
+
+    def _spread(self, row: int) -> str:
+        low, high = self._ends[row]
+        if not np.isfinite([low, high]).all():
+            return ""
+        return tr("95 % interval {low} – {high}", low=words.number(low), high=words.number(high))
 
     def _text(self, row: int) -> str:
         value = float(self._values[row])

@@ -11,10 +11,16 @@ from studio.ui import words
 from studio.ui.i18n import tr
 from studio.ui.theme import GRID
 from studio.ui.widgets.bars import BarsView, HistogramView
+from studio.ui.widgets.chart_view import ChartView
 from studio.ui.widgets.labels import Strong
+from studio.ui.widgets.line_chart import LineChart
 from studio.ui.widgets.matrix import MatrixView
 from studio.ui.widgets.rows import Column, RowsTable
+from studio.ui.widgets.scatter import ScatterChart
+from studio.ui.widgets.side_texts import SideTextsView
+from studio.ui.widgets.span_texts import SpanTextsView
 from studio.ui.widgets.tiles import TileRow
+from studio.ui.widgets.token_texts import TokenTextsView
 
 
 class BlockView(QWidget):
@@ -57,7 +63,7 @@ def _tiles(block: blocks.Tiles) -> BlockView:
 
 
 def _bars(block: blocks.Bars) -> BlockView:
-    drawing = BarsView(block.values, block.unit, clickable=bool(block.select))
+    drawing = BarsView(block.values, block.unit, bool(block.select), block.intervals, block.reference)
     view = BlockView(block, drawing)
     drawing.chosen.connect(lambda name: view.selected.emit({block.select: name} if name else {}))
     return view
@@ -100,4 +106,9 @@ _DRAWERS: dict[type, Callable[[Any], BlockView]] = {
     blocks.Histogram: _histogram,
     blocks.Matrix: _matrix,
     blocks.Table: _table,
+    blocks.Curves: lambda block: BlockView(block, ChartView(LineChart(block))),
+    blocks.Scatter: lambda block: BlockView(block, ChartView(ScatterChart(block))),
+    blocks.SpanTexts: lambda block: BlockView(block, SpanTextsView(block.texts)),
+    blocks.TokenTexts: lambda block: BlockView(block, TokenTextsView(block.texts)),
+    blocks.Texts: lambda block: BlockView(block, SideTextsView(block.columns, block.rows)),
 }

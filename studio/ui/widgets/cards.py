@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QPainter
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from studio.ui.theme import GRID, GROUP, MARGIN, current, pixmap
 from studio.ui.widgets.buttons import quiet_button
@@ -100,8 +100,17 @@ class EmptyState(QWidget):
                 row.addWidget(button)
             layout.addSpacing(GRID)
             layout.addLayout(row)
+        self._end = layout.count()
         layout.addStretch(2)
         self.setAccessibleName(sentence)
+
+    def add_below(self, title: str, rest: QLayout) -> None:
+        """Add more ways on under the buttons, with a quiet title."""
+        layout, label = self.layout(), Small(title)
+        label.setAlignment(Qt.AlignmentFlag.AlignHCenter)
+        layout.insertSpacing(self._end, MARGIN)
+        layout.insertWidget(self._end + 1, label)
+        layout.insertLayout(self._end + 2, rest)
 
 
 class Finding(QFrame):

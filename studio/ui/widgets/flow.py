@@ -9,8 +9,11 @@ from studio.ui.theme import GRID
 class FlowLayout(QLayout):
     """Widgets side by side at their own size, in as many lines as needed; read right to left where people do."""
 
-    def __init__(self, parent: QWidget | None = None, spacing: int = GRID, centred: bool = False) -> None:
+    def __init__(
+        self, parent: QWidget | None = None, spacing: int = GRID, centred: bool = False, below: int | None = None
+    ) -> None:
         super().__init__(parent)
+        self._below = spacing if below is None else below  # between lines
         self._items: list[QLayoutItem] = []
         self._centred = centred
         self.setSpacing(spacing)
@@ -64,9 +67,9 @@ class FlowLayout(QLayout):
                     left = rect.left() + rect.right() - x - hint.width() + 1 if mirrored else x
                     item.setGeometry(QRect(QPoint(left, y), hint))
                 x += hint.width() + self.spacing()
-            y += max(hint.height() for _, hint in line) + self.spacing()
+            y += max(hint.height() for _, hint in line) + self._below
         margins = self.contentsMargins()
-        return max(0, y - rect.top() - self.spacing()) + margins.top() + margins.bottom()
+        return max(0, y - rect.top() - self._below) + margins.top() + margins.bottom()
 
     def _lines(self, width: int) -> list[list[tuple[QLayoutItem, QSize]]]:
         """Return the items with their sizes, broken where a line of `width` is full."""

@@ -95,7 +95,7 @@ class CurvePlot(QWidget):
             curve = self._curves[key] = Curve(name or key, style, place)
             self._lines[key] = Lines(self.view)
             self._lines[key].colour(curve, self.smoothing, current())
-            self._legend.add(key, curve.name, place, style == "points")
+            self._legend.add(key, curve.name, place, "points" if style == "points" else "solid")
         curve.set_points(x, y, version)
         self._schedule()
 
