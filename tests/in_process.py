@@ -20,7 +20,7 @@ from studio.core.replay import read_end
 from studio.core.rundir import RunDir, create_run
 from studio.core.spec import parse_spec
 from studio.core.state import RunState
-from studio.engine import evaluate
+from studio.engine import compare
 from studio.engine.reporter import Reporter
 
 Hear = Callable[[Reporter, ev.Event], object]
@@ -44,7 +44,7 @@ def go_on(run: RunDir, hear: Hear | None = None) -> RunState:
             hear(report, event)
 
     # Of 300 resamples for the intervals, which take as long as the rest of a tiny training.
-    few_resamples = mock.patch.object(evaluate.bootstrap, "__defaults__", (30,))
+    few_resamples = mock.patch.object(compare.bootstrap, "__defaults__", (30,))
     try:
         with few_resamples, mock.patch.object(Reporter, "say", say_aloud):
             worker.main(str(run.path), settled)
