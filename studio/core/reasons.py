@@ -137,6 +137,13 @@ REASONS: dict[str, Reason] = {
     ),
     "rows-left-out": Reason("{n_rows} rows of {name} have no text or no label.", "They are left out."),
     "texts-cut": Reason("{n_rows} texts are longer than {n_tokens} tokens.", "What stands behind is cut off."),
+    "labels-cut": Reason(
+        "Cut to {n_tokens} tokens, no row keeps anything to learn from.", "Raise the longest text.", "go.train"
+    ),
+    "some-labels-cut": Reason(
+        "{n_rows} rows lose all that they should teach when they are cut to {n_tokens} tokens.",
+        "Raise the longest text, or split these rows.",
+    ),
     "data-changed": Reason(
         "{path} is not the file that this run was trained on.",
         "Its content has changed since. Put the former file back, or train again.",
@@ -215,7 +222,9 @@ REASONS: dict[str, Reason] = {
         "model.open",
     ),
     "model-unsupported": Reason(
-        "Models of the type {model_type} can't do this task.", "Choose another model.", "go.model"
+        "Models of the type {model_type} can't do this task: {task}.",
+        "Choose another model on the Model page, or another task on the Data page.",
+        "go.model",
     ),
     "method-unsupported": Reason(
         "{method} does not fit models of the type {model_type}.", "Choose another method.", "go.model"

@@ -227,6 +227,18 @@ class Task:
         """Return what is kept of the outputs (a torch tensor) of a batch of features, with the labels they have."""
         return outputs
 
+    def n_unlabelled(self, features: Any) -> int:
+        """Return how many features have lost all that they should teach to the longest length."""
+        if not self.per_token or "labels" not in features.column_names:
+            return 0
+        return sum(all(label == MASKED for label in labels) for labels in features["labels"])
+
+    def token_labels(self, feature: Mapping[str, Any], labels: Sequence[str]) -> list[str]:
+        """Return what each token of a feature is trained on, "" for nothing; empty where it is not done by token."""
+        if not self.per_token or "labels" not in feature:
+            return []
+        return ["" if label == MASKED else labels[label] for label in feature["labels"]]
+
     def answers(self, outputs: Any, features: Mapping[str, Any], rows: Rows, labels: Sequence[str]) -> Answers:
         """Return a model's answers to rows; by numpy alone, so that a script can stand without Attune.
 
@@ -246,8 +258,12 @@ class Task:
         """Return gold as a person reads it."""
         return "" if gold is None else str(gold)
 
+    def probabilities(self, answers: Answers, labels: Sequence[str]) -> dict[str, float]:
+        """Return the probability of each label for the first row, where exactly one label is right; else nothing."""
+        return {}
+
     def explain(self, answers: Answers, fields: Mapping[str, str], labels: Sequence[str]) -> list[Block]:
-        """Return what to show of the answer to the first row; with one probability a label, nothing."""
+        """Return what to show of the answer to the first row, unless `probabilities` say it all."""
         return []
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
-from studio.core.disk import can_not_write
+from studio.core.disk import can_not_write, is_full, no_room
 from studio.core.files import write_json
 from studio.core.paths import resources_dir
 from studio.core.reasons import Failure, Problem
@@ -53,6 +53,8 @@ class Drafting(QObject):
 
     def fail(self, error: BaseException) -> None:
         """Tell the person of a failure."""
+        if isinstance(error, OSError) and is_full(error):
+            error = no_room(self.workspace)
         self.notice.emit(notices.from_exception(error))
 
     def open_data(self, path: str | Path) -> None:

@@ -144,9 +144,10 @@ class Store(Drafting):
         self.runs_changed.emit()
         return run.id
 
-    def evaluate(self, run_id: str, split: str = "test", data: PluginConfig | None = None) -> str:
-        """Measure a trained run on a split or on a source; return the evaluation's id."""
-        return self.start_run(EvaluateSpec(run=str(self.run_dir(run_id).path), split=split, data=data))
+    def evaluate(self, run_id: str, split: str = "test", data: PluginConfig | None = None, against: str = "") -> str:
+        """Measure a trained run on a split or on a source, against another run or alone; return the evaluation's id."""
+        other = str(self.run_dir(against).path) if against else None
+        return self.start_run(EvaluateSpec(run=str(self.run_dir(run_id).path), split=split, data=data, against=other))
 
     def inspect(self, run_id: str = "", model: str = "", text: str = "", idle_seconds: float = 600) -> str:
         """Start looking into a run or a model; send it `Explain` commands by `send`. Return the inspection's id."""

@@ -64,7 +64,7 @@ def test_every_method_learns_and_trains_what_the_window_said(
     run, state = straight(method)
     assert state.state == "finished", state.problem
     assert state.result["metrics"]["test"]["accuracy"] > 0.6, "chance is a third"
-    assert state.result["metrics"]["validation"].keys() == {"loss", "accuracy", "f1_macro"}
+    assert state.result["metrics"]["validation"].keys() >= {"loss", "accuracy", "f1_macro"}
     loss = state.series["train", "loss"].y
     assert len(loss) == state.result["steps"] == state.total_steps and loss[-1] < loss[0] / 2
     info, config = describe_model(tiny_model), run.spec().method

@@ -1,16 +1,19 @@
 """Every format holds what was trained, and the check notices when it does not."""
 
 import contextlib
+import errno
 import io
 import json
 import re
 import shutil
+import sys
 
 import numpy as np
 import pytest
 
 from studio.core.reasons import Failure
 from studio.core.registry import family
+from studio.exporters import folder as export_folder
 from studio.exporters import onnx_program, onnx_rewrites
 from studio.exporters.folder import export_model
 from studio.exporters.reference import Reference
@@ -186,3 +189,12 @@ def test_token_scales_change_nothing_but_rounding(model, tokenizer, rows, tmp_pa
     batch = dict(tokenizer([text for text, _ in rows[:16]], padding=True, return_tensors="np"))
     expected = TorchRunner(model)(batch)
     assert np.abs(OnnxRunner(tmp_path / "model.onnx", 1)(batch) - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+def test_export_without_room_says_so_and_leaves_nothing(tmp_path):
+    """Weights are put in place as a whole: what had no room is gone when it is told, and there seems to be some."""
+    said = f"I/O error: no space (os error {112 if sys.platform == 'win32' else errno.ENOSPC})"
+    with pytest.raises(Failure) as caught, export_folder._work_folder(tmp_path / "out" / "model") as work:
+        (work / "half").touch()
+        raise RuntimeError(said)
+    assert caught.value.problem.reason == "no-room" and list((tmp_path / "out").iterdir()) == []

@@ -32,9 +32,9 @@ class Picture(QWidget):
 
 
 class Card(QFrame):
-    """A surface without a border; `body` is its layout, `header` the line of its title."""
+    """A surface without a border; `body` is its layout, `header` the line of its title, which may wrap."""
 
-    def __init__(self, title: str = "", parent: QWidget | None = None) -> None:
+    def __init__(self, title: str = "", parent: QWidget | None = None, wraps: bool = False) -> None:
         super().__init__(parent)
         self.setProperty("card", True)
         outer = QVBoxLayout(self)
@@ -43,8 +43,10 @@ class Card(QFrame):
         self.header = QHBoxLayout()
         self.header.setSpacing(GRID)
         self._title = Strong(title)
-        self.header.addWidget(self._title)
-        self.header.addStretch(1)
+        self._title.setWordWrap(wraps)
+        self.header.addWidget(self._title, int(wraps))
+        if not wraps:
+            self.header.addStretch(1)
         outer.addLayout(self.header)
         self.body = QVBoxLayout()
         self.body.setSpacing(GRID)
