@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QModelIndex, Qt
+from PySide6.QtCore import QModelIndex, Qt, QThreadPool
 
 from studio.core import events as ev
 from studio.core import queue
@@ -123,6 +123,9 @@ def test_the_draft_is_added_while_a_training_is_at_work(
     awake.show_page("train")
     page = awake.pages["train"]
     assert page.start.isVisible() and page.enqueue.isVisible()
+    store.neighbours.close()  # no look in this moment, and none on its way
+    QThreadPool.globalInstance().waitForDone(5000)
+    qtbot.wait(20)
     other = create_run(workspace, spec(csv_file))
     write(other, ev.Started(pid=1, version="0"), STEP)
     worker = Lock(other.lock_file)
