@@ -160,6 +160,35 @@ REASONS: dict[str, Reason] = {
         "Rows with another number of fields than most: {n_rows}.",
         "They are left out; the first is row {row}: {text}",
     ),
+    "ragged-sentences": Reason(
+        "Sentences with a line that has not {width} columns: {n_rows}.",
+        "They are left out; the first such line is {line}: {text}",
+    ),
+    "blanks-in-tokens": Reason(
+        "Values with a blank inside, or none at all: {n_tokens}.", "The blank is read as _, so that no value is two."
+    ),
+    "tags-can-not-follow": Reason(
+        "Tags that go on with an entity that never began: {n_tags}.",
+        "Each is read as its beginning, as in IOB1; the first is {tag} in line {line}.",
+    ),
+    "no-tags": Reason(
+        "No token has a tag other than O.", "Nothing can be learned from that. Are the tags in the last column?"
+    ),
+    "answers-misplaced": Reason(
+        "Answers that do not stand where answer_start says: {n_answers}.",
+        "They stay as they are; the first is in row {row}: {text}. Mend answer_start, which counts characters from 0.",
+    ),
+    "spans-misplaced": Reason(
+        "Spans that are empty, end behind their text, or have other words than the text there: {n_spans}.",
+        "They are left out; the first is in row {row}: {span}. Start and end count characters from 0, the end is the "
+        "first that is no longer in.",
+    ),
+    "spans-overlap": Reason(
+        "Spans that overlap a longer one: {n_spans}.", "They are left out; the first is in row {row}: {span}"
+    ),
+    "rows-not-labelled": Reason(
+        "Rows that nobody has labelled, or that were rejected: {n_rows}.", "They are left out; the first is row {row}."
+    ),
     # models
     "model-none": Reason("No model is chosen.", "Choose the starter, or a folder.", "go.model"),
     "starter-missing": Reason(

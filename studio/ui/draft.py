@@ -14,7 +14,7 @@ from studio.core.spec import TrainingSpec, TrainSpec, dump_spec, parse_spec
 from studio.tasks.base import missing_columns, task_of
 
 # Findings that a person should know of but that don't keep a training from starting.
-HARMLESS = ("some-empty-texts", "some-empty-labels", "rare-class", "duplicates", "ragged-rows", "several-labels")
+HARMLESS = ("some-empty-texts", "some-empty-labels", "rare-class", "duplicates", "several-labels")
 PARTS = ("data", "columns", "split", "model", "method", "training")
 
 

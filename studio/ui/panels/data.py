@@ -47,7 +47,7 @@ class DataPanel(QWidget):
             "data",
             tr("Start with a table of texts and their labels."),
             [action_button("data.open", main=True), action_button("data.sample"), self.resume],
-            tr("CSV, TSV, JSON, JSONL or Parquet; or drop a file here."),
+            tr("CSV, TSV, JSON, JSONL, Parquet, CoNLL, SQuAD or plain text; or drop a file here."),
         )
 
 

@@ -131,8 +131,8 @@ class DataDesk(QWidget):
         at_columns = [p for p in wrong if p.field.startswith("columns.")]
         self.rows.error.show_text(" ".join(message_of(p) for p in at_columns))
         others = [p for p in wrong if p not in at_columns]
-        harmless = draft.table.problems + [p for p in draft.findings if p.reason in HARMLESS]
-        self.about.show_findings(others + harmless, is_whole=not at_columns)
+        harmless = [p for p in draft.findings if p.reason in HARMLESS]
+        self.about.show_findings(others + harmless, draft.table.problems, is_whole=not at_columns)
         self._show_use()
         self._read_about()
 

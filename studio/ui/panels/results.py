@@ -165,7 +165,7 @@ class Results(QWidget):
         self._show_part()
 
     def _ask_file(self) -> None:
-        endings = " ".join(f"*{end}" for source in family("sources").values() for end in source.endings)
+        endings = " ".join({f"*{end}": 0 for source in family("sources").values() for end in source.endings})
         title = tr("Measure on the rows of a file")
         path, _ = QFileDialog.getOpenFileName(self, title, "", tr("Data ({endings})", endings=endings))
         if path:
