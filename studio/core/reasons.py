@@ -175,7 +175,7 @@ REASONS: dict[str, Reason] = {
         "No token has a tag other than O.", "Nothing can be learned from that. Are the tags in the last column?"
     ),
     "tags-uneven": Reason(
-        "Words and tags are not equally many in {n_rows} rows; in row {row} there are {n_words} words and {n_tags} tags.",
+        "Words and tags are not equally many in {n_rows} rows; row {row} has {n_words} words and {n_tags} tags.",
         "Choose the column of the tags, with one tag for each word and one blank between them.",
         "go.data",
     ),
