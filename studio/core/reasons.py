@@ -94,7 +94,7 @@ REASONS: dict[str, Reason] = {
         "go.data",
     ),
     "not-a-number": Reason(
-        "Rows whose label is no number: {n_rows}. The first is row {row}: {value}",
+        "Rows whose label is no number: {n_rows}. The first, row {row}, has “{value}”.",
         "Choose another column, or ask for one label instead of a number.",
         "go.data",
     ),
@@ -137,6 +137,13 @@ REASONS: dict[str, Reason] = {
     ),
     "rows-left-out": Reason("{n_rows} rows of {name} have no text or no label.", "They are left out."),
     "texts-cut": Reason("{n_rows} texts are longer than {n_tokens} tokens.", "What stands behind is cut off."),
+    "labels-cut": Reason(
+        "Cut to {n_tokens} tokens, no row keeps anything to learn from.", "Raise the longest text.", "go.train"
+    ),
+    "some-labels-cut": Reason(
+        "{n_rows} rows lose all that they should teach when they are cut to {n_tokens} tokens.",
+        "Raise the longest text, or split these rows.",
+    ),
     "data-changed": Reason(
         "{path} is not the file that this run was trained on.",
         "Its content has changed since. Put the former file back, or train again.",

@@ -259,11 +259,14 @@ class ExportSpec(Model):
 
 
 class ProbeSpec(Model):
-    """Try a training for a few steps: what it will take, or which learning rate suits it. Nothing of it is kept."""
+    """Try a training for a few steps: what it will take, or which learning rate suits it; or look at its rows.
+
+    Nothing of it is kept.
+    """
 
     version: Literal[1] = VERSION
     kind: Literal["probe"] = "probe"
-    what: Literal["estimate", "learning-rate"]
+    what: Literal["estimate", "learning-rate", "rows"]
     train: TrainSpec
 
 

@@ -44,7 +44,8 @@ def run(run_dir: RunDir, spec: EvaluateSpec, report: Reporter) -> ev.Event:
         if unknown := other.task.unknown(rows.gold, other.labels):
             raise Failure("unknown-labels", "against", split=name, labels=", ".join(unknown[:5]))
         theirs, _ = _judge(other, rows, report)
-        extra = compare.blocks(judged, theirs, trained.run.name(), other.run.name(), report.check)
+        names = (trained.run.name() or "This run", other.run.name() or "the other")
+        extra = compare.blocks(judged, theirs, trained.task.main_metric, names, report.check)
     found = write(run_dir, trained.task, answers, judged, rows, groups, spec.split, report, extra)
     result = {"run": str(trained.run.path), "data": name, "n_rows": len(rows), "metrics": found.metrics}
     return ev.Finished(result=result | {"intervals": found.intervals})

@@ -39,6 +39,7 @@ class Prepared:
     training: TrainingSpec  # with what was picked
     picks: Picks
     is_half: bool  # frozen weights are held in bf16
+    n_cut: int  # features that lost tokens to the longest length
     seconds: float  # by the formula
 
 
@@ -132,7 +133,7 @@ def prepare(run_dir: RunDir, spec: TrainSpec, report: Reporter, is_resume: bool)
     raise_first(method.check(info, spec.method))
     tokenizer = models.load_tokenizer(info.path)
     max_length = min(spec.training.max_length, info.max_positions or spec.training.max_length)
-    datasets = _tokenise(task, parts, labels, tokenizer, max_length, report)
+    datasets, n_cut = _tokenise(task, parts, labels, tokenizer, max_length, report)
     report.phase("model")
     model = method.apply(models.load_base(spec, labels, tokenizer), spec.method)
     # peft keeps a copy of the untrained head beside the trained one, which nobody would call a part of the model.
@@ -170,13 +171,13 @@ def prepare(run_dir: RunDir, spec: TrainSpec, report: Reporter, is_resume: bool)
             "model_path": info.path,
         },
     )
-    return Prepared(parts, datasets, model, tokenizer, labels, training, picks, bool(saved), seconds)
+    return Prepared(parts, datasets, model, tokenizer, labels, training, picks, bool(saved), n_cut, seconds)
 
 
 def _tokenise(
     task: Any, parts: dict[str, Rows], labels: list[str], tokenizer: Any, max_length: int, report: Reporter
-) -> dict[str, Any]:
-    """Return the datasets of the parts that have rows, and say what the rows turned out to be."""
+) -> tuple[dict[str, Any], int]:
+    """Return the datasets of the parts that have rows and how many were cut; say what the rows turned out to be."""
     datasets, n_cut = {}, 0
     for name, rows in parts.items():
         report.check()
@@ -194,7 +195,12 @@ def _tokenise(
     report.say(ev.DataReady(**n_rows, labels=labels, n_truncated=n_cut))
     if n_cut:
         report.warn(Problem("texts-cut", {"n_rows": n_cut, "n_tokens": max_length}))
-    return datasets
+    n_unlabelled = task.n_unlabelled(datasets["train"])
+    if n_unlabelled == len(datasets["train"]):
+        raise Failure("labels-cut", "training.max_length", n_tokens=max_length)
+    if n_unlabelled:
+        report.warn(Problem("some-labels-cut", {"n_rows": n_unlabelled, "n_tokens": max_length}))
+    return datasets, n_cut
 
 
 def build_trainer(

@@ -111,9 +111,9 @@ class Task:
     outputs that count; several of one shape become the last axis of one array. target_names: the columns that
     `targets` returns. per_token: outputs have an axis of tokens behind the one of features. is_plain: one text or pair
     a feature, and labels as one number, or one a token, or floats, as frozen layers that are computed once need it.
-    can_smooth: labels can be softened. main_metric: the one by which the best checkpoint is chosen. training: settings
-    of a training that suit the task better than the usual ones, by name. rate_factor: how many times as high the
-    method's own learning rate should be.
+    can_smooth: labels can be softened. sample: its file among the samples. main_metric: the one by which the best
+    checkpoint is chosen. training: settings of a training that suit the task better than the usual ones, by name.
+    rate_factor: how many times as high the method's own learning rate should be.
     """
 
     id: str
@@ -124,6 +124,7 @@ class Task:
     auto_class: str
     pipeline: str
     roles: tuple[Role, ...]
+    sample: str
     main_metric: str
     greater_is_better = True
     output_names: tuple[str, ...] = ("logits",)
@@ -138,6 +139,10 @@ class Task:
         self.config = config
 
     # --- on tables ---------------------------------------------------------------------------------------------
+
+    def suits(self, table: Any) -> bool:
+        """Return whether a table's columns are so clearly for this task that it is chosen unasked."""
+        return False
 
     def guess_roles(self, table: Any) -> dict[str, str]:
         """Return a column for each role; roles without a guess are absent."""
@@ -253,6 +258,18 @@ class Task:
         """Return what is kept of the outputs (a torch tensor) of a batch of features, with the labels they have."""
         return outputs
 
+    def n_unlabelled(self, features: Any) -> int:
+        """Return how many features have lost all that they should teach to the longest length."""
+        if not self.per_token or "labels" not in features.column_names:
+            return 0
+        return sum(all(label == MASKED for label in labels) for labels in features["labels"])
+
+    def token_labels(self, feature: Mapping[str, Any], labels: Sequence[str]) -> list[str]:
+        """Return what each token of a feature is trained on, "" for nothing; empty where it is not done by token."""
+        if not self.per_token or "labels" not in feature:
+            return []
+        return ["" if label == MASKED else labels[label] for label in feature["labels"]]
+
     def answers(self, outputs: Any, features: Mapping[str, Any], rows: Rows, labels: Sequence[str]) -> Answers:
         """Return a model's answers to rows; by numpy alone, so that a script can stand without Attune.
 
@@ -272,8 +289,12 @@ class Task:
         """Return gold as a person reads it."""
         return "" if gold is None else str(gold)
 
+    def probabilities(self, answers: Answers, labels: Sequence[str]) -> dict[str, float]:
+        """Return the probability of each label for the first row, where exactly one label is right; else nothing."""
+        return {}
+
     def explain(self, answers: Answers, fields: Mapping[str, str], labels: Sequence[str]) -> list[Block]:
-        """Return what to show of the answer to the first row; with one probability a label, nothing."""
+        """Return what to show of the answer to the first row, unless `probabilities` say it all."""
         return []
 
 

@@ -19,6 +19,9 @@ from studio.ui.theme import number_font
 OPTIONS = {
     "auto": "Automatic",
     "all": "All",
+    "single_label_classification": "One label",
+    "multi_label_classification": "Several labels",
+    "regression": "A number",
     "linear": "Linear",
     "cosine": "Cosine",
     "constant_with_warmup": "Constant",

@@ -200,6 +200,11 @@ def test_a_wrong_kind_of_file_is_put_right(qtbot, open_file, tmp_path: Path) -> 
     found = findings(desk)
     assert "the first such line is 4: Rome" in found["ragged-sentences"].text()
     assert not any(found[reason].button().isVisibleTo(desk) for reason in ("ragged-sentences", "tags-can-not-follow"))
+    desk.window().resize(1024, 640)
+    qtbot.waitUntil(desk.about.isVisible)
+    desk.file.options_button.setChecked(True)
+    qtbot.waitUntil(lambda: not desk.about.isVisible())  # there is no room for it below the rows
+    assert desk.rows.height() >= 144 and desk.rows.geometry().bottom() < desk.split.geometry().top()
     kind = desk.file.kind_form.editor("kind")
     assert [kind.itemText(i) for i in range(kind.count())] == ["CSV, TSV", "Plain text", "CoNLL columns"]
     kind.set_value("Plain text")
