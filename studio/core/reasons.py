@@ -216,15 +216,6 @@ REASONS: dict[str, Reason] = {
         "Rows whose answer does not stand in the context: {n_rows}.", "They are left out; the first is row {row}."
     ),
     "only-unanswerable": Reason("No question has an answer.", "Choose another column of answers.", "go.data"),
-    "all-labels-masked": Reason(
-        "No row has a label left to learn from.",
-        "The texts are cut before what is to be learned. Raise the longest text, or shorten the texts.",
-        "go.train",
-    ),
-    "rows-without-labels": Reason(
-        "Rows that lose every label: {n_rows}.",
-        "They are cut before their first label, and teach nothing; the first is row {row}. Raise the longest text.",
-    ),
     "answers-misplaced": Reason(
         "Answers that do not stand where answer_start says: {n_answers}.",
         "They stay as they are; the first is in row {row}: {text}. Mend answer_start, which counts characters from 0.",

@@ -4,7 +4,7 @@ import contextlib
 import math
 import shutil
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -186,11 +186,6 @@ def _tokenise(
                 task, rows, labels, tokenizer, max_length, workspace_of(report.run.path), report.check
             )
             n_cut += cut
-            found = task.check_features(datasets[name], rows)
-            if name == "train":
-                raise_first(found)
-            for problem in found:
-                report.warn(replace(problem, field=""))
     n_rows = {f"n_{name}": len(rows) for name, rows in parts.items()}
     report.say(ev.DataReady(**n_rows, labels=labels, n_truncated=n_cut))
     if n_cut:

@@ -223,19 +223,6 @@ class Task:
         """Return the columns of features that hold what the model shall say, such as `labels`."""
         raise NotImplementedError
 
-    def check_features(self, features: Any, rows: Rows) -> list[Problem]:
-        """Return what the longest length does to the labels of rows; a problem with a field keeps from training."""
-        if not self.per_token or "labels" not in features.column_names or not len(features):
-            return []
-        lost = set(range(len(rows)))
-        for row, labels in zip(features["row"], features["labels"], strict=True):
-            if any(label != MASKED for label in labels):
-                lost.discard(row)
-        if len(lost) == len(rows):
-            return [Problem("all-labels-masked", {}, "training.max_length")]
-        facts = {"n_rows": len(lost), "row": rows.indices[min(lost)] + 1} if lost else {}
-        return [Problem("rows-without-labels", facts)] if lost else []
-
     def settings_of_features(self) -> dict[str, Any]:
         """Return the settings that features depend on; others may change while the same features are used."""
         return self.config.model_dump()

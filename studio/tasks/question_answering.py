@@ -60,6 +60,7 @@ class QuestionAnswering(Task):
     Config = Config
     auto_class = "AutoModelForQuestionAnswering"
     pipeline = "question-answering"
+    sample = "question-answering.json"
     output_names = ("start_logits", "end_logits")
     target_names = ("start_positions", "end_positions")
     per_token = True
@@ -73,6 +74,9 @@ class QuestionAnswering(Task):
     )
 
     # --- on tables ---------------------------------------------------------------------------------------------
+
+    def suits(self, table: Any) -> bool:
+        return {"context", "question", "answers"} <= {name.lower() for name in table.column_names}
 
     def guess_roles(self, table: Any) -> dict[str, str]:
         """Return a column for each role by its usual names."""
@@ -205,6 +209,12 @@ class QuestionAnswering(Task):
             starts.append(start)
             ends.append(end)
         return {"start_positions": starts, "end_positions": ends}
+
+    def token_labels(self, feature: Mapping[str, Any], labels: Sequence[str]) -> list[str]:
+        start, end = feature.get("start_positions"), feature.get("end_positions")
+        if start is None or start == feature["null"]:
+            return []
+        return ["answer" if start <= i <= end else "" for i in range(feature["length"])]
 
     def answers(self, outputs: Any, features: Mapping[str, Any], rows: Rows, labels: Sequence[str]) -> Answers:
         parts: list[list[int]] = [[] for _ in range(len(rows))]

@@ -81,6 +81,9 @@ class TokenClassification(Task):
     Config = Config
     auto_class = "AutoModelForTokenClassification"
     pipeline = "token-classification"
+    sample = "token-classification.conll"
+    training = {"num_train_epochs": 5}
+    rate_factor = 2.0
     per_token = True
     roles = (
         Role("text", "Text", "What the model reads: words with one blank between, a list of them, or running text."),
@@ -92,6 +95,10 @@ class TokenClassification(Task):
         return "entity_f1" if self.config.answer == ENTITIES else "accuracy"
 
     # --- on tables ---------------------------------------------------------------------------------------------
+
+    def suits(self, table: Any) -> bool:
+        names = {name.lower() for name in table.column_names}
+        return {"tokens", "tags"} <= names or {"text", "spans"} <= names
 
     def guess_roles(self, table: Any) -> dict[str, str]:
         """Return a column for each role, by name first, by content second: as many tags as words, or spans."""
