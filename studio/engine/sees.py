@@ -74,7 +74,7 @@ def seen(
 
 def _tokens(ids: Sequence[int], tokenizer: Any, labels: Sequence[str]) -> list[Token]:
     texts = tokenizer.convert_ids_to_tokens(list(ids))
-    special = set(tokenizer.all_special_ids)
+    special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}  # an unknown word is a word of the text
     found = []
     for id, text, label in zip(ids, texts, labels or [""] * len(ids), strict=True):
         kind = "special" if id in special else "continued" if text.startswith("##") else ""
