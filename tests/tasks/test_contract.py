@@ -9,7 +9,6 @@ import pytest
 from studio.core import commands
 from studio.core import events as ev
 from studio.core.files import read_json
-from studio.core.registry import family
 from studio.core.replay import read_state
 from studio.core.rundir import RunDir
 from studio.engine.reporter import Reporter

@@ -15,7 +15,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from studio.core.blocks import Bars, Matrix, SpanTexts
 from studio.core.registry import family, parse_config
 from studio.sources.texts import Texts
-from studio.tasks.base import MASKED, Answers, Rows, task_of
+from studio.tasks.base import MASKED, Rows, task_of
 from studio.tasks.tag_judging import SpanErrors
 from studio.tasks.tagging import entities_of, first_pieces, iob2, spans_over, token_labels, word_places, words_under
 
@@ -128,9 +128,9 @@ def test_tags_of_all_schemes_are_read() -> None:
     for tags in ("I-PER I-PER B-PER O I-LOC", "B-PER I-PER B-PER O B-LOC", "B-PER E-PER S-PER O S-LOC",
                  "B-PER L-PER U-PER O U-LOC"):  # fmt: skip
         assert entities_of(tags.split()) == wanted, tags
-    assert entities_of("PER PER O LOC".split()) == [(0, 2, "PER"), (3, 4, "LOC")]
-    assert entities_of("B I O".split()) == [(0, 2, "ENTITY")]
-    assert iob2(wanted, 5) == "B-PER I-PER B-PER O B-LOC".split()
+    assert entities_of(["PER", "PER", "O", "LOC"]) == [(0, 2, "PER"), (3, 4, "LOC")]
+    assert entities_of(["B", "I", "O"]) == [(0, 2, "ENTITY")]
+    assert iob2(wanted, 5) == ["B-PER", "I-PER", "B-PER", "O", "B-LOC"]
 
 
 def test_rows_are_read_from_tags_lists_and_spans() -> None:

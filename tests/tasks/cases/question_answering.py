@@ -13,7 +13,7 @@ LEAST = 0.4  # of the main metric on the test rows
 
 
 def write(path: Path) -> None:
-    """Write 96 questions on 32 contexts, a third of which has no answer there; the kind of question tells the answer."""
+    """Write 96 questions on 32 contexts; a third has no answer, and the kind of question tells the answer."""
     chance = random.Random(2)
     colours, people = ["red", "blue", "dark green", "white"], ["Leila", "Henry Marsh", "Tobias", "Joana Brook"]
     paragraphs = []
