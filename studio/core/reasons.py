@@ -125,6 +125,10 @@ REASONS: dict[str, Reason] = {
     "split-empty": Reason(
         "The {split} part would have no row.", "Make its share larger, or choose a file for it.", "go.data"
     ),
+    "checkpoint-missing": Reason(
+        "The run {run} has no checkpoint of step {step}.",
+        "It has: {steps}. The checkpoints of a finished run are removed; its model is the best of them.",
+    ),
     "tasks-differ": Reason(
         "The run {run} learned another task.", "Two runs can be compared only where both answer the same question."
     ),
@@ -262,7 +266,9 @@ REASONS: dict[str, Reason] = {
         "model.open",
     ),
     "model-unsupported": Reason(
-        "Models of the type {model_type} can't do this task.", "Choose another model.", "go.model"
+        "Models of the type {model_type} can't do this task: {task}.",
+        "Choose another model on the Model page, or another task on the Data page.",
+        "go.model",
     ),
     "method-unsupported": Reason(
         "{method} does not fit models of the type {model_type}.", "Choose another method.", "go.model"

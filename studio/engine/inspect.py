@@ -200,6 +200,8 @@ def _load_folder(spec: InspectSpec) -> Subject:
     auto = transformers.AutoModelForSequenceClassification if has_head else transformers.AutoModel
     model = auto.from_pretrained(info.path, use_safetensors=True, dtype="float32", **models.SAFE).eval()
     if model.config.is_encoder_decoder and not has_head:
-        raise Failure("model-unsupported", "model", model_type=info.model_type)
+        raise Failure(
+            "model-unsupported", "model", model_type=info.model_type, task="attention of an encoder and decoder"
+        )
     labels = [model.config.id2label[i] for i in sorted(model.config.id2label)] if has_head else []
     return Subject(model, model, models.load_tokenizer(Path(info.path)), info.max_positions or 512, labels)

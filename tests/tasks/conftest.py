@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from studio.core.anatomy import ModelInfo, describe_model
+
 CASES = {
     path.stem.replace("_", "-"): importlib.import_module(f"tests.tasks.cases.{path.stem}")
     for path in sorted((Path(__file__).parent / "cases").glob("[a-z]*.py"))
@@ -24,6 +26,11 @@ FAMILIES = {
     ),
     "electra": ("ElectraModel", "ElectraConfig", SHAPE | {"embedding_size": 16}),
 }
+
+
+@pytest.fixture(scope="session")
+def starter_info() -> ModelInfo:
+    return describe_model("starter")
 
 
 @pytest.fixture(scope="session")
