@@ -41,7 +41,8 @@ def judged(told: list[str], golds: list[list[str]]):
 def test_exact_match_and_f1_are_those_of_the_library() -> None:
     from torchmetrics.functional.text import squad
 
-    chance, words = random.Random(5), ["The", "river", "a", "cold,", "harbour!", "an", "Old", "stone", "(bridge)", "1,200", "it's", "the"]
+    chance = random.Random(5)
+    words = ["The", "river", "a", "cold,", "harbour!", "an", "Old", "stone", "(bridge)", "1,200", "it's", "the"]
     golds = [[" ".join(chance.choices(words, k=chance.randint(1, 5))) for _ in range(chance.randint(1, 3))]
              for _ in range(200)]  # fmt: skip
     told = [chance.choice(gold) if chance.random() < 0.3 else " ".join(chance.choices(words, k=chance.randint(1, 6)))
@@ -145,7 +146,8 @@ def test_best_spans_are_those_of_a_search_through_all() -> None:
         starts, ends = np.arange(30) * 2, np.arange(30) * 2 + 1
         starts[:8] = ends[:8] = -1
         found = best_spans(logits, starts, ends, 30, 5)[0]
-        every = [(logits[a, 0] + logits[b, 1], starts[a], ends[b]) for a in range(8, 30) for b in range(a, min(a + 5, 30))]
+        pairs = [(a, b) for a in range(8, 30) for b in range(a, min(a + 5, 30))]
+        every = [(logits[a, 0] + logits[b, 1], starts[a], ends[b]) for a, b in pairs]
         assert found == pytest.approx(max(every))
     assert best_spans(logits, starts * 0 - 1, ends * 0 - 1, 20, 5) == [], "no token of the context"
 
@@ -169,7 +171,8 @@ def test_threshold_is_the_best_there_is() -> None:
 
 def test_answers_are_read_from_json_and_words() -> None:
     context = "the red key and the blue key"
-    assert answers_in('{"text": ["red", "blue key"], "answer_start": [4, 20]}', context) == [("red", 4), ("blue key", 20)]
+    both = '{"text": ["red", "blue key"], "answer_start": [4, 20]}'
+    assert answers_in(both, context) == [("red", 4), ("blue key", 20)]
     assert answers_in('{"text": [], "answer_start": []}', context) == [] and answers_in("", context) is None
     assert answers_in("blue", context) == [("blue", 20)] and answers_in("green", context) is None
     assert answers_in('{"text": ["blue"], "answer_start": [0]}', context) == [("blue", 20)], "sought where it is not"

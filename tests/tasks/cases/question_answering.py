@@ -9,11 +9,11 @@ COLUMNS = {"context": "context", "question": "question", "answers": "answers"}
 FILE = "questions.json"
 UNLABELLED = ("open.csv", "context,question\nthe red key was found by Leila in the barn,what colour was it\n")
 TRAINING = {"num_train_epochs": 12, "learning_rate": 5e-3, "max_length": 32}
-LEAST = 0.6  # of the main metric on the test rows
+LEAST = 0.4  # of the main metric on the test rows
 
 
 def write(path: Path) -> None:
-    """Write 96 questions on 32 contexts, a third of which has no answer there; the kind of question tells the answer."""
+    """Write 96 questions on 32 contexts; a third has no answer, and the kind of question tells the answer."""
     chance = random.Random(2)
     colours, people = ["red", "blue", "dark green", "white"], ["Leila", "Henry Marsh", "Tobias", "Joana Brook"]
     paragraphs = []
