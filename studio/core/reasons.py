@@ -185,6 +185,13 @@ REASONS: dict[str, Reason] = {
         "Code from a model folder never runs in Attune; choose another model.",
         "model.open",
     ),
+    "model-no-mask": Reason(
+        "This model has no token for a hidden word.", "Choose an encoder that was trained with one.", "go.model"
+    ),
+    "head-new": Reason(
+        "The model {model} has no head for hidden words.",
+        "It gets a new one: before its training it guesses at random, and the first loss is that of chance.",
+    ),
     "model-unsupported": Reason(
         "Models of the type {model_type} can't do this task.", "Choose another model.", "go.model"
     ),

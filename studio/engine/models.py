@@ -43,6 +43,7 @@ def load_base(spec: TrainSpec, labels: Sequence[str], tokenizer: Any) -> Any:
     if config.pad_token_id is None:
         config.pad_token_id = tokenizer.pad_token_id
     transformers.set_seed(spec.training.seed)
-    return auto.from_pretrained(
+    model = auto.from_pretrained(
         info.path, config=config, use_safetensors=True, dtype="float32", ignore_mismatched_sizes=True, **SAFE
     )
+    return task.wrap(model, Path(info.path))

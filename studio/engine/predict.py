@@ -29,7 +29,7 @@ def run(run_dir: RunDir, spec: PredictSpec, report: Reporter) -> ev.Event:
     task, labels = trained.task, trained.labels
     dataset, _ = tokenise(task, rows, labels, tokenizer, trained.max_length, trained.workspace, report.check)
     outputs = predict(task, model, tokenizer, dataset, trained.precision, report.progress("predicting"))
-    answers = task.answers(outputs, dataset, rows, labels)
+    answers = task.decode(task.answers(outputs, dataset, rows, labels), tokenizer)
     write_columns({role: texts.values() for role, texts in rows.fields.items()} | answers.columns, out)
     report.say(ev.Artefact(name="predictions", path=str(out)))
     return ev.Finished(result={"run": str(trained.run.path), "n_rows": len(rows), "file": str(out)})

@@ -35,7 +35,7 @@ class Reference:
     """Features and probes with what the trained model gives for them, in float32.
 
     rows: one batch of a single feature, [1, …, tokens], for each. outputs: the task's own part of what the model gives
-    for each. probes: batches of several sizes and lengths with all that it gives. facts: what is no array: `task` (its
+    for each. probes: batches of several sizes and lengths with what the task keeps of them. facts: what is no array: `task` (its
     settings), `fields`, `gold`, `labels`, `features` (columns that the model does not read), `trained` (folder of the
     trained model), `max_length`, `texts` with their `token_ids`, `padding`.
     """
@@ -175,10 +175,10 @@ def make_reference(
         progress(done, len(rows))
     longest = longest_input(model, tokenizer)
     try:
-        reference.probes.extend(_probes(run, rows, longest, facts["padding"]))
+        reference.probes.extend(_probes(task, run, rows, longest, facts["padding"]))
     except (IndexError, RuntimeError):
         # Some models name more positions than they have; the texts' own limit is known to work.
-        reference.probes.extend(_probes(run, rows, max_length, facts["padding"]))
+        reference.probes.extend(_probes(task, run, rows, max_length, facts["padding"]))
     return reference
 
 
@@ -189,7 +189,7 @@ def longest_input(model: Any, tokenizer: Any) -> int:
 
 
 def _probes(
-    run: TorchRunner, rows: Sequence[Batch], longest: int, padding: Mapping[str, Any]
+    task: Any, run: TorchRunner, rows: Sequence[Batch], longest: int, padding: Mapping[str, Any]
 ) -> list[tuple[Batch, np.ndarray]]:
     """Return batches of every probe length and size, and one of mixed lengths, with their logits."""
     stream = {name: np.concatenate([row[name].ravel() for row in rows]) for name in rows[0]}
@@ -201,7 +201,14 @@ def _probes(
     lengths = [*PROBE_LENGTHS, longest]
     batches = [pad([row(97 * i, length) for i in range(n)], padding) for length in lengths for n in PROBE_ROWS]
     batches.append(pad([row(31 * i, lengths[i % 3]) for i in range(4)], padding))
-    return [(batch, run(batch)) for batch in batches]
+    return [(batch, seen(task, run(batch))) for batch in batches]
+
+
+def seen(task: Any, outputs: np.ndarray) -> np.ndarray:
+    """Return what a task keeps of outputs whose labels nobody knows."""
+    import torch
+
+    return task.reduce(torch.from_numpy(outputs), None).numpy()
 
 
 def pad(rows: Sequence[Batch], padding: Mapping[str, Any]) -> Batch:

@@ -13,6 +13,7 @@ from studio.core.estimate import Estimate, Job, Machine, Pace
 from studio.core.events import Estimated
 from studio.core.reasons import Failure, Problem
 from studio.core.spec import TrainingSpec, TrainSpec
+from studio.tasks.base import task_of
 from studio.ui.store import Store
 from studio.ui.threads import background
 
@@ -147,7 +148,8 @@ class Forecast(QObject):
         lengths = np.minimum(np.sort(self._lengths)[chosen], most)
         keeps = estimate.keeps_frozen(spec.method)
         pieces = draft.trainable()
-        return Job(pieces, draft.model_info.n_heads, lengths, parts, draft.method["kind"], training, keeps)
+        width = task_of(draft.task).output_width(draft.model_info)
+        return Job(pieces, draft.model_info.n_heads, lengths, parts, draft.method["kind"], training, keeps, width)
 
     def _look_at_machine(self) -> Machine:
         from studio import supervisor
