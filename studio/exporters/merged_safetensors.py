@@ -36,9 +36,7 @@ print(model(TEXT))
     ) -> None:
         model.save_pretrained(directory)
 
-    def load(
-        self, directory: Path, n_threads: int, output_names: Sequence[str], wrap: Wrap = as_it_is
-    ) -> Runner:
+    def load(self, directory: Path, n_threads: int, output_names: Sequence[str], wrap: Wrap = as_it_is) -> Runner:
         """Return the model on PyTorch; the number of threads is one for the whole process."""
         import torch
 

@@ -34,9 +34,7 @@ class Onnx:
         progress(0.8, 1)
         save(program, directory)
 
-    def load(
-        self, directory: Path, n_threads: int, output_names: Sequence[str], wrap: Wrap = as_it_is
-    ) -> Runner:
+    def load(self, directory: Path, n_threads: int, output_names: Sequence[str], wrap: Wrap = as_it_is) -> Runner:
         return OnnxRunner(directory / "model.onnx", n_threads, output_names)
 
 

@@ -57,9 +57,7 @@ class OnnxInt8:
         progress(0.9, 1)
         save(program, directory)
 
-    def load(
-        self, directory: Path, n_threads: int, output_names: Sequence[str], wrap: Wrap = as_it_is
-    ) -> Runner:
+    def load(self, directory: Path, n_threads: int, output_names: Sequence[str], wrap: Wrap = as_it_is) -> Runner:
         return OnnxRunner(directory / "model.onnx", n_threads, output_names)
 
 

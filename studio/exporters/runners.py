@@ -87,9 +87,7 @@ def as_it_is(model: Any, directory: Path) -> Any:
     return model
 
 
-def load_transformers(
-    directory: Path, output_names: Sequence[str] = ("logits",), wrap: Wrap = as_it_is
-) -> TorchRunner:
+def load_transformers(directory: Path, output_names: Sequence[str] = ("logits",), wrap: Wrap = as_it_is) -> TorchRunner:
     """Return the model in a transformers folder, in float32, on the processor; code in the folder never runs."""
     import transformers
 

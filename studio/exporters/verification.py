@@ -243,9 +243,7 @@ class _Check:
         import torch
 
         torch.set_num_threads(self.n_threads)
-        trained = load_transformers(
-            Path(expected.facts["trained"]), expected.task.output_names, expected.task.wrap
-        )
+        trained = load_transformers(Path(expected.facts["trained"]), expected.task.output_names, expected.task.wrap)
         rows = np.resize(np.arange(len(expected.rows)), max(len(expected.rows), BATCH_SIZE))
         starts = np.linspace(0, len(rows) - BATCH_SIZE, _TIMED_BATCHES).astype(int)
         batches = [expected.padded(rows[start : start + BATCH_SIZE]) for start in starts]

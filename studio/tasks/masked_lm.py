@@ -20,7 +20,8 @@ MASK_LABELS = ("labels", "words", "behind", "asked")  # columns of features that
 JOINED_ROWS = 1000  # texts that are joined at a time, so that batches of so many make the same features
 TOP = 5  # guesses for a word that are kept
 NO_WORD = -1
-FIXED_SEED, FIXED_EPOCH = 20181011, 0  # of the words that are hidden where models are measured
+FIXED_SEED = 20181011  # of the words that are hidden where models are measured
+FIXED_EPOCH = 0
 _NEEDED_ROWS = 10
 _MOST_MISSED = 20
 
