@@ -35,8 +35,8 @@ class Reference:
     """Features and probes with what the trained model gives for them, in float32.
 
     rows: one batch of a single feature, [1, …, tokens], for each. outputs: the task's own part of what the model gives
-    for each. probes: batches of several sizes and lengths with what the task keeps of them. facts: what is no array: `task` (its
-    settings), `fields`, `gold`, `labels`, `features` (columns that the model does not read), `trained` (folder of the
+    for each. probes: batches of several sizes and lengths with what the task keeps of them. facts: what is no array: `task`
+    (its settings), `fields`, `gold`, `labels`, `features` (columns that the model does not read), `trained` (folder of the
     trained model), `max_length`, `texts` with their `token_ids`, `padding`.
     """
 
