@@ -221,7 +221,9 @@ def _say_trained(result: dict[str, Any], arguments: argparse.Namespace) -> None:
 def _evaluate(arguments: argparse.Namespace, workspace: Path) -> Any:
     run = find_run(workspace, arguments.run)
     data = _source(arguments.data) if arguments.data else None
-    result = execute(EvaluateSpec(run=str(run.path), data=data, split=arguments.split), workspace)
+    against = str(find_run(workspace, arguments.against).path) if arguments.against else None
+    spec = EvaluateSpec(run=str(run.path), data=data, split=arguments.split, against=against)
+    result = execute(spec, workspace)
     if not arguments.json:
         print(f"{result['n_rows']} rows of {result['data']}")
         print("  " + "  ".join(f"{name} {value:.4f}" for name, value in result["metrics"].items()))
@@ -421,6 +423,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = add("evaluate", _evaluate, "measure a trained run")
     evaluate.add_argument("run", metavar="RUN")
     evaluate.add_argument("--data", metavar="FILE", help="a file instead of the run's own test part")
+    evaluate.add_argument("--against", metavar="RUN", help="another run, compared on the same rows")
     evaluate.add_argument("--split", choices=["train", "validation", "test"], default="test")
     predict = add("predict", _predict, "label the rows of a file")
     predict.add_argument("run", metavar="RUN")

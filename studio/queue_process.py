@@ -2,10 +2,13 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from studio import supervisor
 from studio.core import queue
+from studio.core.disk import is_full
 from studio.core.living import Lookout
 from studio.core.locks import Lock, holder
 from studio.core.reasons import Failure
@@ -23,14 +26,14 @@ def work(workspace: Path, say: Callable[[str], None]) -> list[Summary]:
     """
     path = queue.process_lock(workspace)
     process, lookout = Lock(path), Lookout(workspace)
-    if not process.acquire({}):
+    if not _once_there_is_room(lambda: process.acquire({}), say):
         raise Failure("queue-busy", pid=holder(path).get("pid", "?"))
     ended: list[Summary] = []
     done = ""
     try:
         while True:
             _let_others_end(workspace, lookout, done, say)
-            run = queue.take(workspace, done, process)
+            run = _once_there_is_room(partial(queue.take, workspace, done, process), say)
             if run is None:
                 return ended
             say(f"{readable_id(run.id)} {run.name()}".strip() + " begins")
@@ -52,6 +55,21 @@ def _let_others_end(workspace: Path, lookout: Lookout, done: str, say: Callable[
         if others[0] != told:
             told = others[0]
             say(f"waiting for {readable_id(told)}, which is at work")
+        time.sleep(_LOOK_SECONDS)
+
+
+def _once_there_is_room(do: Callable[[], Any], say: Callable[[str], None]) -> Any:
+    """Return what `do` returns; while the disk is full it is tried again, since nobody else would start what waits."""
+    told = False
+    while True:
+        try:
+            return do()
+        except (OSError, Failure) as error:
+            if not (is_full(error) or (isinstance(error, Failure) and error.problem.reason == "no-room")):
+                raise
+            if not told:
+                say("waiting for room on the disk")
+            told = True
         time.sleep(_LOOK_SECONDS)
 
 

@@ -69,7 +69,7 @@ def test_ci_runs_the_command_that_the_readme_gives() -> None:
 
 def test_readme_names_every_plugin_and_command() -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
-    ids = [plugin.id for name in ("tasks", "methods", "exporters") for plugin in family(name).values()]
+    ids = [plugin.id for name in ("sources", "tasks", "methods", "exporters") for plugin in family(name).values()]
     commands = ["demo", "train", "queue", "resume", "evaluate", "predict", "inspect", "export", "runs", "doctor"]
     commands += ["pictures", "script", "spec", "report"]
     assert [i for i in ids if f"`{i}`" not in readme] == []

@@ -1,6 +1,6 @@
 """What was parsed of a long log, kept beside it: derived data, which a reader takes when it fits and else does without.
 
-A worker writes it when it ends, so that a run of a million steps opens at once.
+A worker keeps it piece by piece while its log grows, so that a run of a million steps opens at once, also a killed one.
 """
 
 import hashlib
@@ -15,49 +15,99 @@ import numpy as np
 
 from studio.core.events import Event, MetricsRows, dump_event, parse_events
 
-NAME = "columns.npz"
+FOLDER = "columns"  # a file for each piece, named by the byte of the log at which it begins
 _FIELDS = ("time", "step", "epoch", "train_seconds", "n_tokens")
 _PROBED_BYTES = 4096
-_VERSION = 1
+_VERSION = 2
 
 
-def keep(log: Path, told: Iterable[Event | MetricsRows], size: int) -> None:
-    """Write what the first `size` bytes of a log tell beside it, by rename. Raises OSError where there is no room."""
+def keep(log: Path, told: Iterable[Event | MetricsRows], start: int, end: int) -> None:
+    """Write what a log tells from the byte `start` to the byte `end` beside it, by rename.
+
+    Raises OSError where there is no room; then nothing of it is left.
+    """
     parts: list[list[Any]] = []
     tables: dict[tuple[str, ...], list[np.ndarray]] = {}
     rest: list[str] = []
     for item in told:
+        at, n, total_steps = -1, 1, None
         if isinstance(item, MetricsRows):
             names = tuple(item.values)
-            table = tables.setdefault(names, [])
-            table.append(np.stack([*(getattr(item, field) for field in _FIELDS), *item.values.values()]))
-            parts.append([list(tables).index(names), len(item.step), item.total_steps])
+            tables.setdefault(names, []).append(
+                np.stack([*(getattr(item, field) for field in _FIELDS), *item.values.values()])
+            )
+            at, n, total_steps = list(tables).index(names), len(item.step), item.total_steps
         else:
             rest.append(dump_event(item) + "\n")
-            if parts and parts[-1][0] < 0:
-                parts[-1][1] += 1
-            else:
-                parts.append([-1, 1, None])
-    head = {"version": _VERSION, "size": size, "digest": _digest(log, size), "names": list(tables), "parts": parts}
+        if parts and parts[-1][0] == at:
+            parts[-1][1:] = parts[-1][1] + n, total_steps or parts[-1][2]
+        else:
+            parts.append([at, n, total_steps])
+    head = {"version": _VERSION, "end": end, "digest": _digest(log, end), "names": list(tables), "parts": parts}
     arrays = {f"table{at}": np.concatenate(table, axis=1) for at, table in enumerate(tables.values())}
-    partial = log.with_name(NAME + ".partial")
-    with open(partial, "wb") as file:
-        np.savez(file, head=_as_bytes(json.dumps(head)), rest=_as_bytes("".join(rest)), **arrays)
-    os.replace(partial, log.with_name(NAME))
-
-
-def kept(log: Path) -> tuple[list[Event | MetricsRows], int]:
-    """Return what was kept of a log and the size up to which it tells that; nothing and 0 where it does not fit."""
+    file = _file(log, start)
+    partial = file.with_name(file.name + ".partial")
     try:
-        with np.load(log.with_name(NAME), allow_pickle=False) as file:
-            head = json.loads(file["head"].tobytes())
-            if head["version"] != _VERSION or head["digest"] != _digest(log, head["size"]):
-                return [], 0
+        file.parent.mkdir(exist_ok=True)
+        with open(partial, "wb") as stream:
+            np.savez(stream, head=_as_bytes(json.dumps(head)), rest=_as_bytes("".join(rest)), **arrays)
+        os.replace(partial, file)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def kept(log: Path) -> Iterator[tuple[list[Event | MetricsRows], int]]:
+    """Yield what was kept of a log, piece by piece from its beginning, each with the byte at which it ends.
+
+    Ends before a piece that is not there or does not fit.
+    """
+    end = 0
+    while piece := _read(log, end):
+        told, end = piece
+        yield told, end
+
+
+def kept_bytes(log: Path) -> int:
+    """Return how much of a log is kept; numbers are not looked at."""
+    end = 0
+    while head := _read_head(log, end):
+        end = head["end"]
+    return end
+
+
+def _file(log: Path, start: int) -> Path:
+    return log.parent / FOLDER / f"{start:015}.npz"
+
+
+# It is not there, damaged, or of another version.
+_UNFIT = (OSError, ValueError, KeyError, EOFError, IndexError, TypeError, zipfile.BadZipFile)
+
+
+def _read(log: Path, start: int) -> tuple[list[Event | MetricsRows], int] | None:
+    try:
+        with np.load(_file(log, start), allow_pickle=False) as file:
+            head = _head(file, log, start)
             tables = [file[f"table{at}"] for at in range(len(head["names"]))]
-            return list(_parts(head, tables, file["rest"].tobytes().splitlines())), head["size"]
-    # It is not there, damaged, or of another version.
-    except (OSError, ValueError, KeyError, EOFError, IndexError, TypeError, zipfile.BadZipFile):
-        return [], 0
+            return list(_parts(head, tables, file["rest"].tobytes().splitlines())), head["end"]
+    except _UNFIT:
+        return None
+
+
+def _read_head(log: Path, start: int) -> dict[str, Any] | None:
+    try:
+        with np.load(_file(log, start), allow_pickle=False) as file:
+            return _head(file, log, start)
+    except _UNFIT:
+        return None
+
+
+def _head(file: Any, log: Path, start: int) -> dict[str, Any]:
+    """Return the head of a piece. Raises ValueError where it is not of this log."""
+    head = json.loads(file["head"].tobytes())
+    if head["version"] != _VERSION or head["end"] <= start or head["digest"] != _digest(log, head["end"]):
+        raise ValueError("a piece of another log")
+    return head
 
 
 def _parts(head: dict[str, Any], tables: list[np.ndarray], rest: list[bytes]) -> Iterator[Event | MetricsRows]:

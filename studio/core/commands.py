@@ -49,10 +49,14 @@ class Evaluate(Command):
 
 
 class Explain(Command):
-    """Predict a text before and after the fine-tuning, and capture its attention if asked."""
+    """Predict a row before and after the fine-tuning, and capture its attention if asked.
+
+    fields: what the task reads besides the text, by role, such as the second text of a pair.
+    """
 
     type: Literal["explain"] = "explain"
     text: str
+    fields: dict[str, str] = {}
     attention: bool = True
 
 

@@ -1,17 +1,24 @@
 """What is said of a disk without room."""
 
 import errno
+import re
 import shutil
+import sys
 from pathlib import Path
 
 from studio.core.reasons import Failure, Problem
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL_IN_RUST = (39, 112) if sys.platform == "win32" else _FULL
 
 
 def is_full(error: BaseException) -> bool:
     """Return whether an exception means that the disk has no room, or that the person's share of it is used up."""
-    return isinstance(error, OSError) and error.errno in _FULL
+    if isinstance(error, OSError):
+        return error.errno in _FULL
+    # WORKAROUND: what is written in Rust, such as safetensors, hands the system's number on in words alone.
+    said = re.search(r"\(os error (\d+)\)", str(error))
+    return said is not None and int(said[1]) in _FULL_IN_RUST
 
 
 def is_disk_full(path: Path) -> bool:

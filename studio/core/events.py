@@ -135,22 +135,42 @@ class Artefact(Event):
 
 
 class Explained(Event):
-    """The answer to an explain command: probabilities and the folder of the attention maps, per state."""
+    """The answer to an explain command: probabilities or blocks, and the folder of the attention maps, per state.
+
+    seen: the row as the model gets it, a block.
+    """
 
     type: Literal["explained"] = "explained"
     id: str
     text: str
     probabilities: dict[str, dict[str, float]]
     directories: dict[str, str] = {}
+    blocks: dict[str, list[dict[str, Any]]] = {}
+    seen: dict[str, Any] | None = None
     reason: str | None = None
     facts: dict[str, Any] = {}
+
+
+class Seen(Event):
+    """Rows of the data as the model gets them (blocks of token texts), and how many of all lose tokens.
+
+    n_rows, n_cut: over all rows. n_unlabelled: those of them that lose all that they should teach.
+    """
+
+    type: Literal["seen"] = "seen"
+    block: dict[str, Any]
+    n_rows: int
+    n_cut: int
+    n_unlabelled: int = 0
+    max_length: int
 
 
 class Estimated(Event):
     """What a probe measured of a training: the peak of its memory, and the pace of its parts.
 
     peak_bytes: resident memory of the worker on a processor, allocated memory on a GPU. free_bytes: what the device
-    had left when the probe began. n_shapes, pace: see core.estimate.Pace. seconds: to the end of the training.
+    had left when the probe began. n_shapes, pace: see core.estimate.Pace. seconds: to the end of the training. n_cut:
+    rows of all parts that are longer than the longest text.
     """
 
     type: Literal["estimated"] = "estimated"
@@ -164,6 +184,7 @@ class Estimated(Event):
     n_shapes: int
     pace: dict[str, float]
     seconds: float
+    n_cut: int = 0
 
 
 class RateFound(Event):
@@ -231,6 +252,7 @@ AnyEvent = Annotated[
     | Checkpoint
     | Artefact
     | Explained
+    | Seen
     | Estimated
     | RateFound
     | Warned

@@ -36,7 +36,10 @@ class Lock:
         self._file: IO[bytes] | None = None
 
     def acquire(self, facts: dict[str, Any], timeout_seconds: float = 2.0) -> bool:
-        """Take the lock and write `facts` and this process' id into it; False if another process holds it."""
+        """Take the lock and write `facts` and this process' id into it; False if another process holds it.
+
+        Raises OSError on a full disk; the lock is not held then.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         file = open(self.path, "a+b")  # noqa: SIM115 (held for life)
         deadline = time.monotonic() + timeout_seconds
@@ -46,9 +49,14 @@ class Lock:
                 file.close()
                 return False
             time.sleep(0.02)
-        file.truncate(0)
-        file.write(json.dumps({"pid": os.getpid(), "time": time.time()} | facts).encode())
-        file.flush()
+        try:
+            file.truncate(0)
+            file.write(json.dumps({"pid": os.getpid(), "time": time.time()} | facts).encode())
+            file.flush()
+        except OSError:
+            with contextlib.suppress(OSError):  # what could not be written is tried once more
+                file.close()
+            raise
         self._file = file
         return True
 

@@ -78,10 +78,16 @@ def remove(workspace: Path, run_id: str) -> tuple[int, Path]:
 
     Raises Failure "not-queued", also when the queue's process has just taken it up.
     """
-    with _changing(workspace) as order:
-        at = _find(order, run_id)
-        order.runs.remove(run_id)
-        binned = move_to_bin(workspace, RunDir(workspace / "runs" / run_id))
+    binned = None
+    try:
+        with _changing(workspace) as order:
+            at = _find(order, run_id)
+            order.runs.remove(run_id)
+            binned = move_to_bin(workspace, RunDir(workspace / "runs" / run_id))
+    except Failure:
+        if binned is not None:  # the order could not be written: the run waits still
+            restore(workspace, binned)
+        raise
     return at + 1, binned
 
 

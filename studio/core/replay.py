@@ -17,7 +17,7 @@ from studio.core.state import RunState, new_state, settle
 _PIECE_BYTES = 1 << 16  # parsed in one go: half a millisecond, and small enough for the processor's cache
 _BREATH_BYTES = 1 << 18  # then other threads, such as the window's, have their turn
 _BREATH_SECONDS = 1e-4
-_LONG_BYTES = 8 << 20  # of a log; a shorter one is parsed in a moment
+PIECE_BYTES = 8 << 20  # of a log, kept in columns as a whole; fewer are parsed in a moment
 _FEW = 4  # rows that are not worth columns
 
 
@@ -26,30 +26,35 @@ class RunReader(EventReader):
 
     def __init__(self, run: RunDir):
         super().__init__(run.events_file, parse_lines)
-        self._is_new = True
+        self._kept = columns.kept(self.path)
 
     def read(self, most_bytes: int = 4 << 20) -> list[Any]:
-        if self._is_new:
-            self._is_new = False
-            found, self._offset = columns.kept(self.path)
-            if found:
-                return found
+        for told, end in self._kept:
+            self._offset = end
+            if told:
+                return told
         return super().read(most_bytes)
 
 
-def keep_columns(run: RunDir) -> int:
-    """Keep what a long log tells in columns, for the next reader; return how many of its bytes, 0 of a short one.
+def keep_columns(run: RunDir, least: int | None = None) -> int:
+    """Keep what a long log tells beyond what is kept already, in columns, for the next reader.
 
-    Raises OSError where there is no room.
+    least: bytes of the log that are worth a piece of their own, else PIECE_BYTES. Returns how many bytes of the log
+    are kept, 0 of a short one. Raises OSError where there is no room.
     """
     log = run.events_file
-    if not log.exists() or log.stat().st_size < _LONG_BYTES:
+    size = log.stat().st_size if log.exists() else 0
+    if size < PIECE_BYTES:
         return 0
-    reader, found = RunReader(run), []
-    while batch := reader.read():
-        found += batch
-    columns.keep(log, found, reader.offset)
-    return reader.offset
+    start = columns.kept_bytes(log)
+    reader = EventReader(log, parse_lines, start)
+    while size - start >= (least or PIECE_BYTES):
+        told = reader.read(PIECE_BYTES)
+        if reader.offset == start:
+            break  # a line that is not complete yet
+        columns.keep(log, told, start, reader.offset)
+        start = reader.offset
+    return start
 
 
 def read_state(run: RunDir) -> RunState:

@@ -194,16 +194,17 @@ class EventWriter:
 class EventReader:
     """Reads a run's log from where the last call ended; a line without its newline waits for the next call.
 
-    parse: what makes events of complete lines, where it is not one event a line.
+    parse: what makes events of complete lines, where it is not one event a line. offset: the byte to begin with, at
+    the beginning of a line.
     """
 
-    def __init__(self, path: Path, parse: Callable[[bytes], list[Any]] | None = None):
+    def __init__(self, path: Path, parse: Callable[[bytes], list[Any]] | None = None, offset: int = 0):
         self.path = path
-        self._offset, self._parse = 0, parse or parse_events
+        self._offset, self._parse = offset, parse or parse_events
 
     @property
     def offset(self) -> int:
-        """How many bytes of the log have been read."""
+        """Up to which byte the log has been read."""
         return self._offset
 
     def read(self, most_bytes: int = 4 << 20) -> list[Any]:

@@ -189,7 +189,7 @@ class Extremes:
         for begin, end in ((start, head), (tail, stop)):
             if begin < end:
                 keep.append(_telling(self._look(y[begin:end])[None]) + begin)
-        return np.unique(np.concatenate(keep))
+        return _distinct(np.concatenate(keep))
 
 
 def smooth(y: np.ndarray, weight: float, before: tuple[float, int] = (0.0, 0)) -> np.ndarray:
@@ -221,7 +221,13 @@ def _chosen(y: np.ndarray, most: int) -> np.ndarray:
     keep = [_telling(y[:whole].reshape(-1, size))]
     if whole < n:
         keep.append(_telling(y[None, whole:]) + whole)
-    return np.unique(np.concatenate(keep))
+    return _distinct(np.concatenate(keep))
+
+
+def _distinct(places: np.ndarray) -> np.ndarray:
+    """Return each of the places once, ascending; `np.unique` would import numpy.ma in the midst of a drawing."""
+    ordered = np.sort(places)
+    return ordered[np.diff(ordered, prepend=-1) > 0]
 
 
 def _telling(buckets: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo
 
 from studio.core.reasons import Failure
 from studio.core.registry import PluginConfig, family, parse_config, plugin_field
@@ -32,10 +32,18 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def _source(value: Any) -> PluginConfig:
-    """A source may be written as a path; the file's ending then chooses the plug-in."""
+def source_of(path: str) -> Any | None:
+    """Return the plug-in that reads a file, None where there is none.
+
+    Of several the last one: those whose files only look like another's have the higher `order`.
+    """
+    return next((plugin for plugin in reversed(family("sources").values()) if plugin.reads(path)), None)
+
+
+def _source(value: Any, info: ValidationInfo) -> PluginConfig:
+    """A source may be written as a path; the file's ending and its beginning then choose the plug-in."""
     if isinstance(value, str):
-        plugin = next((p for p in family("sources").values() if p.reads(value)), None)
+        plugin = source_of(str((info.context or {}).get("base", Path()) / Path(value).expanduser()))
         if plugin is None:
             endings = sorted({end for p in family("sources").values() for end in p.endings})
             raise ValueError(f"{value}: a kind of file that is not read here; known endings: {', '.join(endings)}")
@@ -47,9 +55,9 @@ SourceField = Annotated[plugin_field("sources"), BeforeValidator(_source)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
-def _part(value: Any) -> Any:
+def _part(value: Any, info: ValidationInfo) -> Any:
     """A part of the split is a share of the rows, or a source of its own."""
-    return value if isinstance(value, int | float) else _source(value)
+    return value if isinstance(value, int | float) else _source(value, info)
 
 
 def _reports(value: Any) -> Any:
@@ -178,8 +186,19 @@ class TrainingSpec(Model):
     )
 
 
+def training_defaults(task: PluginConfig) -> dict[str, Any]:
+    """Return the settings of a training that nobody chose: the usual ones, but for those that a task has of its own."""
+    usual = {name: field.default for name, field in TrainingSpec.model_fields.items()}
+    return usual | dict(family("tasks")[task.kind].training)
+
+
+def _training(value: Any, info: ValidationInfo) -> Any:
+    task = info.data.get("task")
+    return dict(family("tasks")[task.kind].training) | value if task is not None and isinstance(value, dict) else value
+
+
 class TrainSpec(Model):
-    """Fine-tune a model on a data set."""
+    """Fine-tune a model on a data set; settings of the training that are absent are those of the task."""
 
     version: Literal[1] = VERSION
     kind: Literal["train"] = "train"
@@ -189,7 +208,7 @@ class TrainSpec(Model):
     task: plugin_field("tasks") = Field(default_factory=lambda: parse_config("tasks", "text-classification"))
     model: str = "starter"
     method: plugin_field("methods") = Field(default_factory=lambda: parse_config("methods", "full"))
-    training: TrainingSpec = Field(default_factory=TrainingSpec)
+    training: Annotated[TrainingSpec, BeforeValidator(_training)] = Field(default_factory=dict, validate_default=True)
 
 
 class EvaluateSpec(Model):
@@ -240,11 +259,14 @@ class ExportSpec(Model):
 
 
 class ProbeSpec(Model):
-    """Try a training for a few steps: what it will take, or which learning rate suits it. Nothing of it is kept."""
+    """Try a training for a few steps: what it will take, or which learning rate suits it; or look at its rows.
+
+    Nothing of it is kept.
+    """
 
     version: Literal[1] = VERSION
     kind: Literal["probe"] = "probe"
-    what: Literal["estimate", "learning-rate"]
+    what: Literal["estimate", "learning-rate", "rows"]
     train: TrainSpec
 
 
@@ -268,7 +290,8 @@ def parse_spec(value: dict[str, Any], base: Path | None = None) -> Any:
         value = UPGRADES[version](value)
         version += 1
     try:
-        spec = _ADAPTER.validate_python({"kind": "train"} | value if isinstance(value, dict) else value)
+        value = {"kind": "train"} | value if isinstance(value, dict) else value
+        spec = _ADAPTER.validate_python(value, context={"base": base or Path.cwd()})
     except ValidationError as error:
         raise Failure("spec-invalid", errors="; ".join(_error_lines(error)), fields=error_fields(error)) from error
     return _absolute(spec, base or Path.cwd())

@@ -57,6 +57,7 @@ class RunState:
     artefacts: dict[str, str] = field(default_factory=dict)
     explained: dict[str, ev.Explained] = field(default_factory=dict)
     estimated: ev.Estimated | None = None
+    seen: ev.Seen | None = None
     rate_found: ev.RateFound | None = None
     warnings: list[Problem] = field(default_factory=list)
     problem: Problem | None = None
@@ -148,10 +149,12 @@ def _clock(s: RunState, rows: ev.MetricsRows) -> None:
 
 
 def _draw(s: RunState, split: str, axes: Mapping[str, Sequence[float]], values: Mapping[str, Sequence[float]]) -> None:
-    track = s.tracks.setdefault(split, Track())
+    track = s.tracks.get(split)
+    if track is None:
+        track = s.tracks[split] = Track()
     track.extend(axes, values)
     for name in values:
-        s.series.setdefault((split, name), track.series[name])
+        s.series[split, name] = track.series[name]
 
 
 def _resources(s: RunState, e: ev.Resources) -> None:
@@ -184,6 +187,7 @@ _HANDLERS: dict[type, Any] = {
     ev.Artefact: lambda s, e: s.artefacts.__setitem__(e.name, e.path),
     ev.Explained: lambda s, e: s.explained.__setitem__(e.id, e),
     ev.Estimated: lambda s, e: setattr(s, "estimated", e),
+    ev.Seen: lambda s, e: setattr(s, "seen", e),
     ev.RateFound: lambda s, e: setattr(s, "rate_found", e),
     ev.Warned: lambda s, e: s.warnings.append(Problem(e.reason, e.facts)),
     ev.Paused: _paused,

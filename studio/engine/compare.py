@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from studio.core.blocks import Bars, Block, Table
+from studio.core.blocks import Bars, Block
 from studio.tasks.base import Judged
 
 _RESAMPLES = 300
@@ -40,75 +40,65 @@ def _interval(values: list[float]) -> list[float]:
 
 
 def group_blocks(metric: Metric, name: str, groups: Mapping[str, list[str]], check: Callable[[], None]) -> list[Block]:
-    """Return a metric in each group of rows with its interval, and the largest gap between two groups of a column.
+    """Return a metric in each group of rows with its interval, and in the title the largest gap between two groups.
 
     groups: each row's value by column.
     """
     bars: list[Block] = []
-    gaps = []
     for column, values in groups.items():
         found = {value: np.flatnonzero(np.array(values) == value) for value in dict.fromkeys(values)}
-        found = {value: rows for value, rows in found.items() if len(rows) >= _LEAST_ROWS}
-        measured = {value: metric(rows) for value, rows in found.items()}
+        measured = {value: metric(rows) for value, rows in found.items() if len(rows) >= _LEAST_ROWS}
         measured = {value: number for value, number in measured.items() if not np.isnan(number)}
         if len(measured) < 2:
             continue
-        draws = {value: [metric(found[value][rows]) for rows in _resamples(len(found[value]), _RESAMPLES, check)]
-                 for value in measured}  # fmt: skip
+        draws = {
+            value: [metric(found[value][rows]) for rows in _resamples(len(found[value]), _RESAMPLES, check)]
+            for value in measured
+        }
         intervals = {value: tuple(found) for value, each in draws.items() if (found := _interval(each))}
-        bars.append(
-            Bars(title=f"{name} by {column}", values=measured, intervals=intervals, select=column,
-                 reference=metric(slice(None)))
-        )  # fmt: skip
         best, worst = max(measured, key=measured.get), min(measured, key=measured.get)
         gap = _interval((np.array(draws[best]) - np.array(draws[worst])).tolist())
+        title = f"{_said(name)} by {column}"
         if gap:
-            told = f"{gap[0]:.3f} to {gap[1]:.3f}"
-            gaps.append([column, best, worst, round(measured[best] - measured[worst], 4), told, _yes(gap[0] > 0)])
-    if gaps:
-        header = ["Column", "Highest", "Lowest", "Gap", "95 % interval", "Beyond chance"]
-        bars.append(Table(title=f"Gaps in {name} between groups", header=header, rows=gaps))
+            title += f": gap {measured[best] - measured[worst]:.3f} ({gap[0]:.3f} to {gap[1]:.3f})"
+        bars.append(
+            Bars(title=title, values=measured, intervals=intervals, select=column, reference=metric(slice(None)))
+        )
     return bars
 
 
-def blocks(ours: Judged, theirs: Judged, our_name: str, their_name: str, check: Callable[[], None]) -> list[Block]:
+def blocks(ours: Judged, theirs: Judged, main: str, names: tuple[str, str], check: Callable[[], None]) -> list[Block]:
     """Return how two models differ on the same rows: by each metric with a paired bootstrap, by McNemar's test.
 
     The bootstrap draws the same rows for both (Efron & Tibshirani 1993); McNemar's exact test asks whether, of the
-    rows that one alone has right, more are the one's than chance would make them.
+    rows that one alone has right, more are the one's than chance would make them. main: the metric of the title.
     """
-    names = [name for name in ours.measured() if name in theirs.measured()]
-    drawn: dict[str, list[float]] = {name: [] for name in names}
+    a, b = ours.measured(), theirs.measured()
+    drawn: dict[str, list[float]] = {name: [] for name in a if name in b}
     for rows in _resamples(len(ours.losses), _RESAMPLES, check):
         for name, values in drawn.items():
             values.append(ours.metrics[name](rows) - theirs.metrics[name](rows))
-    lines = []
-    for name in names:
-        a, b, interval = ours.measured()[name], theirs.measured()[name], _interval(drawn[name])
-        told = f"{interval[0]:+.4f} to {interval[1]:+.4f}" if interval else ""
-        is_clear = bool(interval) and not interval[0] <= 0 <= interval[1]
-        lines.append([name, round(a, 4), round(b, 4), f"{a - b:+.4f}", told, _yes(is_clear)])
-    header = ["Metric", our_name or "This run", their_name or "The other", "Difference", "95 % interval",
-              "Beyond chance"]  # fmt: skip
-    found: list[Block] = [Table(title="Two runs on the same rows", header=header, rows=lines)]
+    intervals = {_said(name): tuple(found) for name, values in drawn.items() if (found := _interval(values))}
+    low, high = intervals.get(_said(main), (0.0, 0.0))
+    is_clear = not low <= 0 <= high
+    verdict = "a real difference" if is_clear else "no difference beyond chance"
+    title = f"{names[0]} less {names[1]}: {verdict} in {_said(main)}"
+    values = {_said(name): a[name] - b[name] for name in drawn}
+    found: list[Block] = [Bars(title=title, values=values, intervals=intervals, reference=0.0)]
     if ours.right is not None and theirs.right is not None:
-        found.append(_mcnemar(ours.right, theirs.right, *header[1:3]))
+        found.append(_mcnemar(ours.right, theirs.right, names))
     return found
 
 
-def _mcnemar(ours: np.ndarray, theirs: np.ndarray, our_name: str, their_name: str) -> Table:
+def _mcnemar(ours: np.ndarray, theirs: np.ndarray, names: tuple[str, str]) -> Bars:
     from scipy.stats import binomtest
 
     n_ours, n_theirs = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
     p = binomtest(n_ours, n_ours + n_theirs).pvalue if n_ours + n_theirs else 1.0
-    rows = [
-        [f"Right in {our_name} alone", str(n_ours)],
-        [f"Right in {their_name} alone", str(n_theirs)],
-        ["p of McNemar's exact test", f"{p:.4f}"],
-        ["Beyond chance (p below 0.05)", _yes(p < 0.05)],
-    ]
-    return Table(title="Rows that one of them has right", header=["", "Rows"], rows=rows)
+    title = f"Rows that one alone has right (McNemar: p = {p:.3g})"
+    return Bars(title=title, values={names[0]: n_ours, names[1]: n_theirs}, unit="rows")
 
 
-def _yes(value: bool) -> str:
-    return "yes" if value else "no"
+def _said(name: str) -> str:
+    name = name.replace("_", " ")
+    return name.upper() if len(name) < 4 else name.capitalize()

@@ -105,8 +105,15 @@ def open_columns(source: PluginConfig, columns: dict[str, str | int], workspace:
 
 
 def column_names(columns: dict[str, str | int], table: Any) -> dict[str, str]:
-    """Return the columns of a spec by name, checked against the table. Raises Failure "column-missing"."""
+    """Return the columns of a spec by name, checked against the table. Raises Failure "column-missing".
+
+    A number is the place of a column where the file names its columns, as plain text does.
+    """
+    found = table.column_names
     names = {role: str(column) for role, column in columns.items()}
+    for role, column in columns.items():
+        if isinstance(column, int) and str(column) not in found and 0 <= column < len(found):
+            names[role] = found[column]
     for role, name in names.items():
         if name not in table.column_names:
             facts = {"column": name, "columns": ", ".join(table.column_names)}

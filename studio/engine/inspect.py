@@ -10,14 +10,18 @@ from typing import Any
 from studio.attention import capture as attention
 from studio.core import events as ev
 from studio.core.anatomy import describe_model
+from studio.core.blocks import TokenTexts
+from studio.core.commands import Explain
 from studio.core.files import read_json
 from studio.core.reasons import Failure
 from studio.core.rundir import RunDir
 from studio.core.spec import InspectSpec
-from studio.engine import models
+from studio.engine import evaluate, models, sees
 from studio.engine.data import workspace_of
 from studio.engine.reporter import Reporter
-from studio.engine.trained import open_trained
+from studio.engine.trained import Trained, open_trained
+from studio.sources.texts import Texts
+from studio.tasks.base import Rows
 
 STATES = {"tuned": ("after",), "base": ("before",), "both": ("before", "after")}
 KEPT_ANSWERS = 2  # maps of a long text take 150 MB; the window shows the newest, and may still hold the one before
@@ -55,6 +59,9 @@ def _answer(run_dir: RunDir, spec: InspectSpec, subject: "Subject", states: tupl
             report.say(ev.Phase(name="explaining"))
             out = run_dir.path / "maps" / asked.id
             try:
+                if not asked.attention and subject.trained is not None:
+                    report.say(subject.answer(asked, states))
+                    continue
                 answers = subject.explain(asked.text, states, out, asked.attention)
                 report.say(_event(asked.id, asked.text, answers))
                 written += [out] if asked.attention else []
@@ -67,8 +74,9 @@ def _answer(run_dir: RunDir, spec: InspectSpec, subject: "Subject", states: tupl
                         id=asked.id, text=asked.text, probabilities={}, reason=problem.reason, facts=problem.facts
                     )
                 )
-            report.say(ev.Phase(name="ready"))
-            last = time.monotonic()
+            finally:
+                report.say(ev.Phase(name="ready"))
+                last = time.monotonic()
 
 
 def _event(id: str, text: str, answers: dict[str, dict[str, Any]]) -> ev.Explained:
@@ -83,8 +91,11 @@ def _event(id: str, text: str, answers: dict[str, dict[str, Any]]) -> ev.Explain
 class Subject:
     """A loaded model with the ways to see it before and after its fine-tuning."""
 
-    def __init__(self, tuned: Any, base: Any, tokenizer: Any, max_length: int, labels: list[str]):
+    def __init__(
+        self, tuned: Any, base: Any, tokenizer: Any, max_length: int, labels: list[str], trained: Trained | None = None
+    ):
         self.tuned, self.base, self.tokenizer, self.max_length, self.labels = tuned, base, tokenizer, max_length, labels
+        self.trained = trained
 
     @contextlib.contextmanager
     def state(self, name: str) -> Iterator[Any]:
@@ -96,6 +107,34 @@ class Subject:
         else:
             with attention.base_state(self.tuned):
                 yield self.tuned
+
+    def answer(self, asked: Explain, states: tuple[str, ...]) -> ev.Explained:
+        """Return what the model says of a row in the shape of its task, and the row as it sees it.
+
+        Raises Failure "text-empty".
+        """
+        import pyarrow as pa
+        from datasets import Dataset
+
+        trained, task = self.trained, self.trained.task
+        fields = asked.fields or {task.roles[0].id: asked.text}
+        if not any(text.strip() for text in fields.values()):
+            raise Failure("text-empty", "text")
+        row = Rows({role: Texts(pa.chunked_array([[text]])) for role, text in fields.items()}, [None], [0])
+        texts = {role: list(texts) for role, texts in row.fields.items()}
+        encoded = task.encode(texts, self.tokenizer, trained.max_length)
+        features = Dataset.from_dict({"row": [0] * len(encoded["length"])} | encoded)
+        probabilities, blocks = {}, {}
+        for name in states:
+            with self.state(name) as model:
+                outputs = evaluate.predict(task, model, self.tokenizer, features, "fp32")
+            answers = task.answers(outputs, features, row, trained.labels)
+            probabilities[name] = task.probabilities(answers, trained.labels)
+            blocks[name] = [block.model_dump(mode="json") for block in task.explain(answers, fields, trained.labels)]
+        note = f"{features[0]['length']} tokens"
+        seen = sees.seen(task, features[0], row, self.tokenizer, trained.labels, trained.max_length, note)
+        block = TokenTexts(title="What the model sees", texts=[seen]).model_dump(mode="json")
+        return ev.Explained(id=asked.id, text=asked.text, probabilities=probabilities, blocks=blocks, seen=block)
 
     def explain(self, text: str, states: tuple[str, ...], out: Path, with_attention: bool) -> dict[str, dict[str, Any]]:
         """Return per state the probabilities by label and, if asked, the folder and the checks of the maps.
@@ -146,7 +185,7 @@ def _load(run_dir: RunDir, spec: InspectSpec) -> Subject:
     # An adapter lies in a folder without a config; its base has one.
     own = trained.run.model_dir
     folder = own if (own / "config.json").is_file() else trained.spec.model
-    return Subject(tuned, base, tokenizer, describe_model(str(folder)).max_positions or 512, trained.labels)
+    return Subject(tuned, base, tokenizer, describe_model(str(folder)).max_positions or 512, trained.labels, trained)
 
 
 def _load_folder(spec: InspectSpec) -> Subject:

@@ -18,7 +18,7 @@ from studio.core.estimate import Pace, batch_size, finish_seconds, padded_batche
 from studio.core.rates import HOW, has_diverged, smooth_losses, suggest, sweep_rates
 from studio.core.rundir import RunDir
 from studio.core.spec import ProbeSpec, TrainingSpec, TrainSpec
-from studio.engine import compare, device, evaluate, train
+from studio.engine import compare, device, evaluate, sees, train
 from studio.engine.reporter import Reporter
 from studio.engine.trainer import AttuneTrainer, Patience
 from studio.engine.trunk import n_frozen_layers
@@ -34,6 +34,10 @@ _DISK_BYTES_PER_SECOND = 250e6
 
 def run(run_dir: RunDir, spec: ProbeSpec, report: Reporter) -> ev.Event:
     """Take the steps that `spec` asks for and say what they showed; return the terminal event."""
+    if spec.what == "rows":
+        found = sees.run(run_dir, spec.train, report)
+        report.say(found)
+        return ev.Finished(result={"n_rows": found.n_rows, "n_cut": found.n_cut, "n_unlabelled": found.n_unlabelled})
     began = time.perf_counter()
     free, peak = device.free_bytes(), device.PeakMemory()
     left_behind = max(0, device.held_bytes() - _held_at_first())
@@ -250,6 +254,7 @@ def _estimated(prepared: Any, pace: Pace, n_shapes: int, free: int, peak: int) -
         n_test=parts[2],
         n_shapes=n_shapes,
         pace=vars(pace),
+        n_cut=prepared.n_cut,
         seconds=finish_seconds(prepared.training, parts, n_shapes, pace),
     )
 

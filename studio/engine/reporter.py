@@ -11,7 +11,7 @@ from studio.core import commands
 from studio.core import events as ev
 from studio.core.files import write_json
 from studio.core.reasons import Problem
-from studio.core.replay import keep_columns, read_state
+from studio.core.replay import PIECE_BYTES, keep_columns, read_state
 from studio.core.rundir import EventWriter, RunDir
 from studio.core.state import summarise
 from studio.engine.usage import Usage
@@ -107,7 +107,7 @@ class Reporter:
         self._flush()
         self._writer.close()
         self._summarise()
-        self._keep_columns(growth=1.0)
+        self._keep_columns(least=1)
 
     def _loop(self) -> None:
         next_command = next_summary = next_resource = 0.0
@@ -128,7 +128,7 @@ class Reporter:
             if now >= next_summary:
                 next_summary = now + _SUMMARY_SECONDS
                 self._summarise()
-                self._keep_columns()
+                self._keep_columns(PIECE_BYTES)
 
     def obey(self, command: Any) -> None:
         """Set the flag that a command stands for."""
@@ -156,12 +156,11 @@ class Reporter:
             for hear in self.listeners:
                 hear(batch)
 
-    def _keep_columns(self, growth: float = 1.25) -> None:
-        """Keep the log in columns once it has grown by so much since the last time: a killed run opens quickly too."""
+    def _keep_columns(self, least: int) -> None:
+        """Keep in columns what the log has grown by, once that is much: a killed run opens quickly too."""
         try:
-            size = self.run.events_file.stat().st_size
-            if size > growth * self._n_kept:
-                self._n_kept = keep_columns(self.run) or self._n_kept
+            if self.run.events_file.stat().st_size - self._n_kept >= least:
+                self._n_kept = keep_columns(self.run, least)
         except OSError:
             self._n_kept = 1 << 62  # it can be done without, and is not tried again
 

@@ -15,7 +15,7 @@ from studio.core.continuing import BASE_FOLDER
 from studio.core.estimate import keeps_frozen, steps_per_epoch
 from studio.core.files import read_json, write_json
 from studio.core.reasons import Failure, Problem
-from studio.core.registry import plugin
+from studio.core.registry import PluginConfig, plugin
 from studio.core.reports import reports_of
 from studio.core.rundir import RunDir
 from studio.core.spec import TrainingSpec, TrainSpec, dump_spec
@@ -40,6 +40,7 @@ class Prepared:
     training: TrainingSpec  # with what was picked
     picks: Picks
     is_half: bool  # frozen weights are held in bf16
+    n_cut: int  # features that lost tokens to the longest length
     seconds: float  # by the formula
 
 
@@ -86,15 +87,19 @@ def run(run_dir: RunDir, spec: TrainSpec, report: Reporter) -> ev.Event:
     precision = prepared.picks["precision"].value
     # The training is done: a stop that comes now leaves out what is not measured yet, and nothing else.
     with contextlib.suppress(StopRequested):
+        task = task_of(spec.task)
+        if not len(prepared.parts["validation"]):
+            task = _keep(run_dir, task, task.fitted(None, prepared.parts["train"]))
         for name in ("validation", "test"):
             rows = prepared.parts[name]
             if not len(rows):
                 continue
             groups = slice_columns(spec, name, rows, workspace_of(run_dir.path))
             measured = evaluate.measure(
-                run_dir, task_of(spec.task), model, prepared.tokenizer, rows, prepared.datasets[name], prepared.labels,
-                groups, name, report, precision,
+                run_dir, task, model, prepared.tokenizer, rows, prepared.datasets[name], prepared.labels,
+                groups, name, report, precision, teaches=name == "validation",
             )  # fmt: skip
+            task = _keep(run_dir, task, measured.task.config)
             result["metrics"][name] = measured.metrics
             if name == "test":
                 step, epoch = trainer.state.global_step, float(trainer.state.epoch or 0)
@@ -123,6 +128,14 @@ def eval_batch_size(task: Any) -> int:
     return max(1, min(64, task.batch_tokens // 128))
 
 
+def _keep(run_dir: RunDir, task: Any, found: PluginConfig) -> Any:
+    """Return a task with the settings that were found for it, after adding them to `resolved.json`."""
+    if found == task.config:
+        return task
+    write_json(run_dir.resolved_file, read_json(run_dir.resolved_file) | {"task": found.model_dump(mode="json")})
+    return task_of(found)
+
+
 def prepare(run_dir: RunDir, spec: TrainSpec, report: Reporter, is_resume: bool) -> Prepared:
     """Return rows, datasets and model of a training, and write what was picked; raises Failure for what can't be."""
     from studio.engine import passes
@@ -145,7 +158,7 @@ def prepare(run_dir: RunDir, spec: TrainSpec, report: Reporter, is_resume: bool)
     raise_first(method.check(info, spec.method))
     tokenizer = models.load_tokenizer(info.path)
     max_length = min(spec.training.max_length, info.max_positions or spec.training.max_length)
-    datasets = _tokenise(task, parts, labels, tokenizer, max_length, report)
+    datasets, n_cut = _tokenise(task, parts, labels, tokenizer, max_length, report)
     report.phase("model")
     model = method.apply(models.load_base(spec, labels, tokenizer), spec.method)
     # peft keeps a copy of the untrained head beside the trained one, which nobody would call a part of the model.
@@ -183,13 +196,13 @@ def prepare(run_dir: RunDir, spec: TrainSpec, report: Reporter, is_resume: bool)
             "model_path": info.path,
         },
     )
-    return Prepared(parts, datasets, model, tokenizer, labels, training, picks, bool(saved), seconds)
+    return Prepared(parts, datasets, model, tokenizer, labels, training, picks, bool(saved), n_cut, seconds)
 
 
 def _tokenise(
     task: Any, parts: dict[str, Rows], labels: list[str], tokenizer: Any, max_length: int, report: Reporter
-) -> dict[str, Any]:
-    """Return the datasets of the parts that have rows, and say what the rows turned out to be."""
+) -> tuple[dict[str, Any], int]:
+    """Return the datasets of the parts that have rows and how many were cut; say what the rows turned out to be."""
     datasets, n_cut = {}, 0
     for name, rows in parts.items():
         report.check()
@@ -202,7 +215,12 @@ def _tokenise(
     report.say(ev.DataReady(**n_rows, labels=labels, n_truncated=n_cut))
     if n_cut:
         report.warn(Problem("texts-cut", {"n_rows": n_cut, "n_tokens": max_length}))
-    return datasets
+    n_unlabelled = task.n_unlabelled(datasets["train"])
+    if n_unlabelled == len(datasets["train"]):
+        raise Failure("labels-cut", "training.max_length", n_tokens=max_length)
+    if n_unlabelled:
+        report.warn(Problem("some-labels-cut", {"n_rows": n_unlabelled, "n_tokens": max_length}))
+    return datasets, n_cut
 
 
 def build_trainer(

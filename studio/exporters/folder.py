@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from studio.core.disk import is_disk_full, no_room
+from studio.core.disk import is_disk_full, is_full, no_room
 from studio.core.reasons import Failure
 from studio.core.registry import PluginConfig, plugin
 from studio.exporters.card import Origin, model_card
@@ -114,7 +114,8 @@ def _work_folder(directory: Path):
     try:
         yield work
     except Exception as error:
-        if is_disk_full(work):  # libraries say so in errors of their own; asked before what they wrote makes room
+        # Libraries say so in errors of their own; asked before what they wrote makes room.
+        if is_full(error) or is_disk_full(work):
             raise no_room(directory.parent, "out") from error
         raise
     finally:

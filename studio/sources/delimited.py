@@ -2,7 +2,6 @@
 
 import csv
 import io
-import re
 from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +9,7 @@ from typing import Any, Literal
 from studio.core.reasons import Failure, Problem
 from studio.core.registry import PluginConfig
 from studio.core.spec import setting
+from studio.sources.decoding import Encoding, decode
 from studio.sources.tables import Read, unique_names
 
 _SAMPLE = 200_000  # characters that are looked at to find delimiter, quotes and header
@@ -27,10 +27,7 @@ class Config(PluginConfig):
     )
     quotes: Literal["auto"] | bool = setting("auto", "Quotes", "Whether fields may stand in double quotes.")
     header: Literal["auto"] | bool = setting("auto", "Header", "Whether the first line names the columns.")
-    encoding: Literal[
-        "auto", "utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "gb18030", "big5", "shift_jis", "euc_kr",
-        "cp1252", "cp1251", "iso8859-2",
-    ] = setting("auto", "Encoding", "How characters are written as bytes.")  # fmt: skip
+    encoding: Encoding = setting("auto", "Encoding", "How characters are written as bytes.")
 
 
 class Delimited:
@@ -56,7 +53,7 @@ class Delimited:
         sample = text[:_SAMPLE]
         if len(text) > _SAMPLE:
             sample = sample[: sample.rfind("\n") + 1] or sample
-        delimiter = _find_delimiter(sample, config.path) if config.delimiter == "auto" else config.delimiter
+        delimiter = find_delimiter(sample, config.path) if config.delimiter == "auto" else config.delimiter
         character = _UNIT_SEPARATOR if delimiter == "none" else delimiter
         if config.quotes == "auto":
             quotes = delimiter != "none" and _has_quotes(sample, character)
@@ -69,49 +66,6 @@ class Delimited:
         return Read(table, config.model_copy(update=found), problems)
 
 
-def decode(path: Path, encoding: str = "auto") -> tuple[str, str]:
-    """Return a file's text and its encoding: by byte order mark, else UTF-8, UTF-16, GB 18030 or Windows-1252.
-
-    Raises Failure "data-parse" when the characters don't fit, or when the file is no text at all.
-    """
-    data = path.read_bytes()
-    if encoding == "auto":
-        encoding = _find_encoding(data, path)
-    try:
-        return data.decode(encoding).replace("\0", ""), encoding
-    except UnicodeDecodeError as error:
-        message = f"Its characters are not written as {encoding}. Choose another encoding, or save it as UTF-8."
-        raise Failure("data-parse", "data.train", path=str(path), format="text", message=message) from error
-
-
-def _find_encoding(data: bytes, path: Path) -> str:
-    for mark, name in ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
-        if data.startswith(mark):
-            return name
-    start = data[:1000]
-    for name, zeros in (("utf-16-le", start[1::2]), ("utf-16-be", start[::2])):
-        if zeros.count(0) > len(start) // 4 and start.count(0) == zeros.count(0):
-            return name
-    control = sum(byte < 32 and byte not in b"\t\n\r\f\x1a\x1b" for byte in data[:8000])
-    if control > len(data[:8000]) // 50:
-        message = "It is no text file. If it is a spreadsheet, save it as CSV first."
-        raise Failure("data-parse", "data.train", path=str(path), format="text", message=message)
-    for name in ("utf-8", "gb18030"):
-        try:
-            data.decode(name)
-        except UnicodeDecodeError:
-            continue
-        if name == "utf-8" or _is_chinese(data):
-            return name
-    return "cp1252" if all(byte not in data for byte in b"\x81\x8d\x8f\x90\x9d") else "gb18030"
-
-
-def _is_chinese(data: bytes) -> bool:
-    """Whether bytes that GB 18030 can read are Chinese: Western accents pair with ASCII letters, hanzi seldom do."""
-    seconds = re.findall(rb"[\x81-\xfe]([\x30-\xfe])", data[:_SAMPLE])
-    return sum(second[0] >= 0x80 for second in seconds) > 0.8 * len(seconds)
-
-
 def _parse(text: str, delimiter: str, quotes: bool) -> list[list[str]]:
     quoting = csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
     lines = io.StringIO(text, newline="")
@@ -122,7 +76,7 @@ def _parse(text: str, delimiter: str, quotes: bool) -> list[list[str]]:
         return [[""]]
 
 
-def _find_delimiter(sample: str, path: str) -> str:
+def find_delimiter(sample: str, path: str) -> str:
     """Return the delimiter that cuts most rows into the same number of fields, at least two; "none" without one."""
     if path.lower().endswith((".tsv", ".tab")) and "\t" in sample:
         return "\t"

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from studio.core.reasons import Failure
 from studio.core.registry import PluginConfig
-from studio.sources.delimited import decode
+from studio.sources.decoding import decode
 from studio.sources.tables import Read, unique_names
 
 _LINES_ENDINGS = (".jsonl", ".ndjson")
@@ -39,7 +39,7 @@ class JsonRows:
         text, _ = decode(Path(config.path))
         if not text.strip():
             raise Failure("data-empty", "data.train", path=config.path, needed=10)
-        rows = _read_rows(text, config.path)
+        rows = json_values(text, config.path)
         if not all(isinstance(row, dict) for row in rows):
             message = 'Its rows are no objects with named values, such as {"text": …, "label": …}.'
             raise Failure("data-parse", "data.train", path=config.path, format="JSON", message=message)
@@ -87,7 +87,8 @@ def as_text(value: Any) -> str:
     return str(value)
 
 
-def _read_rows(text: str, path: str) -> list[Any]:
+def json_values(text: str, path: str) -> list[Any]:
+    """Return the rows in the text of a JSON file, of objects or of whatever they are. Raises Failure "data-parse"."""
     if path.lower().endswith(_LINES_ENDINGS):
         try:
             return _lines(text)

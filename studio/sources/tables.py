@@ -12,6 +12,7 @@ from studio.core.disk import can_not_write
 from studio.core.files import read_json, write_json
 from studio.core.reasons import Failure, Problem
 from studio.core.registry import PluginConfig, family, plugin
+from studio.core.spec import source_of
 
 READERS = 1  # raised when a source reads the same file otherwise than before, so that no older table is taken
 
@@ -37,13 +38,16 @@ class OpenedTable:
 
 
 def source_for(path: str | Path) -> PluginConfig:
-    """Return the config that reads `path`, chosen by its ending. Raises Failure "data-missing" or "data-format"."""
+    """Return the config that reads `path`, chosen by its ending and, where several kinds share that, its beginning.
+
+    Raises Failure "data-missing" or "data-format".
+    """
     if not Path(path).exists():
         raise Failure("data-missing", "data.train", path=str(path))
-    for source in family("sources").values():
-        if source.reads(str(path)):
-            return source.Config(path=str(Path(path).absolute()))
-    formats = ", ".join(end for source in family("sources").values() for end in source.endings)
+    source = source_of(str(path))
+    if source is not None:
+        return source.Config(path=str(Path(path).absolute()))
+    formats = ", ".join(dict.fromkeys(end for source in family("sources").values() for end in source.endings))
     raise Failure("data-format", "data.train", path=str(path), formats=formats)
 
 

@@ -111,10 +111,11 @@ class Task:
     outputs that count; several of one shape become the last axis of one array. target_names: the columns that
     `targets` returns. per_token: outputs have an axis of tokens behind the one of features. is_plain: one text or pair
     a feature, and labels as one number, or one a token, or floats, as frozen layers that are computed once need it.
-    can_smooth: labels can be softened. main_metric: the one by which the best checkpoint is chosen. is_base: what it
-    trains is a base for other tasks, so that a run keeps a copy without adapters. batch_tokens: of a batch that is
-    measured; fewer where a token's output is large. n_company: rows of the data that are answered behind a typed one
-    for `explain`.
+    can_smooth: labels can be softened. sample: its file among the samples. main_metric: the one by which the best
+    checkpoint is chosen. training: settings of a training that suit the task better than the usual ones, by name.
+    rate_factor: how many times as high the method's own learning rate should be. is_base: what it trains is a base
+    for other tasks, so that a run keeps a copy without adapters. batch_tokens: of a batch that is measured; fewer
+    where a token's output is large. n_company: rows of the data that are answered behind a typed one for `explain`.
     """
 
     id: str
@@ -125,6 +126,7 @@ class Task:
     auto_class: str
     pipeline: str
     roles: tuple[Role, ...]
+    sample: str
     main_metric: str
     greater_is_better = True
     output_names: tuple[str, ...] = ("logits",)
@@ -135,11 +137,17 @@ class Task:
     is_base = False
     batch_tokens = 8192
     n_company = 0
+    training: Mapping[str, Any] = {}
+    rate_factor = 1.0
 
     def __init__(self, config: Any):
         self.config = config
 
     # --- on tables ---------------------------------------------------------------------------------------------
+
+    def suits(self, table: Any) -> bool:
+        """Return whether a table's columns are so clearly for this task that it is chosen unasked."""
+        return False
 
     def guess_roles(self, table: Any) -> dict[str, str]:
         """Return a column for each role; roles without a guess are absent."""
@@ -220,6 +228,10 @@ class Task:
         """Return the weights that the new head adds to a model."""
         return classifier_head(info, len(labels))
 
+    def tensors(self, info: ModelInfo, labels: Sequence[str]) -> list[Tensor]:
+        """Return the weights of a model with its new head."""
+        return [*info.tensors, *self.head_tensors(info, labels)]
+
     def encode(self, batch: Mapping[str, Sequence[str]], tokenizer: Any, max_length: int) -> dict[str, list[Any]]:
         """Return features of a batch of rows by column: the tokenizer's own, `length` in tokens, `cut`.
 
@@ -230,6 +242,17 @@ class Task:
     def targets(self, features: Any, rows: Rows, labels: Sequence[str]) -> dict[str, list[Any]]:
         """Return the columns of features that hold what the model shall say, such as `labels`."""
         raise NotImplementedError
+
+    def settings_of_features(self) -> dict[str, Any]:
+        """Return the settings that features depend on; others may change while the same features are used."""
+        return self.config.model_dump()
+
+    def fitted(self, answers: "Answers | None", rows: Rows) -> PluginConfig:
+        """Return the settings of this task with what the trained model teaches, such as a threshold.
+
+        answers: to the validation rows; None where there are none, and `rows` then are those of the training.
+        """
+        return self.config
 
     def collator(self, tokenizer: Any) -> Any:
         """Return what makes a batch of features, padded to the longest of them."""
@@ -261,6 +284,18 @@ class Task:
         """Return answers in words, where they are tokens."""
         return answers
 
+    def n_unlabelled(self, features: Any) -> int:
+        """Return how many features have lost all that they should teach to the longest length."""
+        if not self.per_token or "labels" not in features.column_names:
+            return 0
+        return sum(all(label == MASKED for label in labels) for labels in features["labels"])
+
+    def token_labels(self, feature: Mapping[str, Any], labels: Sequence[str]) -> list[str]:
+        """Return what each token of a feature is trained on, "" for nothing; empty where it is not done by token."""
+        if not self.per_token or "labels" not in feature:
+            return []
+        return ["" if label == MASKED else labels[label] for label in feature["labels"]]
+
     def answers(self, outputs: Any, features: Mapping[str, Any], rows: Rows, labels: Sequence[str]) -> Answers:
         """Return a model's answers to rows; by numpy alone, so that a script can stand without Attune.
 
@@ -280,8 +315,12 @@ class Task:
         """Return gold as a person reads it."""
         return "" if gold is None else str(gold)
 
+    def probabilities(self, answers: Answers, labels: Sequence[str]) -> dict[str, float]:
+        """Return the probability of each label for the first row, where exactly one label is right; else nothing."""
+        return {}
+
     def explain(self, answers: Answers, fields: Mapping[str, str], labels: Sequence[str]) -> list[Block]:
-        """Return what to show of the answer to the first row; with one probability a label, nothing."""
+        """Return what to show of the answer to the first row, unless `probabilities` say it all."""
         return []
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from studio.core.blocks import Bars, Block, Histogram
+from studio.core.blocks import Bars, Block, Histogram, Tiles
 from studio.core.reasons import Problem
 from studio.core.registry import PluginConfig
 from studio.core.spec import setting
@@ -18,6 +18,7 @@ from studio.tasks.judging import judge_numbers, judge_one, judge_several, log_so
 
 _MOST_LABELS = 200
 _NEEDED_ROWS = 10
+_MOST_SHOWN = 12  # labels of one text
 _RARE = 3  # rows: one for each part of the split
 
 SINGLE = "single_label_classification"
@@ -48,6 +49,7 @@ class TextClassification(Task):
     Config = Config
     auto_class = "AutoModelForSequenceClassification"
     pipeline = "text-classification"
+    sample = "support_desk.csv"
     roles = (
         Role("text", "Text", "What the model reads."),
         Role("text_pair", "Second text", "Where two texts are compared: the other one.", is_optional=True),
@@ -278,6 +280,20 @@ class TextClassification(Task):
         if self.config.problem_type == MULTI:
             return judge_several(answers.values["logits"], gold, list(labels))
         return judge_one(answers.values["logits"], gold.argmax(-1), list(labels))
+
+    def probabilities(self, answers: Answers, labels: Sequence[str]) -> dict[str, float]:
+        if self.config.problem_type != SINGLE:
+            return {}
+        return dict(zip(labels, answers.values["chances"][0].tolist(), strict=True))
+
+    def explain(self, answers: Answers, fields: Mapping[str, str], labels: Sequence[str]) -> list[Block]:
+        if self.config.problem_type == NUMBER:
+            return [Tiles(values={"predicted": float(answers.values["numbers"][0])})]
+        if self.config.problem_type == MULTI:
+            chances = dict(zip(labels, answers.values["chances"][0].tolist(), strict=True))
+            shown = dict(sorted(chances.items(), key=lambda each: -each[1])[:_MOST_SHOWN])
+            return [Bars(title=answers.columns["predicted"][0] or "No label", values=shown, reference=_HALF)]
+        return []
 
     def gold_text(self, gold: Any) -> str:
         if gold is None:

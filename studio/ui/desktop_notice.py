@@ -1,6 +1,10 @@
 """A word on the desktop when a long run ends while the person looks elsewhere."""
 
-from PySide6.QtCore import QObject, Qt
+import html
+import shutil
+import sys
+
+from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QApplication, QSystemTrayIcon, QWidget
 
@@ -19,11 +23,12 @@ def is_worth_telling(state: RunState, is_active: bool, is_wanted: bool) -> bool:
 
 
 class DesktopNotice(QObject):
-    """Tells of runs that end, by the system's tray where there is one; a click brings the window to the run."""
+    """Tells of runs that end, by the desktop's notifications or its tray; a click brings the window to the run."""
 
     def __init__(self, window: QWidget):
         super().__init__(window)
         self._window, self._tray, self._run = window, None, ""
+        self._asked: QProcess | None = None  # it lives until the notification is clicked or gone
         window.store.run_ended.connect(self.note_end)
         window.closed.connect(self._hide)
         QGuiApplication.instance().applicationStateChanged.connect(self._note_application)
@@ -42,8 +47,41 @@ class DesktopNotice(QObject):
             self.show_message(said.title, f"{said.hint} {took}".strip(), said.tone)
 
     def show_message(self, title: str, text: str, tone: str) -> None:
-        """Show a message by the tray, and let the window's entry in the task bar ask for attention."""
+        """Show a message on the desktop, and let the window's entry in the task bar ask for attention."""
         QApplication.alert(self._window)
+        # On Linux Qt knows the tray alone: many desktops have none, and on an old one it draws a balloon of its own.
+        command = shutil.which("notify-send") if sys.platform == "linux" else None
+        if command is None:
+            self._show_by_tray(title, text, tone)
+            return
+        self._hide()
+        self._asked = process = QProcess(self)
+        process.finished.connect(lambda code: self._take_answer(code, title, text, tone))
+        if getattr(sys, "frozen", False):  # the libraries that lie beside this program are not for others
+            environment = QProcessEnvironment.systemEnvironment()
+            environment.insert("LD_LIBRARY_PATH", environment.value("LD_LIBRARY_PATH_ORIG"))
+            process.setProcessEnvironment(environment)
+        process.start(
+            command,
+            [
+                "--app-name=Attune",
+                "--hint=string:desktop-entry:attune",
+                f"--icon=dialog-{'warning' if tone in ('bad', 'warning') else 'information'}",
+                f"--action=default={tr('Show the run')}",
+                "--",
+                title,
+                html.escape(text, quote=False),
+            ],
+        )
+
+    def _take_answer(self, code: int, title: str, text: str, tone: str) -> None:
+        said = bytes(self._asked.readAllStandardOutput().data()).decode(errors="replace")
+        if code:
+            self._show_by_tray(title, text, tone)  # nobody shows notifications, or the command knows of no clicks yet
+        elif said.strip() == "default":
+            self.open_run()
+
+    def _show_by_tray(self, title: str, text: str, tone: str) -> None:
         if not (QSystemTrayIcon.isSystemTrayAvailable() and QSystemTrayIcon.supportsMessages()):
             return
         if self._tray is None:
@@ -74,5 +112,11 @@ class DesktopNotice(QObject):
             self._hide()
 
     def _hide(self) -> None:
+        if self._asked is not None:
+            self._asked.finished.disconnect()
+            self._asked.terminate()
+            self._asked.waitForFinished(1000)
+            self._asked.deleteLater()
+            self._asked = None
         if self._tray is not None:
             self._tray.hide()

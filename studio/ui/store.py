@@ -8,9 +8,7 @@ from typing import Any
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from studio.core import commands
-from studio.core.disk import can_not_write
 from studio.core.events import Warned
-from studio.core.files import write_json
 from studio.core.reasons import Failure, Problem
 from studio.core.registry import PluginConfig, parse_config
 from studio.core.rundir import (
@@ -23,52 +21,38 @@ from studio.core.rundir import (
     readable_id,
     restore,
 )
-from studio.core.settings import Settings, load_settings, save_settings
-from studio.core.spec import EvaluateSpec, ExportSpec, InspectSpec, TrainSpec, read_spec
+from studio.core.spec import EvaluateSpec, ExportSpec, InspectSpec, TrainSpec
 from studio.core.state import RunState, new_state, settle
 from studio.core.told import left_behind, note_told
-from studio.tasks.base import task_of
 from studio.ui import notices
-from studio.ui.draft import Draft
+from studio.ui.drafting import Drafting
 from studio.ui.followers import Followers
 from studio.ui.i18n import tr
 from studio.ui.neighbours import Neighbours
 from studio.ui.notices import Notice
 from studio.ui.probes import Probes
 from studio.ui.queue import Queue
-from studio.ui.reading import Rows, look_at, problem_of, read_rows
 from studio.ui.threads import background
 
 STOP_SECONDS = 10  # how long a run may take to obey before force is offered
 
 
-class Store(QObject):
+class Store(Drafting):
     """Holds workspace, settings, draft and runs; signals carry ids, never data.
 
-    draft_changed: a part of the draft (data, columns, findings, split, model, method, training). run_changed: a
-    run's id, once a batch of events. run_ended: a run that was seen at work has ended. runs_changed: the list of runs
-    is another. busy_changed: `busy` is another.
+    run_changed: a run's id, once a batch of events. run_ended: a run that was seen at work has ended. runs_changed:
+    the list of runs is another.
     """
 
-    draft_changed = Signal(str)
     run_changed = Signal(str)
     run_ended = Signal(str)
     runs_changed = Signal()
     current_run_changed = Signal(str)
-    busy_changed = Signal()
-    settings_changed = Signal()
-    page_requested = Signal(str)
-    notice = Signal(object)
 
     def __init__(self, workspace: Path, parent: QObject | None = None):
-        super().__init__(parent)
-        self.workspace = workspace
-        self.settings, self._damaged_settings = load_settings(workspace)
-        self.draft = Draft()
+        super().__init__(workspace, parent)
         self.runs: dict[str, RunState] = {}
         self.current_run = ""
-        self.busy: set[str] = set()  # parts of the draft that are being read: "data", "model"
-        self._former_data: tuple[Any, ...] | None = None  # comes back when the file that is being read is none
         self.followers = Followers(self)
         self.followers.past.connect(self._take)
         self.followers.heard.connect(self.apply)
@@ -121,159 +105,6 @@ class Store(QObject):
         self.followers.leave_all()
         self.probes.close()
 
-    def change_settings(self, **values: Any) -> None:
-        """Change and keep settings, e.g. `change_settings(theme="dark")`."""
-        self.settings = Settings.model_validate(self.settings.model_dump() | values)
-        try:
-            save_settings(self.workspace, self.settings)
-        except OSError as error:
-            self.fail(can_not_write(self.workspace, error))
-        self.settings_changed.emit()
-
-    def fail(self, error: BaseException) -> None:
-        """Tell the person of a failure."""
-        self.notice.emit(notices.from_exception(error))
-
-    # --- the draft ---------------------------------------------------------------------------------------------
-
-    def open_data(self, path: str | Path) -> None:
-        """Read a file as the data of the next run; roles of columns are guessed."""
-        from studio.sources.tables import source_for
-
-        try:
-            config = source_for(path)
-        except Failure as error:
-            self._refuse_data(error)
-            return
-        self._read_data(config, {})
-
-    def open_source(self, config: PluginConfig) -> None:
-        """Read data as `config` says; columns that have a role keep it where they still exist."""
-        self._read_data(config, dict(self.draft.columns))
-
-    def _read_data(self, config: PluginConfig, wanted: dict[str, str]) -> None:
-        draft, workspace, task = self.draft, self.workspace, task_of(self.draft.task)
-        if draft.table is not None:
-            self._former_data = (draft.source, draft.table, draft.columns, draft.findings, draft.labels)
-        draft.source, draft.table, draft.table_problem, draft.findings = config, None, None, []
-
-        def show(rows: Rows) -> None:
-            self._former_data = None
-            draft.table, draft.columns, draft.findings, draft.labels = (
-                rows.table, rows.columns, rows.findings, rows.labels,
-            )  # fmt: skip
-            draft.source = rows.table.config
-            self._set_busy("data", False)
-            self._remember("recent_data", draft.source.path)
-            for part in ("data", "columns", "findings"):
-                self.draft_changed.emit(part)
-
-        self._set_busy("data", True)
-        self.draft_changed.emit("data")
-        background(lambda: read_rows(config, workspace, task, wanted), show, self._refuse_data, self, key="data")
-
-    def _refuse_data(self, error: Exception) -> None:
-        """Keep the data that was there, and let the Data page say what is wrong with the other."""
-        self.draft.table_problem = problem_of(error)
-        if self._former_data is not None:
-            draft = self.draft
-            draft.source, draft.table, draft.columns, draft.findings, draft.labels = self._former_data
-            self._former_data = None
-        self._set_busy("data", False)
-        for part in ("data", "columns", "findings"):
-            self.draft_changed.emit(part)
-        self.page_requested.emit("data")
-
-    def set_role(self, column: str, role: str | None) -> None:
-        """Give a column a role (an id of the task's roles), or take it away with None."""
-        columns = {r: c for r, c in self.draft.columns.items() if c != column and r != role}
-        self.draft.columns = columns | ({role: column} if role else {})
-        self.draft.findings = []
-        self.draft_changed.emit("columns")
-        if self.draft.table is None:
-            return
-        task, table, columns = task_of(self.draft.task), self.draft.table.table, dict(self.draft.columns)
-
-        def show(found: tuple[list[Problem], list[str]]) -> None:
-            self.draft.findings, self.draft.labels = found
-            self.draft_changed.emit("findings")
-
-        background(lambda: look_at(task, table, columns), show, self.fail, self, key="findings")
-
-    def set_split(self, validation: Any = None, test: Any = None, seed: int | None = None) -> None:
-        """Change the parts of the split: shares, or configs of sources; None leaves one as it is."""
-        draft = self.draft
-        draft.validation = draft.validation if validation is None else validation
-        draft.test = draft.test if test is None else test
-        draft.split_seed = draft.split_seed if seed is None else seed
-        self.draft_changed.emit("split")
-
-    def choose_model(self, name: str) -> None:
-        """Choose `starter` or a model folder, and read what it is."""
-        from studio.core.anatomy import describe_model
-
-        self.draft.model, self.draft.model_info, self.draft.model_problem = name, None, None
-
-        def show(info: Any) -> None:
-            self.draft.model_info = info
-            self._set_busy("model", False)
-            if name != "starter":
-                self._remember("recent_models", name)
-            self.draft_changed.emit("model")
-
-        def fail(error: Exception) -> None:
-            self.draft.model_problem = problem_of(error)
-            self._set_busy("model", False)
-            self.draft_changed.emit("model")
-
-        self._set_busy("model", True)
-        self.draft_changed.emit("model")
-        background(lambda: describe_model(name), show, fail, self, key="model")
-
-    def set_method(self, values: dict[str, Any] | PluginConfig) -> None:
-        """Choose the method and its settings: `{"kind": "lora", "r": 8}`; wrong values show up in `problems`."""
-        self.draft.method = values.model_dump(mode="json") if isinstance(values, PluginConfig) else dict(values)
-        self.draft_changed.emit("method")
-
-    def set_training(self, **values: Any) -> None:
-        """Change settings of the training by name; wrong values show up in `problems`."""
-        self.draft.training = self.draft.training | values
-        self.draft_changed.emit("training")
-
-    def problems(self) -> list[Problem]:
-        """Return everything that keeps the draft from starting, each at its field."""
-        return self.draft.problems()
-
-    def load_spec(self, path: str | Path) -> None:
-        """Take a training's spec file as the draft."""
-        try:
-            spec = read_spec(Path(path))
-            if not isinstance(spec, TrainSpec):
-                raise Failure("spec-invalid", errors=tr("kind: only a training opens in the window"))
-        except Failure as error:
-            self.fail(error)
-            return
-        self.take_spec(spec)
-
-    def take_spec(self, spec: TrainSpec) -> None:
-        """Make the draft what `spec` says."""
-        self.draft.take(spec)
-        self._former_data = None
-        self.open_source(spec.data.train)
-        self.choose_model(spec.model)
-        for part in ("columns", "split", "method", "training"):
-            self.draft_changed.emit(part)
-
-    def save_spec(self, path: str | Path) -> None:
-        """Write the draft as a spec that the command line runs unchanged."""
-        try:
-            self.draft.spec()
-            write_json(Path(path), self.draft.as_json())
-        except (Failure, OSError) as error:
-            self.fail(error)
-            return
-        self.notice.emit(Notice(tr("The spec was saved."), str(path), "good"))
-
     # --- runs --------------------------------------------------------------------------------------------------
 
     def start(self) -> str:
@@ -313,9 +144,10 @@ class Store(QObject):
         self.runs_changed.emit()
         return run.id
 
-    def evaluate(self, run_id: str, split: str = "test", data: PluginConfig | None = None) -> str:
-        """Measure a trained run on a split or on a source; return the evaluation's id."""
-        return self.start_run(EvaluateSpec(run=str(self.run_dir(run_id).path), split=split, data=data))
+    def evaluate(self, run_id: str, split: str = "test", data: PluginConfig | None = None, against: str = "") -> str:
+        """Measure a trained run on a split or on a source, against another run or alone; return the evaluation's id."""
+        other = str(self.run_dir(against).path) if against else None
+        return self.start_run(EvaluateSpec(run=str(self.run_dir(run_id).path), split=split, data=data, against=other))
 
     def inspect(self, run_id: str = "", model: str = "", text: str = "", idle_seconds: float = 600) -> str:
         """Start looking into a run or a model; send it `Explain` commands by `send`. Return the inspection's id."""
@@ -509,11 +341,3 @@ class Store(QObject):
             with contextlib.suppress(OSError):  # on a full disk it is told again
                 note_told(self.run_dir(run_id))
         self.run_ended.emit(run_id)
-
-    def _set_busy(self, part: str, busy: bool) -> None:
-        (self.busy.add if busy else self.busy.discard)(part)
-        self.busy_changed.emit()
-
-    def _remember(self, which: str, value: str) -> None:
-        known = [value, *(v for v in getattr(self.settings, which) if v != value)]
-        self.change_settings(**{which: known[:8]})

@@ -114,7 +114,7 @@ class MainWindow(QMainWindow):
     # --- what the actions do -----------------------------------------------------------------------------------
 
     def ask_data(self) -> None:
-        endings = " ".join(f"*{end}" for source in family("sources").values() for end in source.endings)
+        endings = " ".join({f"*{end}": 0 for source in family("sources").values() for end in source.endings})
         path, _ = QFileDialog.getOpenFileName(self, tr("Open a data set"), "", f"{tr('Data sets')} ({endings})")
         if path:
             self.store.open_data(path)

@@ -1,11 +1,13 @@
 """Lets the disk run full at different moments of each kind of run, makes room again, and sees what came of it.
 
     mount -t tmpfs -o size=400m tmpfs FOLDER; python tests/benchmarks/full_disk.py FOLDER [--method lora]
+        [--epochs 1] [--format onnx] [--only export --rooms 2e7 6e7]
 
-FOLDER is an empty file system of a few hundred megabytes; a file in it takes all but a little of its room. A training
-of the sample, an evaluation, a prediction and an export begin with less or more of that room, so that another write
-fails each time. Prints one JSON object a case: how it ended, for which reason, and how it ended once there was room
-(a training is resumed, the others are done again), and the largest difference of a step's loss from an unharmed run.
+FOLDER is an empty file system of a few hundred megabytes (2500 for the method full); a file in it takes all but a
+little of its room. A training of the sample, an evaluation, a prediction and an export begin with less or more of that
+room, so that another write fails each time. Prints one JSON object a case: how it ended, for which reason, and how it
+ended once there was room (a training is resumed, the others are done again), what an export left that is not whole, and
+the largest difference of a step's loss from an unharmed run.
 """
 
 import argparse
@@ -68,6 +70,10 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--method", default="lora")
+    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--format", default="onnx")
+    parser.add_argument("--only", choices=ROOM, help="the only kind of run")
+    parser.add_argument("--rooms", nargs="+", type=float, help="bytes that are left, else those of ROOM")
     given = parser.parse_args()
     workspace = given.folder / "workspace"
     train = parse_spec(
@@ -76,20 +82,20 @@ def main() -> None:
             "columns": {"text": "text", "label": "label"},
             "model": "starter",
             "method": {"kind": given.method},
-            "training": {"num_train_epochs": 1, "per_device_train_batch_size": 32},
+            "training": {"num_train_epochs": given.epochs, "per_device_train_batch_size": 32},
         }
     )
     whole, *_ = attempt(workspace, train)
     expected = losses(whole)
-    out = given.folder / "out"
+    out, form = given.folder / "out", parse_config("exporters", given.format)
     specs = {
         "train": train,
         "evaluate": EvaluateSpec(run=str(whole.path)),
         "predict": PredictSpec(run=str(whole.path), data=train.data.train, out=str(out / "found.csv")),
-        "export": ExportSpec(run=str(whole.path), format=parse_config("exporters", "onnx"), out=str(out / "model")),
+        "export": ExportSpec(run=str(whole.path), format=form, out=str(out / "model")),
     }
     for kind, rooms in ROOM.items():
-        for room in rooms:
+        for room in (given.rooms or rooms) if given.only in (None, kind) else ():
             shutil.rmtree(out, ignore_errors=True)
             shutil.rmtree(workspace / "cache", ignore_errors=True)
             filler = fill(given.folder, room)
@@ -104,6 +110,7 @@ def main() -> None:
                     run, *_ = attempt(workspace, specs[kind])
                     after = follow(run)
                 found |= {"then": after.state, "why": after.problem.reason if after.problem else ""}
+            found["left"] = [path.name for path in out.glob("*") if path.name.endswith((".partial", ".tmp"))]
             if kind == "train":
                 then = losses(run)
                 found["difference"] = max(abs(expected[s] - then.get(s, float("inf"))) for s in expected)

@@ -1,5 +1,6 @@
 """The order of what waits, changed by several processes, and what is seen of a workspace without opening a log."""
 
+import errno
 import subprocess
 import sys
 import time
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from studio import queue_process
 from studio.core import events as ev
 from studio.core import queue
 from studio.core.living import Lookout
@@ -152,6 +154,30 @@ def test_who_is_stopped_in_the_middle_of_a_change_is_named(workspace: Path, monk
         queue.add(workspace, a)
     assert "Another process" in str(caught.value)
     other.release()
+
+
+def test_on_a_full_disk_the_order_stays_and_the_process_waits_for_room(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = enqueued(workspace, 2)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(queue, "write_json", full)
+    for change in (lambda: queue.move(workspace, b, 1), lambda: queue.remove(workspace, a)):
+        with pytest.raises(Failure) as caught:
+            change()
+        assert caught.value.problem.reason == "no-room" and queue.waiting(workspace) == [a, b]
+    said, begun = [], []
+
+    def make_room(text: str) -> None:
+        said.append(text)
+        monkeypatch.undo()
+        monkeypatch.setattr(queue_process, "_see_through", lambda run, say: begun.append(run.id))
+
+    queue_process.work(workspace, make_room)
+    assert said[0] == "waiting for room on the disk" and begun == [a, b]
 
 
 def test_the_process_goes_while_nobody_can_add(workspace: Path) -> None:

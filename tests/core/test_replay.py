@@ -89,28 +89,30 @@ def test_columns_tell_what_the_events_tell(log: Path, monkeypatch: pytest.Monkey
 
 
 def test_what_is_kept_beside_a_log_is_what_the_log_tells(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay, "_LONG_BYTES", 0)
+    monkeypatch.setattr(replay, "PIECE_BYTES", 300_000)
     run = RunDir(log.parent)
-    replay.keep_columns(run)
     told = log.read_bytes()
+    assert len(told) - 300_000 < replay.keep_columns(run) < len(told), "of a run that was killed"
+    assert replay.keep_columns(run, least=1) == len(told)
+    assert len(list((log.parent / columns.FOLDER).iterdir())) > 3
     lines = told.splitlines(keepends=True)
     log.write_bytes(told + lines[3])  # it goes on
-    assert columns.kept(log)[1] == len(told)
+    assert columns.kept_bytes(log) == len(told)
     state = replay.read_state(run)
     assert_same(state, folded(log))
     assert state.step == 2, "the line that came later"
-    assert replay.keep_columns(run) == columns.kept(log)[1] == len(told) + len(lines[3])
+    assert replay.keep_columns(run, least=1) == columns.kept_bytes(log) == len(told) + len(lines[3])
     assert_same(replay.read_state(run), folded(log))
-    (log.parent / columns.NAME).unlink()
-    log.write_bytes(told)
-    replay.keep_columns(run)
-    for other in (told[:-9], b"x" + told[1:], b"".join(lines[:100])):
+    ends = [end for _, end in columns.kept(log)]
+    for other, wanted in ((told[:-9], ends[:-2]), (b"x" + told[1:], []), (b"".join(lines[:100]), [])):
         log.write_bytes(other)
-        assert columns.kept(log) == ([], 0), "of another log"
+        assert [end for _, end in columns.kept(log)] == wanted, "of another log"
     log.write_bytes(told)
-    whole = (log.parent / columns.NAME).read_bytes()
+    second = sorted((log.parent / columns.FOLDER).iterdir())[1]
+    whole = second.read_bytes()
     for damaged in (b"", whole[:5000], whole[:-100], whole[:200] + bytes(64) + whole[264:]):
-        (log.parent / columns.NAME).write_bytes(damaged)
+        second.write_bytes(damaged)
+        assert len(list(columns.kept(log))) == 1
         assert_same(replay.read_state(run), folded(log))
 
 

@@ -1,5 +1,6 @@
 """A run is a directory: its log survives torn lines and NaN, and its state is a fold of it."""
 
+import errno
 import math
 import os
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 
 from studio.core import events as ev
 from studio.core.commands import Explain, Stop, receive, send
+from studio.core.disk import is_full
 from studio.core.locks import Lock, is_held
 from studio.core.rundir import EventReader, EventWriter, create_run, find_run, list_runs, move_to_bin, restore
 from studio.core.series import decimate, smooth
@@ -165,6 +167,13 @@ def test_lines_wait_while_the_disk_is_full(tmp_path: Path) -> None:
     writer.write([metrics(2, loss=2.0)])
     full.close()
     assert [e.step for e in EventReader(path).read()] == [1, 2]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the numbers are those of POSIX")
+def test_full_disk_is_known_from_what_rust_says_of_it() -> None:
+    said = "Error while serializing: I/O error: {} (os error {})"
+    assert is_full(RuntimeError(said.format("No space left on device", errno.ENOSPC)))
+    assert not is_full(RuntimeError(said.format("No such file or directory", errno.ENOENT)))
 
 
 def test_worker_that_dies_before_its_first_word_is_noticed_after_a_stop(workspace: Path) -> None:

@@ -137,8 +137,8 @@ def test_a_file_without_a_header_line_loses_no_row(read):
     assert read("none.tsv", "a\tb\nc\td\n", header=True).table.column_names == ["a", "b"]
 
 
-def test_plain_lines_are_one_column_whatever_stands_in_them(read):
-    opened = read("lines.txt", 'One line, with a comma\nAnd "another"\nThe third; the last, or not, at all\n')
+def test_one_column_is_one_column_whatever_stands_in_it(read):
+    opened = read("lines.csv", 'One line, with a comma\nAnd "another"\nThe third; the last, or not, at all\n')
     assert opened.config.delimiter == "none"
     assert [row["0"] for row in rows(opened)][1:] == ['And "another"', "The third; the last, or not, at all"]
     quoted = read("one.csv", 'text\n"with, comma"\n"and, another"\n')

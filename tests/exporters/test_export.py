@@ -1,16 +1,19 @@
 """Every format holds what was trained, and the check notices when it does not."""
 
 import contextlib
+import errno
 import io
 import json
 import re
 import shutil
+import sys
 
 import numpy as np
 import pytest
 
 from studio.core.reasons import Failure
 from studio.core.registry import family
+from studio.exporters import folder as export_folder
 from studio.exporters import onnx_program, onnx_rewrites
 from studio.exporters.folder import export_model
 from studio.exporters.reference import Reference
@@ -196,3 +199,12 @@ def test_int8_starter_is_a_quarter(starter_classifier, tmp_path):
     exporter.export(model, tokenizer, tmp_path, exporter.Config(reduce_range=True), example, IGNORE)
     n_bytes = sum(parameter.nbytes for parameter in model.parameters())
     assert 0.2 * n_bytes < model_file(tmp_path).stat().st_size <= 0.27 * n_bytes
+
+
+def test_export_without_room_says_so_and_leaves_nothing(tmp_path):
+    """Weights are put in place as a whole: what had no room is gone when it is told, and there seems to be some."""
+    said = f"I/O error: no space (os error {112 if sys.platform == 'win32' else errno.ENOSPC})"
+    with pytest.raises(Failure) as caught, export_folder._work_folder(tmp_path / "out" / "model") as work:
+        (work / "half").touch()
+        raise RuntimeError(said)
+    assert caught.value.problem.reason == "no-room" and list((tmp_path / "out").iterdir()) == []

@@ -192,6 +192,32 @@ def test_a_wrong_guess_is_put_right(qtbot, open_file, tmp_path: Path) -> None:
     assert form.values() == {"header": False}
 
 
+def test_a_wrong_kind_of_file_is_put_right(qtbot, open_file, tmp_path: Path) -> None:
+    path = tmp_path / "sentences.txt"
+    path.write_text("Ada B-PER\nleft O\n\nRome\n\n" + "Bob I-PER\n\nBob B-PER\n\n" * 12)
+    desk = open_file(path)
+    assert desk.store.draft.source.kind == "conll" and "Tags: IOB2" in desk.file.found.text()
+    found = findings(desk)
+    assert "the first such line is 4: Rome" in found["ragged-sentences"].text()
+    assert not any(found[reason].button().isVisibleTo(desk) for reason in ("ragged-sentences", "tags-can-not-follow"))
+    desk.window().resize(1024, 640)
+    qtbot.waitUntil(desk.about.isVisible)
+    desk.file.options_button.setChecked(True)
+    qtbot.waitUntil(lambda: not desk.about.isVisible())  # there is no room for it below the rows
+    assert desk.rows.height() >= 144 and desk.rows.geometry().bottom() < desk.split.geometry().top()
+    kind = desk.file.kind_form.editor("kind")
+    assert [kind.itemText(i) for i in range(kind.count())] == ["CSV, TSV", "Plain text", "CoNLL columns"]
+    kind.set_value("Plain text")
+    kind.edited.emit()
+    qtbot.waitUntil(lambda: desk.store.draft.source.kind == "text" and desk.rows.counted.text() == "27 rows")
+    assert [name for form in desk.file.forms for name in form.all_values()] == ["rows", "encoding"]
+    assert desk.file.kind_form.values() == {"kind": "Plain text"}, "it differs from what was found"
+    assert desk.file.facts.text().startswith("  ·  1 column  ·")
+    path.with_suffix(".csv").write_text("text,label\na,b\n")
+    desk = open_file(path.with_suffix(".csv"))
+    assert desk.file.kind_form is None, "nothing else is written so"
+
+
 def test_a_file_that_is_none_says_why_and_the_former_data_stays(qtbot, open_file, window, csv_file, tmp_path) -> None:
     broken = tmp_path / "broken.json"
     broken.write_text('[{"text": ')

@@ -1,10 +1,14 @@
 """A word on the desktop: for long runs, while one looks elsewhere, and silently absent where there is no tray."""
 
+import sys
+from pathlib import Path
+
 import pytest
 from PySide6.QtWidgets import QSystemTrayIcon
 
 from studio.core import events as ev
 from studio.core.state import RunState
+from studio.ui import desktop_notice
 from studio.ui.desktop_notice import is_worth_telling
 
 
@@ -28,6 +32,7 @@ def test_long_runs_are_told_of_while_the_window_is_not_looked_at(end: ev.Event) 
 def told(window, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """What the tray was asked to show; a system that has one, and a window that nobody looks at."""
     found: list[tuple[str, str]] = []
+    monkeypatch.setattr(desktop_notice.shutil, "which", lambda name: None)
     monkeypatch.setattr(QSystemTrayIcon, "isSystemTrayAvailable", staticmethod(lambda: True))
     monkeypatch.setattr(QSystemTrayIcon, "supportsMessages", staticmethod(lambda: True))
     monkeypatch.setattr(QSystemTrayIcon, "showMessage", lambda self, title, text, *rest: found.append((title, text)))
@@ -61,3 +66,28 @@ def test_without_a_tray_nothing_happens(window, recorded_run, told: list, monkey
     window.store.runs[recorded_run.id] = state_of(75, ev.Failed(reason="disk-full"))
     window.store.run_ended.emit(recorded_run.id)
     assert window.desktop._tray is None and told == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the command that Linux has")
+@pytest.mark.parametrize("ending", ["echo default", "exit 1", "sleep 60"])
+def test_desktop_of_linux_is_asked_by_its_own_command(
+    window, recorded_run, told: list, qtbot, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ending: str
+) -> None:
+    command = tmp_path / "notify-send"
+    command.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >> {tmp_path}/asked\nexec {ending}\n')
+    command.chmod(0o755)
+    monkeypatch.setattr(desktop_notice.shutil, "which", lambda name: str(command))
+    window.store.runs[recorded_run.id] = state = state_of(75, ev.Failed(reason="disk-full", facts={"path": "a<b"}))
+    state.id = recorded_run.id
+    window.show_page("model")
+    window.store.run_ended.emit(recorded_run.id)
+    if ending == "exit 1":
+        qtbot.waitUntil(lambda: len(told) == 1)  # by the tray then
+    elif ending == "echo default":
+        qtbot.waitUntil(lambda: window.page == "train")
+        assert window.store.current_run == recorded_run.id and told == []
+    else:
+        qtbot.waitUntil((tmp_path / "asked").exists)
+        assert window.page == "model" and told == []
+    asked = (tmp_path / "asked").read_text().split("\n--\n")[1]
+    assert recorded_run.id[-4:] in asked and "<" not in asked

@@ -45,7 +45,7 @@ def test_report_says_what_was_reached_picked_and_set(told_run: RunDir) -> None:
         told_run.id,
     ):  # fmt: skip
         assert wanted in text, wanted
-    assert set(pictures(facts)) == {"loss", "score", "rate", "gradient"}
+    assert {"loss", "score", "rate", "gradient"} <= set(pictures(facts))
 
 
 def test_pdf_has_its_curves_and_is_never_half_written(told_run: RunDir, tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_pdf_has_its_curves_and_is_never_half_written(told_run: RunDir, tmp_path
     write_pdf(document(facts, {}), tmp_path / "without.pdf")
     data, bare = (tmp_path / "with.pdf").read_bytes(), (tmp_path / "without.pdf").read_bytes()
     assert data.startswith(b"%PDF") and data.rstrip().endswith(b"%%EOF")
-    assert data.count(b"/Subtype /Image") == 4 and bare.count(b"/Subtype /Image") == 0
+    assert data.count(b"/Subtype /Image") == len(pictures(facts)) > 4 and bare.count(b"/Subtype /Image") == 0
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError):
         write_pdf(document(facts, {}), tmp_path / "file" / "report.pdf")

@@ -1,3 +1,4 @@
+import errno
 import json
 
 import pytest
@@ -77,7 +78,7 @@ def test_a_run_whose_worker_is_gone_says_so(qtbot, store: Store, recorded_run: R
 def test_opened_data_has_its_roles_guessed(qtbot, store: Store, heard, csv_file) -> None:
     assert [p.reason for p in store.problems()] == ["data-none"]
     open_reviews(qtbot, store, csv_file)
-    assert store.draft.columns == {"text": "text", "label": "label"} and store.draft.n_labels == 2
+    assert store.draft.columns == {"text": "text", "label": "label"} and len(store.draft.labels) == 2
     assert store.problems() == []
     assert heard["draft_changed"] == ["data", "data", "columns", "findings"]
     assert store.settings.recent_data == [str(csv_file)]
@@ -146,6 +147,13 @@ def test_settings_are_kept_and_a_damaged_file_does_not_stop_a_start(workspace, s
     assert (again.settings.theme, again.settings.smoothing) == ("system", 0.9)
     assert heard["notice"][-1].tone == "warning"
     again.close()
+
+
+def test_a_full_disk_is_said_in_words_wherever_it_is_met(store: Store, heard) -> None:
+    store.fail(OSError(errno.ENOSPC, "No space left on device"))
+    store.fail(OSError(errno.ENOENT, "No such file or directory"))
+    full, other = (notice.title for notice in heard["notice"])
+    assert full == "The disk is full." and other != full
 
 
 def test_following_again_counts_no_event_twice(qtbot, store: Store, recorded_run: RunDir) -> None:

@@ -83,7 +83,7 @@ def test_a_wrong_setting_is_said_at_its_field_before_start(qtbot, window: MainWi
     assert page.column._steps.text() == "Steps: 4 an epoch, 12 in all, on about 32 rows."
 
 
-def test_curves_hold_every_point_with_evaluations_on_the_same_axis(page: TrainPanel) -> None:
+def test_curves_hold_every_point_with_evaluations_on_the_same_axis(page: TrainPanel, qtbot) -> None:
     losses = [2.0, math.nan, 0.0, *np.linspace(1, 0.5, 6000)]
     tell(
         page,
@@ -95,9 +95,9 @@ def test_curves_hold_every_point_with_evaluations_on_the_same_axis(page: TrainPa
         ),
         ev.Metrics(split="validation", step=3000, epoch=0.1, values={"loss": 0.8, "accuracy": 0.5, "f1_macro": 0.4}),
     )
-    for _ in range(2):  # the small plots of a long run take turns
-        page.redraw()
+    page.redraw()
     plots = page.view.plots
+    qtbot.waitUntil(lambda: bool(plots.small[0].curves()))  # those of a long run come after the rest of the page
     train, validation = plots.loss.curves().values()
     np.testing.assert_array_equal(train.y, losses)
     assert (validation.x.tolist(), validation.y.tolist()) == ([3000], [0.8])

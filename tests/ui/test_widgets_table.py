@@ -102,6 +102,28 @@ def test_rows_are_copied_as_text(reviews: pa.Table, qtbot: QtBot) -> None:
     preview.close()
 
 
+def test_cells_of_json_are_read_without_its_marks(qtbot: QtBot) -> None:
+    spans = '[{"start": 0, "label": "é"}, {"start": 4, "label": null}]'
+    cells = [spans, '{"text": [], "n": 1}', "[]", "[UNK] {", "{torn"]
+    model = ArrowModel(pa.table({"json": cells}))
+    shown = [model.index(row, 0).data() for row in range(len(cells))]
+    assert shown == ["start: 0, label: é · start: 4, label: null", "text: –, n: 1", "–", "[UNK] {", "{torn"]
+    assert model.index(0, 0).data(Qt.ItemDataRole.UserRole) == cells[0]
+    assert '"label": "é"\n' in model.index(0, 0).data(Qt.ItemDataRole.ToolTipRole)
+
+
+def test_wide_columns_share_what_lacks(qtbot: QtBot) -> None:
+    table = DataTable()
+    qtbot.addWidget(table)
+    table.resize(800, 300)
+    table.set_table(pa.table({"short": ["a"], **{name: ["long " * 60] for name in ("one", "two", "three")}}))
+    table.show()
+    widths = [table.view.columnWidth(column) for column in range(4)]
+    assert widths[0] == 88 and max(widths[1:]) - min(widths[1:]) <= 1 and sum(widths) <= table.view.viewport().width()
+    table.resize(400, 300)
+    assert [table.view.columnWidth(column) for column in range(1, 4)] == [140] * 3, "no narrower than can be read"
+
+
 def test_plain_rows_sort_with_nothing_last_and_stay_chosen(qtbot: QtBot) -> None:
     table = RowsTable([Column("name", "Name"), Column("score", "Score", "number"), Column("state", "State", "state")])
     qtbot.addWidget(table)

@@ -2,12 +2,15 @@
 
 from PySide6.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
 
+from studio.core.registry import family
 from studio.core.rundir import list_runs
 from studio.ui.actions import action_button
 from studio.ui.i18n import tr
 from studio.ui.store import Store
 from studio.ui.theme import GROUP, MARGIN
+from studio.ui.widgets.buttons import flat_button
 from studio.ui.widgets.cards import EmptyState
+from studio.ui.widgets.flow import FlowLayout
 
 
 class DataPanel(QWidget):
@@ -43,12 +46,20 @@ class DataPanel(QWidget):
         self.resume.setVisible(any("-train-" in run.id for run in list_runs(self.store.workspace)))
 
     def _empty_page(self) -> QWidget:
-        return EmptyState(
+        page = EmptyState(
             "data",
-            tr("Start with a table of texts and their labels."),
+            tr("Start with examples of what your model shall do."),
             [action_button("data.open", main=True), action_button("data.sample"), self.resume],
-            tr("CSV, TSV, JSON, JSONL or Parquet; or drop a file here."),
+            tr("CSV, TSV, JSON, JSONL, Parquet, CoNLL, SQuAD or plain text; or drop a file here."),
         )
+        samples = FlowLayout(centred=True)
+        for task in family("tasks").values():
+            button = flat_button(tr(task.label), f"data.sample.{task.id}")
+            button.setToolTip(tr("Open the sample: {summary}", summary=tr(task.summary)))
+            button.clicked.connect(lambda _, task=task: self.store.open_sample(task.id))
+            samples.addWidget(button)
+        page.add_below(tr("A sample of each task"), samples)
+        return page
 
 
 if __name__ == "__main__":

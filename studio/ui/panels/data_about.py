@@ -46,24 +46,27 @@ class AboutRow(QWidget):
             if isinstance(drawn.drawing, BarsView):
                 drawn.drawing.let_go()
 
-    def show_findings(self, problems: Sequence[Problem], is_whole: bool = True) -> None:
+    def show_findings(
+        self, problems: Sequence[Problem], while_reading: Sequence[Problem] = (), is_whole: bool = True
+    ) -> None:
         """Show what was found, the worst first; that nothing was is worth a line too.
 
+        while_reading: what the source found, whose rows can't be shown: many it has left out.
         is_whole: False when the rows could not be looked at, for want of a column.
         """
         self.findings.clear()
-        for problem in sorted(problems, key=lambda p: p.reason in HARMLESS):
-            said, harmless = words_of(problem), problem.reason in HARMLESS
-            # Rows that the reader left out are in no table; only the others can be shown.
-            can_show = harmless and problem.reason != "ragged-rows"
-            finding = Finding("warning" if harmless else "bad", f"{said.title} {said.hint}".strip(),
+        found = [(problem, problem.reason in HARMLESS) for problem in problems]
+        found = sorted(found, key=lambda pair: pair[1]) + [(problem, False) for problem in while_reading]
+        for problem, can_show in found:
+            said, is_harmless = words_of(problem), can_show or problem in while_reading
+            finding = Finding("warning" if is_harmless else "bad", f"{said.title} {said.hint}".strip(),
                               tr("Show") if can_show else "")  # fmt: skip
             finding.setObjectName(f"finding.{problem.reason}")
             finding.acted.connect(lambda problem=problem: self.show_asked.emit(problem))
             self.findings.add_row(finding)
         if not is_whole:
             self.findings.add_row(Finding("info", tr("The rows are looked at once the columns above are right.")))
-        elif not problems:
+        elif not found:
             self.findings.add_row(Finding("good", tr("Nothing stands against training on these rows.")))
         self.findings.end()
 

@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from PySide6.QtCore import Qt, QTimer
-from PySide6.QtGui import QResizeEvent
+from PySide6.QtCore import QEvent, QObject, Qt, QTimer
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QStackedWidget, QVBoxLayout, QWidget
 
 from studio.core.paths import sample_file
 from studio.core.reasons import Problem
-from studio.core.registry import PluginConfig
+from studio.core.registry import PluginConfig, family
 from studio.tasks.base import task_of
 from studio.ui import words
 from studio.ui.actions import action_button
@@ -17,9 +16,10 @@ from studio.ui.i18n import tr
 from studio.ui.notices import message_of, words_of
 from studio.ui.panels.data_about import HEIGHT, LOW_HEIGHT, AboutRow
 from studio.ui.panels.data_file import FileBar, RefusedBar
-from studio.ui.panels.data_rows import RowsCard
+from studio.ui.panels.data_rows import LEAST_HEIGHT, RowsCard
 from studio.ui.panels.data_skeleton import Skeleton
 from studio.ui.panels.data_split import SplitCard, read_part
+from studio.ui.panels.data_task import TaskBar
 from studio.ui.reading import problem_of
 from studio.ui.store import Store
 from studio.ui.theme import GROUP
@@ -43,6 +43,8 @@ class DataDesk(QWidget):
         self.file = FileBar()
         self.file.add_choices(self._fill_choices)
         self.file.source_chosen.connect(store.open_source)
+        self.task = TaskBar()
+        self.task.chosen.connect(store.set_task)
         self.refused = RefusedBar()
         self.refused.closed.connect(self._dismiss)
         self.refused.change_asked.connect(lambda: self._act("data.open"))
@@ -70,6 +72,7 @@ class DataDesk(QWidget):
         layout.setSpacing(GROUP)
         layout.addWidget(self.file)
         layout.addWidget(self.refused)
+        layout.addWidget(self.task)
         layout.addWidget(self.body, 1)
         self._patience = QTimer(self, singleShot=True, interval=PATIENCE_MS)
         self._patience.timeout.connect(self.show_data)
@@ -91,8 +94,9 @@ class DataDesk(QWidget):
         self.refused.setVisible(has_refused and draft.table_problem is not self._dismissed)
         if has_refused:
             self.refused.show_problem(draft.table_problem)
-        for widget in (self.rows.search, self.rows.counted):
+        for widget in (self.rows.search, self.rows.counted, self.task):
             widget.setVisible(draft.table is not None)
+        self.task.show_task(draft.task)
         if draft.table is not None:
             self._show_table()
         elif busy:
@@ -131,8 +135,8 @@ class DataDesk(QWidget):
         at_columns = [p for p in wrong if p.field.startswith("columns.")]
         self.rows.error.show_text(" ".join(message_of(p) for p in at_columns))
         others = [p for p in wrong if p not in at_columns]
-        harmless = draft.table.problems + [p for p in draft.findings if p.reason in HARMLESS]
-        self.about.show_findings(others + harmless, is_whole=not at_columns)
+        harmless = [p for p in draft.findings if p.reason in HARMLESS]
+        self.about.show_findings(others + harmless, draft.table.problems, is_whole=not at_columns)
         self._show_use()
         self._read_about()
 
@@ -182,9 +186,9 @@ class DataDesk(QWidget):
         """Let the task look at all rows in the background; the cards stay as they were until it has."""
         draft = self.store.draft
         table, columns, task = draft.table.table, dict(draft.columns), task_of(draft.task)
-        if (draft.table, columns) == self._about_key:
+        if (draft.table, columns, draft.task) == self._about_key:
             return
-        self._about_key = (draft.table, columns)
+        self._about_key = (draft.table, columns, draft.task)
         background(lambda: task.overview(table, columns), self.about.show_blocks, self.store.fail, self, key="about")
 
     # --- what the person does ------------------------------------------------------------------------------------
@@ -220,7 +224,9 @@ class DataDesk(QWidget):
     def _fill_choices(self, menu: QMenu) -> None:
         current = self.store.draft.source.path if self.store.draft.source else ""
         menu.addAction(tr("Another file…"), lambda: self._act("data.open"))
-        menu.addAction(tr("The sample"), lambda: self._act("data.sample"))
+        samples = menu.addMenu(tr("A sample"))
+        for task in family("tasks").values():
+            samples.addAction(tr(task.label), lambda task=task: self.store.open_sample(task.id))
         recent = [path for path in self.store.settings.recent_data if path not in (current, str(sample_file()))]
         if recent:
             menu.addSection(tr("Recent"))
@@ -242,6 +248,8 @@ class DataDesk(QWidget):
             self.file.take_options(self.store.draft.source)  # the rest is drawn when it is read, or when it takes long
         elif part == "data":
             self.show_data()
+        elif part == "task":
+            self.task.show_task(self.store.draft.task)
         elif part == "columns":
             self._show_roles()
             self._show_use()
@@ -253,8 +261,16 @@ class DataDesk(QWidget):
             self._read_parts()
             self._show_split()
 
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        self.about.setFixedHeight(HEIGHT if self.height() >= 560 else LOW_HEIGHT)  # the rows come first
+    def _fit_about(self, height: int) -> None:
+        """Show the cards below the rows where these and the split leave room for them: the rows come first."""
+        room = height - LEAST_HEIGHT - self.split.sizeHint().height() - 2 * GROUP
+        self.about.setVisible(room >= LOW_HEIGHT)
+        self.about.setFixedHeight(HEIGHT if self.height() >= 560 and room >= HEIGHT else LOW_HEIGHT)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.Resize:
+            self._fit_about(watched.height())
+        return super().eventFilter(watched, event)
 
     # --- construction --------------------------------------------------------------------------------------------
 
@@ -270,4 +286,5 @@ class DataDesk(QWidget):
         last.addWidget(self.split, 1)
         last.addWidget(self.use)
         layout.addLayout(last)
+        page.installEventFilter(self)
         return page

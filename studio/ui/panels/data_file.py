@@ -1,13 +1,15 @@
 """The opened file at the head of the Data page: its name, its shape, and how it was read."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
+from pydantic import create_model
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
 
 from studio.core.reasons import Problem
-from studio.core.registry import PluginConfig
+from studio.core.registry import PluginConfig, family
+from studio.core.spec import setting, source_of
 from studio.sources.tables import OpenedTable
 from studio.ui import words
 from studio.ui.editors import say
@@ -56,7 +58,8 @@ class FileBar(Card):
         self._flow = FlowLayout(self.options, spacing=MARGIN)
         self.found = Small()
         self.forms: list[Form] = []
-        self._kind = ""
+        self.kind_form: Form | None = None  # where the file may be of several kinds
+        self._drawn = ("", "")  # path and kind that the forms are for
         self._box = QWidget()
         box = QVBoxLayout(self._box)
         box.setContentsMargins(0, 0, 0, 0)
@@ -101,11 +104,13 @@ class FileBar(Card):
 
     def show_source(self, source: PluginConfig, opened: OpenedTable | None) -> None:
         """Show a source, and what was read from it once it is."""
-        if source.kind != self._kind:
+        if (source.path, source.kind) != self._drawn:
             self._build_forms(source)
         self._source = source
         for form in self.forms:
             form.set_values(self._asked)
+        if self.kind_form is not None:
+            self.kind_form.set_values({"kind": tr(family("sources")[source.kind].label)})
         self.name.setText(words.file_name(source.path))
         self.name.setToolTip(source.path)
         self.facts.setText(_facts(opened) if opened is not None else "")
@@ -114,20 +119,40 @@ class FileBar(Card):
         self.found.setVisible(bool(self.found.text()))
 
     def _build_forms(self, source: PluginConfig) -> None:
-        for form in self.forms:
+        for form in [self.kind_form, *self.forms] if self.kind_form else self.forms:
             self._flow.removeWidget(form)
             form.deleteLater()
+        self.kind_form = self._form_of_kinds(source)
         names = [name for name, field in type(source).model_fields.items() if field.title]
         # Two below each other, so that a row of them stays low.
         self.forms = [Form(type(source), names[i : i + 2]) for i in range(0, len(names), 2)]
         for form in self.forms:
             form.changed.connect(lambda _: self._choose())
+        for form in [self.kind_form, *self.forms] if self.kind_form else self.forms:
             self._flow.addWidget(form)
             form.show()
-        self._kind = source.kind
-        self.options_button.setVisible(bool(names))
-        if not names:
+        self._drawn = (source.path, source.kind)
+        self.options_button.setVisible(self._flow.count() > 0)
+        if not self._flow.count():
             self.options_button.setChecked(False)
+
+    def _form_of_kinds(self, source: PluginConfig) -> Form | None:
+        """Return the choice among the sources whose files end so; None where there is but one."""
+        own, path = family("sources")[source.kind], source.path.lower()
+        kinds = {tr(p.label): p.id for p in family("sources").values() if p is own or path.endswith(tuple(p.endings))}
+        if len(kinds) < 2:
+            return None
+        found = tr((source_of(source.path) or own).label)
+        help_text = "What the file is. It is told by its ending and its first lines."
+        kind = setting(found if found in kinds else tr(own.label), "Read as", help_text)
+        form = Form(create_model("Kind", kind=(Literal[tuple(kinds)], kind)))
+        form.set_values({"kind": tr(own.label)})
+        form.changed.connect(lambda _: self._choose_kind(kinds[form.all_values()["kind"]]))
+        return form
+
+    def _choose_kind(self, kind: str) -> None:
+        self._asked = {}
+        self.source_chosen.emit(family("sources")[kind].Config(path=self._source.path))
 
     def _choose(self) -> None:
         self._asked = {name: value for form in self.forms for name, value in form.values().items()}
@@ -167,7 +192,8 @@ def _options(source: PluginConfig, exclude_defaults: bool = False) -> dict[str, 
 
 
 def _facts(opened: OpenedTable) -> str:
-    columns = tr("{n} columns", n=words.count(opened.table.num_columns))
+    n = opened.table.num_columns
+    columns = tr("{n} columns", n=words.count(n)) if n != 1 else tr("1 column")
     return f"  ·  {columns}  ·  {words.size(opened.size_bytes)}"
 
 

@@ -49,7 +49,7 @@ class EvaluatePanel(QWidget):
         header.addWidget(self.chooser)
         layout.addLayout(header)
         self.try_it, self.results = TryIt(store), Results(store)
-        self.results.text_chosen.connect(self._try)
+        self.results.row_chosen.connect(self._try)
         self.results.examples_found.connect(self.try_it.set_examples)
         self.tabs = QTabWidget()
         self.tabs.setDocumentMode(True)
@@ -64,9 +64,9 @@ class EvaluatePanel(QWidget):
         self.try_it.show_run(run_id)
         self.results.show_run(run_id)
 
-    def _try(self, text: str, gold: str) -> None:
+    def _try(self, row: dict[str, str]) -> None:
         self.tabs.setCurrentWidget(self.try_it)
-        self.try_it.try_text(text, gold)
+        self.try_it.try_row(row)
 
 
 if __name__ == "__main__":

@@ -10,10 +10,10 @@ from pydantic import TypeAdapter
 from studio.core.blocks import AnyBlock, Block, Tiles
 from studio.core.files import read_json
 from studio.core.reasons import Failure
-from studio.core.rundir import RunDir, find_run, list_runs
+from studio.core.rundir import RunDir, find_run, list_runs, readable_id
 
 SPLITS = ("test", "validation", "train")
-_BLOCKS: TypeAdapter[list[Block]] = TypeAdapter(list[AnyBlock])
+BLOCKS: TypeAdapter[list[Block]] = TypeAdapter(list[AnyBlock])
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,24 @@ def measured_parts(workspace: Path, run_id: str) -> list[Measured]:
     return own + list(found.values())
 
 
+def others_of(workspace: Path, run_id: str) -> list[tuple[str, str]]:
+    """Return name and id of the other runs that learned the same task as a run and have a model, the newest first."""
+    task = (read_json(RunDir(workspace / "runs" / run_id).spec_file) or {}).get("task")
+    found = []
+    for run in list_runs(workspace):
+        is_other = run.id != run_id and "-train-" in run.id and (run.model_dir / "tokenizer_config.json").is_file()
+        if is_other and (read_json(run.spec_file) or {}).get("task") == task:
+            found.append((run.name() or readable_id(run.id), run.id))
+    return found
+
+
 def read_evaluation(measured: Measured) -> Evaluation:
     """Return an evaluation from its files. Raises Failure "data-unreadable"."""
     path = measured.directory / f"evaluation-{measured.split}.json"
     said = read_json(path)
     if not isinstance(said, dict):
         raise Failure("data-unreadable", path=str(path), message="It is not complete; measure again.")
-    blocks = [block for block in _BLOCKS.validate_python(said.get("blocks", [])) if not isinstance(block, Tiles)]
+    blocks = [block for block in BLOCKS.validate_python(said.get("blocks", [])) if not isinstance(block, Tiles)]
     return Evaluation(
         measured, said.get("n_rows", 0), said.get("metrics", {}), blocks,
         read_predictions(measured.directory / f"predictions-{measured.split}.parquet"),
@@ -89,11 +100,11 @@ def read_predictions(path: Path) -> Any:
 
 
 def example_rows(predictions: Any, most: int = 200) -> list[dict[str, str]]:
-    """Return rows of predictions as `{"text", "label"}`, spread evenly from the hardest to the easiest."""
+    """Return rows of predictions, with texts by column and `label`, spread evenly from the hardest to the easiest."""
     if predictions is None or not predictions.num_rows:
         return []
     stride = max(1, predictions.num_rows // most)
-    names = [name for name in ("text", "label") if name in predictions.column_names]
+    names = [name for name in predictions.column_names if "string" in str(predictions[name].type)]
     return predictions.select(names).take(list(range(0, predictions.num_rows, stride))).to_pylist()
 
 

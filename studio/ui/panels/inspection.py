@@ -1,5 +1,7 @@
 """One live inspection of a trained run or a model: ask it texts, get what it says before and after."""
 
+from collections.abc import Mapping
+
 from PySide6.QtCore import QObject, Signal
 
 from studio.core.commands import Explain
@@ -27,7 +29,7 @@ class Inspection(QObject):
         self._attention = attention
         self._trained = self._model = self._run = ""
         self._sent: Explain | None = None
-        self._waiting = ""
+        self._waiting: tuple[str, Mapping[str, str] | None] | None = None
         self._has_answered = False
         self.problem: Problem | None = None
         store.run_changed.connect(self._follow)
@@ -62,7 +64,7 @@ class Inspection(QObject):
         if self._run:
             self._store.stop(self._run)
         self._trained, self._model, self._run = run_id, model, ""
-        self._sent, self._waiting, self.problem = None, "", None
+        self._sent, self._waiting, self.problem = None, None, None
         self.changed.emit()
 
     def warm_up(self) -> None:
@@ -72,15 +74,15 @@ class Inspection(QObject):
             self._run = self._store.inspect(self._trained, self._model, idle_seconds=IDLE_SECONDS)
             self.changed.emit()
 
-    def ask(self, text: str) -> None:
-        """Ask for what the model says of a text; `answered` brings it."""
+    def ask(self, text: str, fields: Mapping[str, str] | None = None) -> None:
+        """Ask for what the model says of a text, or of all `fields` that its task reads; `answered` brings it."""
         self.warm_up()
         if not self._run:
             return
         if self._sent is not None:
-            self._waiting = text
+            self._waiting = (text, fields)
             return
-        self._sent = Explain(text=text, attention=self._attention)
+        self._sent = Explain(text=text, fields=dict(fields or {}), attention=self._attention)
         self._store.send(self._run, self._sent)
         self.changed.emit()
 
@@ -98,16 +100,17 @@ class Inspection(QObject):
 
     def _take(self, answer: Explained) -> None:
         self._sent, self._has_answered = None, True
-        waiting, self._waiting = self._waiting, ""
+        waiting, self._waiting = self._waiting, None
         self.answered.emit(answer)
         if waiting:
-            self.ask(waiting)
+            self.ask(*waiting)
         self.changed.emit()
 
     def _end(self, state: RunState) -> None:
         """A worker that was idle too long ends by itself, and the text that crossed its end is asked again."""
-        lost = (self._waiting or (self._sent.text if self._sent else "")) if self._has_answered else ""
-        self._run, self._sent, self._waiting, self.problem = "", None, "", state.problem
+        sent = (self._sent.text, self._sent.fields) if self._sent else None
+        lost = (self._waiting or sent) if self._has_answered else None
+        self._run, self._sent, self._waiting, self.problem = "", None, None, state.problem
         self.changed.emit()
         if lost and state.problem is None:
-            self.ask(lost)
+            self.ask(*lost)

@@ -14,40 +14,57 @@ from studio.ui.widgets.cards import Card
 from studio.ui.widgets.labels import Body, Small
 from studio.ui.widgets.table import DataTable
 
-# The columns of a predictions file that are shown, and their titles; one column a label would be too many.
-COLUMNS = {"loss": "Loss", "text": "Text", "label": "Label", "predicted": "Predicted", "probability": "Prob."}
+# Titles of the columns of a predictions file; others keep their own name.
+COLUMNS = {"loss": "Loss", "text": "Text", "text_pair": "Second text", "label": "Label", "predicted": "Predicted",
+           "probability": "Prob."}  # fmt: skip
+_HIDDEN = ("row", "right")
 MOST_CHARACTERS = 400
 
 
 def shown_columns(predictions: Any) -> Any:
-    """Return the columns of predictions (pyarrow.Table) that a person reads, under their titles, to four decimals."""
+    """Return the columns of predictions (pyarrow.Table) that a person reads, under their titles, to four decimals.
+
+    One column a label would be too many.
+    """
+    import pyarrow as pa
     import pyarrow.compute as pc
 
+    names = [n for n in predictions.column_names if n not in _HIDDEN and not n.startswith("p(")]
+    names.sort(key=lambda name: name != "loss")
     columns = {}
-    for name, title in COLUMNS.items():
-        if name in predictions.column_names:
-            column = predictions[name]
-            columns[tr(title)] = pc.round(column, 4) if name in ("probability", "loss") else column
+    for name in names:
+        column = predictions[name]
+        columns[tr(COLUMNS.get(name, name))] = pc.round(column, 4) if pa.types.is_floating(column.type) else column
     return type(predictions).from_pydict(columns)
 
 
 def mistakes(predictions: Any) -> list[int]:
-    """Return the places of the rows whose prediction is not their label."""
+    """Return the places of the rows whose prediction is not right."""
     import pyarrow.compute as pc
 
-    wrong = pc.not_equal(predictions["label"], predictions["predicted"])
+    names = predictions.column_names
+    if "right" in names:
+        wrong = pc.invert(predictions["right"])
+    else:  # as files of former versions tell it
+        wrong = pc.not_equal(predictions["label"], predictions["predicted"])
     return pc.indices_nonzero(wrong).to_pylist()
 
 
-class PredictionRows(Card):
-    """text_chosen: text and label of a row that the person wants to try."""
+def has_mistakes(predictions: Any) -> bool:
+    """Return whether a prediction is right or not, and not only nearer or farther."""
+    names = predictions.column_names
+    return "right" in names or str(predictions["predicted"].type) == "string"
 
-    text_chosen = Signal(str, str)
+
+class PredictionRows(Card):
+    """row_chosen: texts of a row that the person wants to try, by column, and its `label`."""
+
+    row_chosen = Signal(dict)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(tr("Rows, highest loss first"), parent)
         self._predictions: Any = None
-        self._chosen: tuple[str, str] = ("", "")
+        self._chosen: dict[str, str] = {}
         self.count = Small()
         self.count.setWordWrap(False)
         self.add_to_header(self.count)
@@ -83,19 +100,20 @@ class PredictionRows(Card):
         self.text = Body()
         self.text.setTextFormat(Qt.TextFormat.PlainText)
         self.text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.try_button = quiet_button(tr("Try this text"), "evaluate.row", "arrow-right")
-        self.try_button.clicked.connect(lambda: self.text_chosen.emit(*self._chosen))
+        self.try_button = quiet_button(tr("Try this row"), "evaluate.row", "arrow-right")
+        self.try_button.clicked.connect(lambda: self.row_chosen.emit(self._chosen))
         row.addWidget(self.text, 1)
         row.addWidget(self.try_button)
         return detail
 
     def show_predictions(self, predictions: Any) -> None:
-        """Show predictions (pyarrow.Table with text, label, predicted, probability, loss), or nothing with None."""
+        """Show predictions (pyarrow.Table with texts, label, predicted, loss and more), or nothing with None."""
         self._predictions = predictions
         self.setVisible(predictions is not None)
         self._show_filter({})
         self._show_row([])
         if predictions is not None:
+            self.only_mistakes.setVisible(has_mistakes(predictions))
             self.table.set_table(shown_columns(predictions))
             self.table.set_filter(self.search.text())
             self._choose_rows()
@@ -110,7 +128,11 @@ class PredictionRows(Card):
     def _choose_rows(self) -> None:
         if self._predictions is not None:
             every = list(range(self._predictions.num_rows))
-            self.table.filter_rows(mistakes(self._predictions) if self.only_mistakes.isChecked() else every)
+            self.table.filter_rows(
+                mistakes(self._predictions)
+                if self.only_mistakes.isChecked() and not self.only_mistakes.isHidden()
+                else every
+            )
 
     def _show_count(self, shown: int, n_all: int) -> None:
         total = words.count(n_all)
@@ -126,13 +148,14 @@ class PredictionRows(Card):
     def _show_row(self, places: list[int]) -> None:
         self.try_button.setEnabled(len(places) == 1)
         if len(places) != 1:
-            self.text.setText(tr("Click a cell of the matrix to see its rows, and a row to read it in full."))
+            self.text.setText(tr("Click in a picture on the left to see its rows, and a row to read it in full."))
             return
         values = self._predictions.slice(places[0], 1).to_pylist()[0]
-        self._chosen = (values["text"], values.get("label") or "")
-        text = " ".join(values["text"].split())
+        self._chosen = {name: value for name, value in values.items() if isinstance(value, str)}
+        outcome = ("label", "predicted")
+        text = " ".join(" · ".join(v for n, v in self._chosen.items() if v and n not in outcome).split())
         self.text.setText(text if len(text) <= MOST_CHARACTERS else text[:MOST_CHARACTERS] + "…")
 
     def _try(self, place: int) -> None:
         self._show_row([place])
-        self.text_chosen.emit(*self._chosen)
+        self.row_chosen.emit(self._chosen)

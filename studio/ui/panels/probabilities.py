@@ -1,14 +1,16 @@
-"""What a model says of a text: its answer, and a bar for each label."""
+"""What a model says of a row: its answer with a bar for each label, or the blocks of its task."""
 
 from collections.abc import Mapping, Sequence
 
 from PySide6.QtCore import QRect, QSize, Qt
 from PySide6.QtGui import QColor, QFontMetrics, QPainter
-from PySide6.QtWidgets import QSizePolicy, QWidget
+from PySide6.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
+from studio.core.blocks import Block
 from studio.ui import words
 from studio.ui.i18n import tr
 from studio.ui.theme import GRID, current, number_font
+from studio.ui.widgets.blocks import draw
 from studio.ui.widgets.cards import Card
 from studio.ui.widgets.chips import Chip
 from studio.ui.widgets.labels import ElidedLabel, Small
@@ -96,10 +98,13 @@ class AnswerCard(Card):
         self._rest = Small()
         for widget in (self.answer, self.bars, self._rest):
             self.add(widget)
+        self._blocks = QVBoxLayout()
+        self.body.addLayout(self._blocks)
         self.body.addStretch(1)
 
     def show_answer(self, probabilities: Mapping[str, float], order: Sequence[str], gold: str = "") -> None:
         """Show probabilities by label, in `order`, and against the gold label where it is known."""
+        self.show_blocks([])
         best = max(probabilities, key=probabilities.get)
         self.answer.setText(best)
         shown = list(order[:MOST])
@@ -113,8 +118,21 @@ class AnswerCard(Card):
             right = best == gold
             self._verdict.set(tr("right") if right else tr("wrong"), "good" if right else "bad")
 
+    def show_blocks(self, blocks: Sequence[Block]) -> None:
+        """Show an answer in the shape of its task, in place of a label with its probability."""
+        while self._blocks.count():
+            self._blocks.takeAt(0).widget().deleteLater()
+        for block in blocks:
+            self._blocks.addWidget(draw(block))
+        for widget in (self.answer, self.bars):
+            widget.setVisible(not blocks)
+        if blocks:
+            self._rest.hide()
+            self._verdict.hide()
+
     def clear(self) -> None:
         """Show that nothing was asked."""
+        self.show_blocks([])
         self.answer.setText("–")
         self.bars.set_values([], self._colour)
         self._rest.hide()

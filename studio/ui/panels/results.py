@@ -21,7 +21,15 @@ from studio.core.registry import family
 from studio.core.state import RunState
 from studio.ui import words
 from studio.ui.i18n import tr
-from studio.ui.panels.evaluations import SPLITS, Evaluation, Measured, example_rows, measured_parts, read_evaluation
+from studio.ui.panels.evaluations import (
+    SPLITS,
+    Evaluation,
+    Measured,
+    example_rows,
+    measured_parts,
+    others_of,
+    read_evaluation,
+)
 from studio.ui.panels.job import JobStrip
 from studio.ui.panels.prediction_rows import PredictionRows
 from studio.ui.store import Store
@@ -41,10 +49,10 @@ _FILE = ("file", "")  # the chooser's last entry: ask for a file
 class Results(QWidget):
     """What was measured on the chosen part.
 
-    text_chosen: text and label of a row that was clicked. examples_found: rows `{"text", "label"}` to try.
+    row_chosen: the texts of a row that was clicked, by column, and its label. examples_found: such rows to try.
     """
 
-    text_chosen = Signal(str, str)
+    row_chosen = Signal(dict)
     examples_found = Signal(list)
 
     def __init__(self, store: Store, parent: QWidget | None = None) -> None:
@@ -69,8 +77,9 @@ class Results(QWidget):
 
     # --- making ------------------------------------------------------------------------------------------------
 
-    def _make_top(self) -> QHBoxLayout:
-        row = QHBoxLayout()
+    def _make_top(self) -> QVBoxLayout:
+        top, row = QVBoxLayout(), QHBoxLayout()
+        top.setSpacing(GRID)
         row.setSpacing(GROUP)
         self.part = QComboBox()
         self.part.setObjectName("evaluate.part")
@@ -78,13 +87,21 @@ class Results(QWidget):
         self.part.setToolTip(tr("The rows that the model is measured on"))
         self.part.setMinimumWidth(200)
         self.part.activated.connect(self._choose)
+        self.against = QComboBox()
+        self.against.setObjectName("evaluate.against")
+        self.against.setAccessibleName(tr("Compare with another run"))
+        self.against.setToolTip(tr("Measure another run on the same rows, and see whether the difference is real"))
+        self.against.activated.connect(self._compare)
         self.n_rows = Small()
         self.n_rows.setWordWrap(False)
         self.tiles = TileRow()
         row.addWidget(self.part)
         row.addWidget(self.n_rows)
-        row.addWidget(self.tiles, 1)
-        return row
+        row.addStretch(1)
+        row.addWidget(self.against)
+        top.addLayout(row)
+        top.addWidget(self.tiles)
+        return top
 
     def _make_body(self) -> QWidget:
         body = QSplitter(Qt.Orientation.Horizontal)
@@ -93,7 +110,7 @@ class Results(QWidget):
         scroll = QScrollArea()
         scroll.setWidgetResizable(True)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setMinimumWidth(312)
+        scroll.setMinimumWidth(336)
         content = QWidget()
         content.setObjectName("scrolled")
         self._blocks = QVBoxLayout(content)
@@ -101,11 +118,11 @@ class Results(QWidget):
         self._blocks.setSpacing(GROUP)
         scroll.setWidget(content)
         self.rows = PredictionRows()
-        self.rows.text_chosen.connect(self.text_chosen)
+        self.rows.row_chosen.connect(self.row_chosen)
         self.rows.filter.clicked.connect(lambda: self._filter(None, {}))
         body.addWidget(scroll)
         body.addWidget(self.rows)
-        body.setStretchFactor(0, 4)
+        body.setStretchFactor(0, 5)
         body.setStretchFactor(1, 5)
         return body
 
@@ -124,6 +141,7 @@ class Results(QWidget):
     def show_run(self, run_id: str) -> None:
         """Be about another trained run."""
         self._run, self._wanted = run_id, None
+        self._show_others()
         self.read()
 
     def read(self) -> None:
@@ -165,7 +183,7 @@ class Results(QWidget):
         self._show_part()
 
     def _ask_file(self) -> None:
-        endings = " ".join(f"*{end}" for source in family("sources").values() for end in source.endings)
+        endings = " ".join({f"*{end}": 0 for source in family("sources").values() for end in source.endings})
         title = tr("Measure on the rows of a file")
         path, _ = QFileDialog.getOpenFileName(self, title, "", tr("Data ({endings})", endings=endings))
         if path:
@@ -177,7 +195,26 @@ class Results(QWidget):
         """Measure the run on the rows of a file that has the same columns."""
         self._start("", str(Path(path).absolute()))
 
-    def _start(self, split: str, path: str) -> None:
+    def _show_others(self) -> None:
+        """Offer the runs that learned the same task."""
+        self.against.clear()
+        self.against.addItem(tr("Compare with…"), "")
+        workspace, run_id = self._store.workspace, self._run
+
+        def show(found: list[tuple[str, str]]) -> None:
+            for name, other in found:
+                self.against.addItem(name, other)
+            self.against.setVisible(bool(found))
+
+        self.against.hide()
+        background(lambda: others_of(workspace, run_id), show, self._store.fail, self, key="others")
+
+    def _compare(self, _: int) -> None:
+        other = self.against.currentData()
+        if other:
+            self._start(*self._key(), against=other)
+
+    def _start(self, split: str, path: str, against: str = "") -> None:
         from studio.sources.tables import source_for
 
         try:
@@ -185,7 +222,7 @@ class Results(QWidget):
         except Failure as error:
             self._store.fail(error)
             return
-        job = self._store.evaluate(self._run, split=split or "test", data=source)
+        job = self._store.evaluate(self._run, split=split or "test", data=source, against=against)
         if job:
             self._jobs[job] = (self._run, (split, path))
             self.job.show_run(job)
@@ -235,7 +272,7 @@ class Results(QWidget):
             if widget is not None:
                 widget.deleteLater()
         for block in blocks:
-            card = Card(tr(block.title))
+            card = Card(tr(block.title), wraps=True)
             view = draw(block.model_copy(update={"title": ""}))
             if isinstance(block, Matrix):
                 view.setMinimumHeight(ROW_HEIGHT * len(block.rows) + NAMES_HEIGHT)

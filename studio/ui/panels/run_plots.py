@@ -69,7 +69,7 @@ class RunPlots(QWidget):
         layout.addWidget(self._cards[0], 3)
         layout.addLayout(self._grid, 2)
         self._state, self._turn = RunState(), 0
-        self._quiet = QTimer(self, singleShot=True, interval=QUIET_MS)
+        self._quiet = QTimer(self, singleShot=True)
         self._quiet.timeout.connect(lambda: self._draw(range(len(self.small))))
 
     def show_state(self, state: RunState) -> None:
@@ -78,13 +78,17 @@ class RunPlots(QWidget):
             for plot in self.all:
                 plot.clear_curves()
                 plot.reset_view()
-        self._state = state
-        # While a long run goes on the small plots take turns: all at once would hold the window for 30 ms.
-        self._turn = (self._turn + 1) % len(self.small)
-        takes_turns = state.is_active and state.step > TAKE_TURNS
-        self._draw([self._turn] if takes_turns else range(len(self.small)))
-        if takes_turns:
-            self._quiet.start()
+        is_new, self._state = state is not self._state, state
+        is_long = state.step > TAKE_TURNS
+        if is_long and is_new:
+            self._quiet.start(0)  # once the rest of the page stands: both at once would hold the window for 60 ms
+        elif is_long and state.is_active:
+            # The small plots take turns: all at once would hold the window for 30 ms.
+            self._turn = (self._turn + 1) % len(self.small)
+            self._draw([self._turn])
+            self._quiet.start(QUIET_MS)
+        else:
+            self._draw(range(len(self.small)))
 
     def set_along(self, name: str) -> None:
         """Draw all plots along another axis; what is in sight stays in sight."""

@@ -1,7 +1,7 @@
 """A quiet list of texts to pick from, each with a second line that says what is known of it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from PySide6.QtCore import QModelIndex, QRect, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QFontMetrics, QPainter
@@ -14,11 +14,12 @@ _ENTRY = Qt.ItemDataRole.UserRole
 
 @dataclass(frozen=True)
 class Entry:
-    """A text, the line below it, and its label where one is known."""
+    """A text, the line below it, its label where one is known, and the texts of its row by column."""
 
     text: str
     below: str = ""
     gold: str = ""
+    fields: Mapping[str, str] = field(default_factory=dict)
 
 
 class TextList(QListWidget):

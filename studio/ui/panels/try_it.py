@@ -9,14 +9,17 @@ from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QProgressBar, QVBoxLa
 
 from studio.core.events import Explained
 from studio.core.reasons import Problem
+from studio.tasks.base import task_of
 from studio.ui import words
 from studio.ui.i18n import tr
 from studio.ui.notices import message_of
+from studio.ui.panels.evaluations import BLOCKS
 from studio.ui.panels.inspection import Inspection
 from studio.ui.panels.probabilities import AnswerCard
 from studio.ui.panels.text_list import Entry, TextList
 from studio.ui.store import Store
-from studio.ui.theme import GRID, GROUP
+from studio.ui.theme import GRID, GROUP, icon
+from studio.ui.widgets.blocks import draw
 from studio.ui.widgets.buttons import flat_button, main_button
 from studio.ui.widgets.cards import Card, ErrorLine
 from studio.ui.widgets.labels import Small
@@ -25,6 +28,7 @@ PAUSE_MS = 300  # from the last key to the question
 SETTLE_MS = 2000  # from an answer to its place in the history
 N_EXAMPLES = 6
 N_HISTORY = 50
+SEEN_HEIGHT = 120  # of the row as the model sees it, in logical pixels
 
 
 class TryIt(QWidget):
@@ -32,9 +36,11 @@ class TryIt(QWidget):
 
     def __init__(self, store: Store, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._inspection = Inspection(store, self)
+        self._store, self._inspection = store, Inspection(store, self)
         self._run = ""
         self._gold = self._answer_gold = ""  # the label of the text in the field, and of the text answered last
+        self.more: dict[str, QPlainTextEdit] = {}  # fields of the other roles
+        self._roles: list[str] = ["text"]  # what the task reads, the first one in the field `text`
         self._answer: Explained | None = None
         self._rows: list[dict[str, str]] = []
         self._history: dict[str, list[Entry]] = {}
@@ -68,7 +74,12 @@ class TryIt(QWidget):
         self.text.setFixedHeight(64)
         self.text.textChanged.connect(self._type)
         self.text.installEventFilter(self)
+        self._name = Small()
+        self._name.hide()
+        layout.addWidget(self._name)
         layout.addWidget(self.text)
+        self._more = QVBoxLayout()
+        layout.addLayout(self._more)
         row = QHBoxLayout()
         row.setSpacing(GRID)
         self.status = Small()
@@ -98,6 +109,15 @@ class TryIt(QWidget):
         row.addWidget(self.before, 1)
         row.addWidget(self.after, 1)
         layout.addLayout(row)
+        self.sees = flat_button(tr("What the model sees"), "evaluate.sees", "chevron")
+        self.sees.setCheckable(True)
+        self.sees.toggled.connect(lambda _: self._show_seen())
+        line = QHBoxLayout()
+        line.addWidget(self.sees)
+        line.addStretch(1)
+        layout.addLayout(line)
+        self._seen = QVBoxLayout()
+        layout.addLayout(self._seen)
         layout.addWidget(Small(tr(
             "Before is the same model as this run found it: what it knew of language, with a new head that no row "
             "has trained yet. It can only guess among the labels."
@@ -110,14 +130,14 @@ class TryIt(QWidget):
         self._others.clicked.connect(self._draw_examples)
         self.examples_card.add_to_header(self._others)
         self.examples = TextList(tr("Examples"))
-        self.examples.picked.connect(lambda entry: self.try_text(entry.text, entry.gold))
+        self.examples.picked.connect(self._try_entry)
         self.examples_card.add(self.examples, 1)
         self.no_examples = Small(tr("Measure a part on the Results tab, and its rows stand here to try."))
         self.examples_card.add(self.no_examples)
         layout.addWidget(self.examples_card, 3)
         card = Card(tr("Tried"))
         self.history = TextList(tr("Tried texts"))
-        self.history.picked.connect(lambda entry: self.try_text(entry.text, entry.gold))
+        self.history.picked.connect(self._try_entry)
         self.no_history = Small(tr("The texts that you try are kept here."))
         card.add(self.history, 1)
         card.add(self.no_history)
@@ -131,13 +151,41 @@ class TryIt(QWidget):
         self._remember()
         self._run, self._answer = run_id, None
         self._inspection.show_run(run_id)
+        self._make_fields(run_id)
+        self._show_seen()
         self.before.clear()
         self.after.clear()
         self.set_examples([])
         self._show_history()
 
+    def _make_fields(self, run_id: str) -> None:
+        """Offer a field for each column that the run's task reads."""
+        roles = []
+        if run_id:
+            spec = self._store.run_dir(run_id).spec()
+            roles = [r for r in task_of(spec.task).roles if not r.is_gold and r.id in spec.columns]
+        if [role.id for role in roles] == self._roles:
+            return
+        while self._more.count():
+            self._more.takeAt(0).widget().deleteLater()
+        self.more = {}
+        self._roles = [role.id for role in roles] or ["text"]
+        self._name.setText(tr(roles[0].label) if roles else "")
+        self._name.setVisible(len(roles) > 1)
+        for role in roles[1:]:
+            edit = self.more[role.id] = QPlainTextEdit()
+            edit.setObjectName(f"evaluate.{role.id}")
+            edit.setAccessibleName(tr(role.label))
+            edit.setToolTip(tr(role.help))
+            edit.setTabChangesFocus(True)
+            edit.setFixedHeight(40)
+            edit.textChanged.connect(self._type)
+            edit.installEventFilter(self)
+            self._more.addWidget(Small(tr(role.label)))
+            self._more.addWidget(edit)
+
     def set_examples(self, rows: list[dict[str, str]]) -> None:
-        """Offer rows `{"text", "label"}` as examples."""
+        """Offer rows, with what the task reads by role and `label`, as examples."""
         self._rows = list(rows)
         # The same rows come in the same order, so that a picture of the page can be compared with the next.
         random.Random(len(rows)).shuffle(self._rows)
@@ -145,15 +193,33 @@ class TryIt(QWidget):
 
     def try_text(self, text: str, gold: str = "") -> None:
         """Put a text into the field and ask; `gold` is its label where one is known."""
-        self.text.setPlainText(text)
-        self._gold = gold
+        self.try_row({self._roles[0]: text, "label": gold})
+
+    def try_row(self, row: dict[str, str]) -> None:
+        """Put a row into the fields and ask; its `label` is what is right, where that is known."""
+        self.text.setPlainText(row.get(self._roles[0], ""))
+        for role, edit in self.more.items():
+            edit.setPlainText(row.get(role) or "")
+        self._gold = row.get("label") or ""
         self._ask_now()
+
+    def _try_entry(self, entry: Entry) -> None:
+        self.try_row(dict(entry.fields) | {self._roles[0]: entry.text, "label": entry.gold})
+
+    def fields(self) -> dict[str, str]:
+        """Return what stands in the fields, by role."""
+        rest = {role: edit.toPlainText().strip() for role, edit in self.more.items()}
+        return {self._roles[0]: self.text.toPlainText().strip()} | rest
 
     # --- asking ------------------------------------------------------------------------------------------------
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         # Enter asks; a line break is typed with Shift.
-        if watched is self.text and event.type() == QEvent.Type.KeyPress and isinstance(event, QKeyEvent):
+        if (
+            watched in (self.text, *self.more.values())
+            and event.type() == QEvent.Type.KeyPress
+            and isinstance(event, QKeyEvent)
+        ):
             plain = event.modifiers() in (Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.KeypadModifier)
             if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and plain:
                 self._ask_now()
@@ -184,7 +250,7 @@ class TryIt(QWidget):
 
     def _ask(self) -> None:
         if self._run:
-            self._inspection.ask(self.text.toPlainText().strip())
+            self._inspection.ask(self.text.toPlainText().strip(), self.fields())
 
     # --- showing -----------------------------------------------------------------------------------------------
 
@@ -197,13 +263,29 @@ class TryIt(QWidget):
         after = answer.probabilities.get("after") or {}
         before = answer.probabilities.get("before") or {}
         order = sorted(after or before, key=(after or before).get, reverse=True)
+        self._answer_fields = self.fields() | {self._roles[0]: answer.text}
         gold = self._answer_gold = self._gold if answer.text == self.text.toPlainText().strip() else ""
-        for card, probabilities in ((self.before, before), (self.after, after)):
+        for card, state, probabilities in ((self.before, "before", before), (self.after, "after", after)):
             if probabilities:
                 card.show_answer(probabilities, order, gold)
+            elif answer.blocks.get(state):
+                card.show_blocks(BLOCKS.validate_python(answer.blocks[state]))
             else:
                 card.clear()
+        self._show_seen()
         self._settle.start()
+
+    def _show_seen(self) -> None:
+        """Show the row of the last answer as the model gets it, if it is asked for."""
+        while self._seen.count():
+            self._seen.takeAt(0).widget().deleteLater()
+        is_open = self.sees.isChecked()
+        self.sees.setIcon(icon("chevron-down" if is_open else "chevron", "muted"))
+        if is_open and self._answer is not None and self._answer.seen:
+            (block,) = BLOCKS.validate_python([self._answer.seen])
+            view = draw(block.model_copy(update={"title": ""}))
+            view.setMinimumHeight(SEEN_HEIGHT)
+            self._seen.addWidget(view)
 
     def _show_state(self) -> None:
         loading, problem = self._inspection.is_loading, self._inspection.problem
@@ -226,9 +308,10 @@ class TryIt(QWidget):
         if self._answer is None or not self._run:
             return
         after = self._answer.probabilities.get("after") or self._answer.probabilities.get("before")
-        if after:
-            best = max(after, key=after.get)
-            entry = Entry(self._answer.text, f"{best} · {words.percent(after[best])}", self._answer_gold)
+        if after or self._answer.blocks:
+            best = max(after, key=after.get) if after else ""
+            told = f"{best} · {words.percent(after[best])}" if after else ""
+            entry = Entry(self._answer.text, told, self._answer_gold, self._answer_fields)
             kept = [e for e in self._history.get(self._run, []) if e.text != entry.text]
             self._history[self._run] = [entry, *kept][:N_HISTORY]
         self._show_history()
@@ -243,7 +326,11 @@ class TryIt(QWidget):
         drawn: list[Any] = self._rows[:N_EXAMPLES]
         self._rows = self._rows[N_EXAMPLES:] + drawn
         self.examples.set_entries(
-            [Entry(r["text"], r.get("label", ""), r.get("label", "")) for r in drawn if r.get("text")]
+            [
+                Entry(r[self._roles[0]], r.get("label", ""), r.get("label", ""), r)
+                for r in drawn
+                if r.get(self._roles[0])
+            ]
         )
         self.examples.setVisible(bool(drawn))
         self.no_examples.setVisible(not drawn)

@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, Qt
 
+from studio.ui.widgets.json_cells import json_line, spread_json
+
 CHUNK_ROWS, MOST_CHUNKS = 256, 32
 SHOWN_CHARACTERS, HOVER_CHARACTERS = 300, 2000
 
@@ -123,10 +125,10 @@ class ArrowModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.TextAlignmentRole and self._numeric[index.column()]:
             return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         if role == Qt.ItemDataRole.DisplayRole:
-            text = cell_text(self.value(index.row(), index.column()))
+            text = json_line(cell_text(self.value(index.row(), index.column())))
             return " ".join(text[:SHOWN_CHARACTERS].split()) if len(text) > 1 else text
         if role == Qt.ItemDataRole.ToolTipRole:
-            text = cell_text(self.value(index.row(), index.column()))
+            text = spread_json(cell_text(self.value(index.row(), index.column())))
             return text[:HOVER_CHARACTERS] + ("…" if len(text) > HOVER_CHARACTERS else "") if len(text) > 24 else None
         if role == Qt.ItemDataRole.UserRole:
             return self.value(index.row(), index.column())

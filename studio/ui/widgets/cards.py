@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QPainter
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from studio.ui.theme import GRID, GROUP, MARGIN, current, pixmap
 from studio.ui.widgets.buttons import quiet_button
@@ -32,9 +32,9 @@ class Picture(QWidget):
 
 
 class Card(QFrame):
-    """A surface without a border; `body` is its layout, `header` the line of its title."""
+    """A surface without a border; `body` is its layout, `header` the line of its title, which may wrap."""
 
-    def __init__(self, title: str = "", parent: QWidget | None = None) -> None:
+    def __init__(self, title: str = "", parent: QWidget | None = None, wraps: bool = False) -> None:
         super().__init__(parent)
         self.setProperty("card", True)
         outer = QVBoxLayout(self)
@@ -43,8 +43,10 @@ class Card(QFrame):
         self.header = QHBoxLayout()
         self.header.setSpacing(GRID)
         self._title = Strong(title)
-        self.header.addWidget(self._title)
-        self.header.addStretch(1)
+        self._title.setWordWrap(wraps)
+        self.header.addWidget(self._title, int(wraps))
+        if not wraps:
+            self.header.addStretch(1)
         outer.addLayout(self.header)
         self.body = QVBoxLayout()
         self.body.setSpacing(GRID)
@@ -100,8 +102,17 @@ class EmptyState(QWidget):
                 row.addWidget(button)
             layout.addSpacing(GRID)
             layout.addLayout(row)
+        self._end = layout.count()
         layout.addStretch(2)
         self.setAccessibleName(sentence)
+
+    def add_below(self, title: str, rest: QLayout) -> None:
+        """Add more ways on under the buttons, with a quiet title."""
+        layout, label = self.layout(), Small(title)
+        label.setAlignment(Qt.AlignmentFlag.AlignHCenter)
+        layout.insertSpacing(self._end, MARGIN)
+        layout.insertWidget(self._end + 1, label)
+        layout.insertLayout(self._end + 2, rest)
 
 
 class Finding(QFrame):

@@ -9,7 +9,8 @@ import numpy as np
 
 from studio.core.series import Extremes, smooth
 
-AT_ONCE = 200_000  # new points of a curve that are looked at in one go: about 5 ms
+AT_ONCE = 500_000  # new points of a curve that are looked at in one go: about 6 ms
+AVERAGED_AT_ONCE = 200_000  # the same, where their moving average is wanted
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Curve:
             self._n_means, self._seen, self._weight = 0, 0, weight
             self._extremes.pop(True, None)
         done = self._n_means
-        n = min(len(self.y), done + AT_ONCE)
+        n = min(len(self.y), done + AVERAGED_AT_ONCE)
         if len(self._means) < n:
             grown = np.empty(max(256, 2 * len(self.y)))
             grown[:done] = self._means[:done]

@@ -5,11 +5,12 @@ from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence
 from PySide6.QtWidgets import QAbstractItemView, QFrame, QHeaderView, QPlainTextEdit, QTableView, QVBoxLayout, QWidget
 
 from studio.ui.widgets.cells import ROW_HEIGHT, CellDelegate
+from studio.ui.widgets.json_cells import spread_json
 from studio.ui.widgets.role_header import RoleHeader
 
 MOST_COPIED_ROWS = 100_000
 SAMPLED_ROWS, NARROWEST, WIDEST = 40, 88, 420
-SHRUNK = 140  # what is missing in width is taken from the widest column, down to this
+SHRUNK = 140  # what is missing in width is taken from the widest columns, down to this
 
 
 class TableView(QTableView):
@@ -42,7 +43,7 @@ class TableView(QTableView):
         self._fitted: list[int] = []
 
     def fit_columns(self) -> None:
-        """Give each column the width of its first rows; what is left over or missing goes to the widest."""
+        """Give each column the width of its first rows; the widest takes what is left, wide ones lose what lacks."""
         model = self.model()
         if model is None or not model.columnCount() or (self._fitted and not model.rowCount()):
             return
@@ -55,9 +56,11 @@ class TableView(QTableView):
             wanted = self.widths.get(column) or round(min(WIDEST, max(NARROWEST, widest + 24)))
             widths.append(max(wanted, head.minimumSectionSize()))
         left = self.viewport().width() - sum(widths)
-        at = max(range(len(widths)), key=widths.__getitem__, default=-1)
-        if at >= 0 and (left > 0 or widths[at] > SHRUNK):
-            widths[at] = max(widths[at] + left, min(widths[at], SHRUNK))
+        if left > 0:
+            widths[widths.index(max(widths))] += left
+        else:
+            most = max(SHRUNK, _level(widths, self.viewport().width()))
+            widths = [min(width, most) for width in widths]
         self._fitted = widths
         for column, width in enumerate(widths):
             head.resizeSection(column, width)
@@ -89,7 +92,7 @@ class TableView(QTableView):
         value = index.data(Qt.ItemDataRole.UserRole) if index.isValid() else None
         if not isinstance(value, str) or not value:
             return None
-        frame = _Preview(self, value)
+        frame = _Preview(self, spread_json(value))
         rect = self.visualRect(index)
         frame.resize(min(560, max(320, self.width() - 64)), 180)
         frame.move(self.viewport().mapToGlobal(QPoint(max(8, rect.left()), rect.bottom() + 2)))
@@ -114,6 +117,16 @@ class TableView(QTableView):
 
     def _activate(self, index: QModelIndex) -> None:
         self.row_chosen.emit(index.row())
+
+
+def _level(widths: list[int], room: int) -> int:
+    """Return the width above which each is to be cut so that all fit."""
+    n_wide = len(widths)
+    for width in sorted(widths):
+        if width * n_wide >= room:
+            return room // n_wide
+        room, n_wide = room - width, n_wide - 1
+    return max(widths)
 
 
 class _Preview(QFrame):
