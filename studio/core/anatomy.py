@@ -8,11 +8,12 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from studio.core.files import read_json
-from studio.core.paths import starter_dir
+from studio.core.paths import resources_dir, starter_dir
 from studio.core.reasons import Failure
 
 PARTS = ("embeddings", "query", "key", "value", "output", "feed-forward", "norms", "head", "other")
@@ -121,6 +122,21 @@ def describe_model(name: str) -> ModelInfo:
         tensors=tuple(_tensors(shapes, config["model_type"])),
         other_heads=tuple(name for name, _ in shapes if _UNUSED.search(name)),
     )
+
+
+@cache
+def _architectures() -> dict[str, list[str]]:
+    found = read_json(resources_dir() / "architectures.json") or {}
+    return {auto_class: types.split() for auto_class, types in found.items()}
+
+
+def can_be(info: ModelInfo, auto_class: str) -> bool:
+    """Return whether transformers makes a model of this kind of such a folder; True for classes that are not listed.
+
+    Told from a list, so that the window need not import transformers.
+    """
+    types = _architectures().get(auto_class)
+    return types is None or info.model_type in types
 
 
 def read_shapes(file: Path) -> list[tuple[str, tuple[int, ...]]]:

@@ -286,7 +286,9 @@ REASONS: dict[str, Reason] = {
         "It gets a new one: before its training it guesses at random, and the first loss is that of chance.",
     ),
     "model-unsupported": Reason(
-        "Models of the type {model_type} can't do this task.", "Choose another model.", "go.model"
+        "Models of the type {model_type} can't do this task: {task}.",
+        "Choose another model on the Model page, or another task on the Data page.",
+        "go.model",
     ),
     "method-unsupported": Reason(
         "{method} does not fit models of the type {model_type}.", "Choose another method.", "go.model"

@@ -37,7 +37,7 @@ def load_base(spec: TrainSpec, labels: Sequence[str], tokenizer: Any) -> Any:
     auto = getattr(transformers, task.auto_class)
     config = transformers.AutoConfig.from_pretrained(info.path, **SAFE)
     if type(config) not in auto._model_mapping:
-        raise Failure("model-unsupported", "model", model_type=info.model_type)
+        raise Failure("model-unsupported", "model", model_type=info.model_type, task=task.label)
     for name, value in task.head(labels).items():
         setattr(config, name, value)
     if config.pad_token_id is None:

@@ -80,6 +80,7 @@ class Embeddings(Task):
     label = "Sentence embeddings"
     summary = "Turns texts into vectors, for search, duplicates and groups: those that belong together lie close."
     order = 45
+    sample = "device_guides.csv"
     Config = Config
     auto_class = "AutoModel"
     pipeline = "sentence-similarity"
@@ -105,6 +106,10 @@ class Embeddings(Task):
         return {PAIRS: 2, TRIPLETS: 3, SCORED: 2, LABELLED: 1}[self.config.examples]
 
     # --- on tables ---------------------------------------------------------------------------------------------
+
+    def suits(self, table: Any) -> bool:
+        names = {name.lower() for name in table.column_names}
+        return {"anchor", "positive"} <= names and "negative" not in names
 
     def guess_roles(self, table: Any) -> dict[str, str]:
         found = columns_by_name(table, _USUAL_NAMES)
@@ -198,6 +203,9 @@ class Embeddings(Task):
 
     def groups(self, rows: Rows) -> list[bytes]:
         return rows.digests(["text"])
+
+    def settings_of_features(self) -> dict[str, Any]:
+        return {}
 
     def strata(self, rows: Rows) -> list[str] | None:
         return list(rows.gold) if self.config.examples == LABELLED else None

@@ -54,6 +54,7 @@ class MaskedLM(Task):
         "A model without a head for words, such as the starter, gets a new one that begins by guessing at random."
     )
     order = 50
+    sample = "bee_log.csv"
     Config = Config
     auto_class = "AutoModelForMaskedLM"
     pipeline = "fill-mask"
@@ -165,6 +166,9 @@ class MaskedLM(Task):
             ids, words, tokenizer.mask_token_id, len(tokenizer), self.config.mlm_probability, self.config.whole_words,
             seed, epoch,
         )  # fmt: skip
+
+    def token_labels(self, feature: Mapping[str, Any], labels: Sequence[str]) -> list[str]:
+        return ["" if label == MASKED else "hidden" for label in feature["labels"]]
 
     def targets(self, features: Any, rows: Rows, labels: Sequence[str]) -> dict[str, list[Any]]:
         return {}

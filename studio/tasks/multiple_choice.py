@@ -44,6 +44,7 @@ class MultipleChoice(Task):
     label = "Multiple choice"
     summary = "Chooses the right one of up to six options for a question or a beginning."
     order = 40
+    sample = "common_sense.csv"
     Config = Config
     auto_class = "AutoModelForMultipleChoice"
     pipeline = "multiple-choice"
@@ -58,6 +59,12 @@ class MultipleChoice(Task):
     is_plain = False
 
     # --- on tables ---------------------------------------------------------------------------------------------
+
+    def suits(self, table: Any) -> bool:
+        found = self.guess_roles(table)
+        return {"question", "option_1", "answer"} <= set(found) and (
+            "option_2" in found or found["option_1"].lower() in ("options", "choices", "endings")
+        )
 
     def guess_roles(self, table: Any) -> dict[str, str]:
         """Return the columns by their usual names, as SWAG, RACE, MMLU and their like have them."""
@@ -149,6 +156,12 @@ class MultipleChoice(Task):
     def complete(self, rows: Rows) -> list[int]:
         whole = zip(rows.gold, *(rows.fields[role] for role in ("question", "option_1", "option_2")), strict=True)
         return [i for i, each in enumerate(whole) if each[0] is not None and all(each[1:])]
+
+    def groups(self, rows: Rows) -> list[bytes]:
+        return rows.digests(["question"])
+
+    def settings_of_features(self) -> dict[str, Any]:
+        return {}
 
     def _options(self, table: Any, columns: Mapping[str, str]) -> list[list[str]]:
         """Return the options of each row, without empty ones at its end."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from studio.core.anatomy import ModelInfo, Tensor
+from studio.core.anatomy import ModelInfo, Tensor, can_be
 from studio.core.reasons import Failure, Problem
 from studio.core.registry import PluginConfig, parse_config, plugin
 from studio.core.reports import missing_library
@@ -124,6 +124,10 @@ class Draft:
             return [Problem("model-none", {}, "model")]
         if self.model_info is None:
             return []
+        task = task_of(self.task)
+        if not can_be(self.model_info, task.auto_class):
+            facts = {"model_type": self.model_info.model_type, "task": task.label}
+            return [Problem("model-unsupported", facts, "model")]
         try:
             config = parse_config("methods", self.method)
         except (ValidationError, ValueError):

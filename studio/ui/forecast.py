@@ -14,6 +14,8 @@ from studio.core.events import Estimated
 from studio.core.reasons import Failure, Problem
 from studio.core.spec import TrainingSpec, TrainSpec
 from studio.tasks.base import task_of
+from studio.ui import words
+from studio.ui.i18n import tr
 from studio.ui.store import Store
 from studio.ui.threads import background
 
@@ -69,6 +71,15 @@ class Forecast(QObject):
             return None
         return estimate.make_fit(self._job, self.machine, self.now.memory if self.now.is_measured else None)
 
+    def cut(self) -> str:
+        """Return in words how many rows a probe found to be longer than the longest text; "" for none."""
+        found = self._result()
+        if not isinstance(found, Estimated) or not found.n_cut:
+            return ""
+        total = words.count(found.n_train + found.n_validation + found.n_test)
+        most = self.training.max_length
+        return tr("{n} of {total} rows lose tokens at {most}.", n=words.count(found.n_cut), total=total, most=most)
+
     def refresh(self) -> None:
         """Estimate the draft as it is now."""
         self._job = self._make_job()
@@ -107,21 +118,23 @@ class Forecast(QObject):
 
     def _count_tokens(self) -> None:
         draft = self._store.draft
-        column = draft.columns.get("text")
-        if draft.table is None or column not in draft.table.table.column_names:
+        read = [draft.columns.get(role.id) for role in task_of(draft.task).roles if not role.is_gold]
+        there = draft.table.table.column_names if draft.table is not None else []
+        columns = [column for column in read if column in there]
+        if not columns:
             self._lengths = self._counted = None
             return
-        wanted = (draft.table.content_hash, column)
+        wanted = (draft.table.content_hash, *columns)
         if wanted == self._counted:
             return
         self._counted, self._lengths = wanted, None
-        texts = draft.table.table[column]
+        texts = [draft.table.table[column] for column in columns]
 
         def show(lengths: np.ndarray) -> None:
             self._lengths = lengths
             self.refresh()
 
-        background(lambda: tokens_of(texts), show, self._store.fail, self, key="tokens")
+        background(lambda: sum(map(tokens_of, texts)), show, self._store.fail, self, key="tokens")
 
     def _spec(self) -> TrainSpec | None:
         try:

@@ -80,7 +80,7 @@ def test_opened_data_has_its_roles_guessed(qtbot, store: Store, heard, csv_file)
     open_reviews(qtbot, store, csv_file)
     assert store.draft.columns == {"text": "text", "label": "label"} and len(store.draft.labels) == 2
     assert store.problems() == []
-    assert heard["draft_changed"] == ["data", "data", "columns", "findings"]
+    assert heard["draft_changed"] == ["data", "task", "data", "columns", "findings"]
     assert store.settings.recent_data == [str(csv_file)]
 
 

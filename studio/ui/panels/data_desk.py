@@ -17,6 +17,7 @@ from studio.ui.notices import message_of, words_of
 from studio.ui.panels.data_about import HEIGHT, LOW_HEIGHT, AboutRow
 from studio.ui.panels.data_file import FileBar, RefusedBar
 from studio.ui.panels.data_rows import LEAST_HEIGHT, RowsCard
+from studio.ui.panels.data_sees import SeesCard
 from studio.ui.panels.data_skeleton import Skeleton
 from studio.ui.panels.data_split import SplitCard, read_part
 from studio.ui.panels.data_task import TaskBar
@@ -45,6 +46,8 @@ class DataDesk(QWidget):
         self.file.source_chosen.connect(store.open_source)
         self.task = TaskBar()
         self.task.chosen.connect(store.set_task)
+        self.sees = SeesCard(store)
+        self.task.sees.toggled.connect(self._show_sees)
         self.refused = RefusedBar()
         self.refused.closed.connect(self._dismiss)
         self.refused.change_asked.connect(lambda: self._act("data.open"))
@@ -180,6 +183,7 @@ class DataDesk(QWidget):
         wrong = [p for p in self.store.problems() if p.field.startswith(("columns", "data"))]
         wrong += self._part_problems.values()
         self.use.setEnabled(not wrong)
+        self.task.sees.setEnabled(not wrong)
         self.use.setToolTip(message_of(wrong[0]) if wrong else "")
 
     def _read_about(self) -> None:
@@ -217,6 +221,15 @@ class DataDesk(QWidget):
             lambda rows: self.rows.filter_to(rows, name), self.store.fail, self, "filter",
         )  # fmt: skip
 
+    def _show_sees(self, on: bool) -> None:
+        """Show the rows as the model sees them in the place of the table, or the table again."""
+        self.rows.setVisible(not on)
+        self.sees.setVisible(on)
+        if on:
+            self.sees.look()
+        else:
+            self.sees.leave()
+
     def _dismiss(self) -> None:
         self._dismissed = self.store.draft.table_problem
         self.refused.hide()
@@ -250,9 +263,11 @@ class DataDesk(QWidget):
             self.show_data()
         elif part == "task":
             self.task.show_task(self.store.draft.task)
+            self.task.sees.setChecked(False)
         elif part == "columns":
             self._show_roles()
             self._show_use()
+            self.task.sees.setChecked(False)
         elif part == "findings":
             self._read_parts()
             self._show_findings()
@@ -280,6 +295,8 @@ class DataDesk(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(GROUP)
         layout.addWidget(self.rows, 1)
+        layout.addWidget(self.sees, 1)
+        self.sees.hide()
         layout.addWidget(self.about)
         last = QHBoxLayout()
         last.setSpacing(GROUP)

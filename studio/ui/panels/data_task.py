@@ -1,6 +1,6 @@
 """What the model shall learn from the rows: the task, and its settings beside it."""
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QWidget
 
 from studio.core.registry import PluginConfig, family
@@ -9,6 +9,7 @@ from studio.ui.draft import field_errors
 from studio.ui.forms import Form
 from studio.ui.i18n import tr
 from studio.ui.theme import MARGIN
+from studio.ui.widgets.buttons import flat_button
 from studio.ui.widgets.flow import FlowLayout
 from studio.ui.widgets.labels import Strong
 
@@ -33,7 +34,16 @@ class TaskBar(QWidget):
         line.setContentsMargins(0, 0, 0, 0)
         line.addWidget(Strong(tr("Task")))
         line.addWidget(self.tasks)
-        self._flow = FlowLayout(self, spacing=MARGIN)
+        self.sees = flat_button(tr("What the model sees"), "data.sees", "inspect")
+        self.sees.setCheckable(True)
+        self.sees.setProperty("toggle", True)
+        self.sees.setToolTip(tr("Show the rows token by token, as the chosen model gets them"))
+        place = QWidget()
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(place, 1)
+        row.addWidget(self.sees, 0, Qt.AlignmentFlag.AlignTop)
+        self._flow = FlowLayout(place, spacing=MARGIN)
         self._flow.addWidget(choice)
 
     def show_task(self, config: PluginConfig) -> None:

@@ -26,7 +26,8 @@ from studio.ui.panels.inspect_look import Look, load_look
 from studio.ui.panels.inspect_maps import MapsView
 from studio.ui.panels.inspect_subject import Subject, SubjectChooser, earlier_look, examples, of_model
 from studio.ui.panels.inspection import Inspection
-from studio.ui.store import Store, problem_of
+from studio.ui.reading import problem_of
+from studio.ui.store import Store
 from studio.ui.theme import GRID, GROUP, MARGIN
 from studio.ui.threads import background
 from studio.ui.widgets.buttons import icon_button, main_button, quiet_button

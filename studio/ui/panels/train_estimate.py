@@ -81,7 +81,9 @@ class EstimateStrip(QWidget):
 
     def _source_text(self) -> str:
         if self.forecast.now.is_measured:
-            return tr("Measured on this model in a few steps.")
+            said = tr("Measured on this model in a few steps.")
+            cut = self.forecast.cut()
+            return f"{said} {cut}" if cut else said
         if self.forecast.is_measuring:
             return tr("Estimated; now it is being measured…")
         if self.forecast.problem is not None:
