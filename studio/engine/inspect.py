@@ -157,7 +157,8 @@ class Subject:
             from datasets import Dataset
 
             task, trained = self.trained.task, self.trained
-            encoded = task.encode({role: list(t) for role, t in rows.fields.items()}, self.tokenizer, trained.max_length)
+            texts = {role: list(each) for role, each in rows.fields.items()}
+            encoded = task.encode(texts, self.tokenizer, trained.max_length)
             features = Dataset.from_dict({"row": list(range(len(rows)))} | encoded)
             known[state] = evaluate.predict(task, model, self.tokenizer, features, "fp32")
         return known[state]

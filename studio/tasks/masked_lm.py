@@ -131,6 +131,10 @@ class MaskedLM(Task):
     def head_tensors(self, info: ModelInfo, labels: Sequence[str]) -> list[Any]:
         return masked_lm_head(info)
 
+    def tensors(self, info: ModelInfo, labels: Sequence[str]) -> list[Any]:
+        # What pools a text for a classifier has no part in guessing words.
+        return [t for t in info.tensors if "pooler" not in t.name] + self.head_tensors(info, labels)
+
     def encode(self, batch: Mapping[str, Sequence[str]], tokenizer: Any, max_length: int) -> dict[str, list[Any]]:
         """Return features with words hidden that are the same at each call, as models are measured.
 
