@@ -199,7 +199,7 @@ class _Check:
         drop = trained - metric if task.greater_is_better else (metric - trained) / max(1.0, abs(trained))
         # A rank or a square changes with the last digit of a number; a label does not.
         changes = is_number or not task.greater_is_better
-        if not drop <= max(allowed.metric_drop, _LEAST_DROP if changes else 1e-9):
+        if not drop <= max(allowed.metric_drop, _LEAST_DROP if changes else 0.0) + 1e-9:
             self.problems.append(f"{task.main_metric} falls from {trained:.4f} to {metric:.4f}.")
         if agreement < allowed.agreement:
             self.problems.append(f"Only {agreement:.1%} of the rows get the answer that the trained model gives.")

@@ -169,6 +169,10 @@ class Task:
         """Return all rows, complete or not; roles without a column are absent or without gold."""
         raise NotImplementedError
 
+    def may_lack(self) -> set[str]:
+        """Return the roles without whose columns a file can still be predicted."""
+        return {role.id for role in self.roles if role.is_gold}
+
     def complete(self, rows: Rows) -> list[int]:
         """Return the places of the rows that can be trained and measured on."""
         needed = [rows.fields[role.id] for role in self.roles if role.id in rows.fields and not role.is_optional]

@@ -201,6 +201,9 @@ class Embeddings(Task):
             i for i, each in enumerate(zip(rows.gold, *texts, strict=True)) if each[0] is not None and all(each[1:])
         ]
 
+    def may_lack(self) -> set[str]:
+        return {role.id for role in self.roles} - {"text"}
+
     def groups(self, rows: Rows) -> list[bytes]:
         return rows.digests(["text"])
 
@@ -486,7 +489,7 @@ class SentenceBatch:
 def as_sentences(model: Any, way: str, is_unit: bool, loss_name: str) -> Any:
     """Return a model whose outputs are `sentence_embedding` and, with labels, the `loss` of sentence-transformers.
 
-    Token ids [row, text, token] give [row, text, channel], with each text padded to the longest of its place alone;
+    Token ids [row, text, token] give [row, text, channel], with as little padding as sentence-transformers has;
     [text, token] give [text, channel]. way: `mean` or `cls`. is_unit: vectors have the length 1.
     """
     kind = type(model)
@@ -497,14 +500,14 @@ def as_sentences(model: Any, way: str, is_unit: bool, loss_name: str) -> Any:
         ) -> dict[str, Any]:
             if input_ids.dim() == 2:
                 return {"sentence_embedding": self.embed(input_ids, attention_mask, token_type_ids)}
+            # As sentence-transformers: the first texts in one pass, all others in a second one.
+            n = input_ids.shape[1]
             texts = []
-            for i in range(input_ids.shape[1]):
-                mask = attention_mask[:, i]
-                width = -(-int(mask.sum(-1).max()) // 8) * 8
-                is_left = bool((mask[:, :width].sum() != mask.sum()).item())
-                part = slice(-width, None) if is_left else slice(0, width)
-                kinds = None if token_type_ids is None else token_type_ids[:, i, part]
-                texts.append(self.embed(input_ids[:, i, part], mask[:, part], kinds))
+            for places in ([0], list(range(1, n))):
+                parts = [None if each is None else each[:, places].transpose(0, 1).flatten(0, 1)
+                         for each in (input_ids, attention_mask, token_type_ids)]  # fmt: skip
+                if places:
+                    texts += self.embed(*without_padding(*parts)).unflatten(0, (len(places), -1)).unbind(0)
             import torch
 
             found = {"sentence_embedding": torch.stack(texts, 1)}
@@ -523,6 +526,14 @@ def as_sentences(model: Any, way: str, is_unit: bool, loss_name: str) -> Any:
     model.__class__ = Sentences
     model.pooling_way, model.is_unit = way, is_unit
     return model
+
+
+def without_padding(input_ids: Any, mask: Any, kinds: Any) -> list[Any]:
+    """Return batches [text, token] without the tokens that are padding in all texts, but for a multiple of 8."""
+    width = -(-int(mask.sum(-1).max()) // 8) * 8
+    is_left = bool((mask[:, :width].sum() != mask.sum()).item())
+    part = slice(-width, None) if is_left else slice(0, width)
+    return [None if each is None else each[:, part] for each in (input_ids, mask, kinds)]
 
 
 def pool(tokens: Any, mask: Any, way: str, is_unit: bool) -> Any:

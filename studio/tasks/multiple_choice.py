@@ -157,6 +157,9 @@ class MultipleChoice(Task):
         whole = zip(rows.gold, *(rows.fields[role] for role in ("question", "option_1", "option_2")), strict=True)
         return [i for i, each in enumerate(whole) if each[0] is not None and all(each[1:])]
 
+    def may_lack(self) -> set[str]:
+        return {"answer", *(f"option_{n}" for n in range(3, MOST_OPTIONS + 1))}
+
     def groups(self, rows: Rows) -> list[bytes]:
         return rows.digests(["question"])
 

@@ -1,4 +1,4 @@
-"""Multiple choice: which of two to four options has the colour that is asked for."""
+"""Multiple choice: which of two to four options is alive."""
 
 import random
 from pathlib import Path
@@ -8,20 +8,22 @@ COLUMNS = {"question": "question", **{f"option_{n}": f"option_{n}" for n in rang
 FILE = "choices.csv"
 UNLABELLED = (
     "open.csv",
-    "question,option_1,option_2,option_3,option_4\nwhich is red,red cup,blue key,,\nwhich is blue,red key,blue cup,green door,\n",
+    "question,option_1,option_2\nwhich of these is alive,a red cup,a blue cat\nwhich is alive,a horse,a key\n",
 )
-TRAINING = {"num_train_epochs": 30, "learning_rate": 3e-3, "max_length": 24}
-LEAST = 0.5
+TRAINING = {"num_train_epochs": 8, "learning_rate": 3e-3, "max_length": 24}
+LEAST = 0.7
 
 
 def write(path: Path) -> None:
-    """Write 96 questions; a third has two options, three, or four."""
+    """Write 96 questions; a third has two options, a third three, a third four."""
     chance = random.Random(5)
     colours, things = ["red", "blue", "green", "white"], ["cup", "key", "door", "boat", "coat"]
+    animals = ["cat", "dog", "horse", "goose", "otter"]
     lines = ["question,option_1,option_2,option_3,option_4,answer"]
     for i in range(96):
-        there = chance.sample(colours, 2 + i % 3)
-        right = chance.randrange(len(there))
-        options = [f"{colour} {chance.choice(things)}" for colour in there] + [""] * (4 - len(there))
-        lines.append(",".join([f"which is {there[right]} in {i}", *options, "ABCD"[right]]))
+        n = 2 + i % 3
+        options = [f"a {chance.choice(colours)} {chance.choice(things)}" for _ in range(n)]
+        right = chance.randrange(n)
+        options[right] = f"a {chance.choice(colours)} {chance.choice(animals)}"
+        lines.append(",".join([f"which of the {n} things in house {i} is alive", *options, *[""] * (4 - n), "ABCD"[right]]))
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
