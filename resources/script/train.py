@@ -114,6 +114,7 @@ def load_base(tokenizer: Any) -> Any:
         setattr(config, name, value)
     if config.pad_token_id is None:
         config.pad_token_id = tokenizer.pad_token_id
+    AUTO_CLASS._model_mapping[type(config)]  # importing its code draws random numbers
     transformers.set_seed(SEED)
     model = AUTO_CLASS.from_pretrained(
         MODEL, config=config, use_safetensors=True, dtype="float32", ignore_mismatched_sizes=True, **SAFE

@@ -1,5 +1,6 @@
 """What is hidden, how options are read, and how vectors are judged; metrics are those of the usual libraries."""
 
+import copy
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -74,12 +75,9 @@ def test_joined_texts_lose_no_token_and_know_their_rows(tiny: Callable[[str], Pa
 
 
 def test_training_with_the_head_for_hidden_words_alone_has_the_whole_loss_and_gradient(tiny: Callable) -> None:
-    def model() -> Any:
-        torch.manual_seed(0)
-        return transformers.AutoModelForMaskedLM.from_pretrained(tiny(architecture)).train()
-
     for architecture in ("bert", "roberta", "distilbert", "modernbert", "electra"):
-        whole, alone = model(), guess_hidden_alone(model())
+        whole = transformers.AutoModelForMaskedLM.from_pretrained(tiny(architecture)).train()
+        alone = guess_hidden_alone(copy.deepcopy(whole))
         ids = torch.randint(5, 150, (3, 16))
         labels = torch.where(torch.rand(3, 16) < 0.2, ids, MASKED)
         found = []
