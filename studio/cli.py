@@ -222,7 +222,8 @@ def _evaluate(arguments: argparse.Namespace, workspace: Path) -> Any:
     run = find_run(workspace, arguments.run)
     data = _source(arguments.data) if arguments.data else None
     against = str(find_run(workspace, arguments.against).path) if arguments.against else None
-    spec = EvaluateSpec(run=str(run.path), data=data, split=arguments.split, against=against)
+    spec = EvaluateSpec(run=str(run.path), data=data, split=arguments.split, against=against,
+                        checkpoint=arguments.checkpoint)  # fmt: skip
     result = execute(spec, workspace)
     if not arguments.json:
         print(f"{result['n_rows']} rows of {result['data']}")
@@ -423,6 +424,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = add("evaluate", _evaluate, "measure a trained run")
     evaluate.add_argument("run", metavar="RUN")
     evaluate.add_argument("--data", metavar="FILE", help="a file instead of the run's own test part")
+    evaluate.add_argument("--checkpoint", type=int, metavar="STEP", help="a checkpoint instead of the kept model")
     evaluate.add_argument("--against", metavar="RUN", help="another run, compared on the same rows")
     evaluate.add_argument("--split", choices=["train", "validation", "test"], default="test")
     predict = add("predict", _predict, "label the rows of a file")

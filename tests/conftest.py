@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
@@ -16,6 +17,12 @@ TOPICS = {
     "metal": ["iron rusts in rain", "copper wire is soft", "the steel beam bent", "a tin can of nails"],
     "water": ["the river runs cold", "rain fell on the lake", "a glass of water", "the sea was calm"],
 }
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the folders whose tests are long, so that in the end no process works alone."""
+    long = ["stories", "engine", "exporters", "takeaway", "tests"]  # the last for the command line's
+    items.sort(key=lambda item: long.index(item.path.parent.name) if item.path.parent.name in long else len(long))
 
 
 @pytest.fixture(autouse=True)
@@ -79,17 +86,28 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def make_spec(tiny_csv: Path, tiny_model: Path) -> Callable[..., dict]:
+    """A function that returns a training of the tiny model on the tiny data, changed by what it is given."""
+
+    def make(**training: object) -> dict:
+        return {
+            "data": {"train": str(tiny_csv), "validation": 0.2, "test": 0.2},
+            "columns": {"text": "text", "label": "label"},
+            "model": str(tiny_model),
+            "training": {
+                "num_train_epochs": 3,
+                "learning_rate": 3e-3,
+                "per_device_train_batch_size": 8,
+                "precision": "fp32",
+            }
+            | training,
+        }
+
+    return make
+
+
 @pytest.fixture
-def tiny_spec(tiny_csv: Path, tiny_model: Path) -> dict:
+def tiny_spec(make_spec: Callable[..., dict]) -> dict:
     """A training of the tiny model on the tiny data, as a JSON object; takes a second."""
-    return {
-        "data": {"train": str(tiny_csv), "validation": 0.2, "test": 0.2},
-        "columns": {"text": "text", "label": "label"},
-        "model": str(tiny_model),
-        "training": {
-            "num_train_epochs": 3,
-            "learning_rate": 3e-3,
-            "per_device_train_batch_size": 8,
-            "precision": "fp32",
-        },
-    }
+    return make_spec()

@@ -90,18 +90,6 @@ def test_error_is_one_paragraph_and_one_object(workspace: Path, arguments: list[
     assert "Traceback" in attune(*arguments, "--debug", workspace=workspace).stderr
 
 
-def test_predictions_never_replace_the_rows_they_are_made_from(
-    workspace: Path, tmp_path: Path, tiny_spec: dict
-) -> None:
-    (tmp_path / "spec.json").write_text(json.dumps(tiny_spec))
-    last_json(attune("train", str(tmp_path / "spec.json"), "--json", workspace=workspace))
-    mine = tmp_path / "mine.csv"
-    mine.write_text("text,label\nthe sea was calm,water\n")
-    before = mine.read_bytes()
-    done = attune("predict", "last", "--data", str(mine), "--out", str(mine), workspace=workspace)
-    assert done.returncode == 1 and mine.read_bytes() == before
-
-
 def test_doctor_finds_all_well(workspace: Path) -> None:
     found = last_json(attune("doctor", "--json", workspace=workspace))
     assert {"torch", "starter model", "Qt", "workspace"} <= {check["name"] for check in found["checks"]}
@@ -172,7 +160,7 @@ def test_interrupted_queue_stops_the_run_at_work_and_keeps_the_others(
 
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
 def test_interrupt_saves_and_resume_goes_on(workspace: Path, tmp_path: Path, tiny_spec: dict) -> None:
-    tiny_spec["training"] |= {"num_train_epochs": 60, "evaluations_per_epoch": 1}
+    tiny_spec["training"] |= {"num_train_epochs": 25, "evaluations_per_epoch": 1}
     (tmp_path / "spec.json").write_text(json.dumps(tiny_spec | {"method": "lora"}))
     command = [sys.executable, "-P", "-m", "studio", "train", str(tmp_path / "spec.json"), "--json"]
     process = subprocess.Popen(
@@ -185,7 +173,7 @@ def test_interrupt_saves_and_resume_goes_on(workspace: Path, tmp_path: Path, tin
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     stopped = json.loads(out.splitlines()[-1])
-    assert stopped["state"] == "stopped" and 0 < stopped["steps"] < 540
+    assert stopped["state"] == "stopped" and 0 < stopped["steps"] < 225
     resumed = last_json(attune("resume", "last", "--json", workspace=workspace))
-    assert resumed["state"] == "finished" and resumed["steps"] == 540
+    assert resumed["state"] == "finished" and resumed["steps"] == 225
     assert attune("resume", "last", workspace=workspace).returncode == 1, "a finished run has nowhere to go on to"

@@ -138,6 +138,10 @@ REASONS: dict[str, Reason] = {
     "split-empty": Reason(
         "The {split} part would have no row.", "Make its share larger, or choose a file for it.", "go.data"
     ),
+    "checkpoint-missing": Reason(
+        "The run {run} has no checkpoint of step {step}.",
+        "It has: {steps}. The checkpoints of a finished run are removed; its model is the best of them.",
+    ),
     "tasks-differ": Reason(
         "The run {run} learned another task.", "Two runs can be compared only where both answer the same question."
     ),

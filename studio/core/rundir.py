@@ -47,6 +47,15 @@ class RunDir:
     model_dir = property(lambda self: self.path / "model")
     checkpoints_dir = property(lambda self: self.path / "checkpoints")
 
+    def checkpoints(self) -> dict[int, Path]:
+        """Return the complete checkpoints that lie on the disk, by step, in the order of their steps."""
+        found = {}
+        for file in self.checkpoints_dir.glob("checkpoint-*/trainer_state.json"):
+            step = (read_json(file) or {}).get("global_step")
+            if step is not None:
+                found[step] = file.parent
+        return dict(sorted(found.items()))
+
     def spec(self) -> Any:
         """Return the run's spec. Raises Failure when it is missing or does not fit."""
         value = read_json(self.spec_file)

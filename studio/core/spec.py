@@ -214,7 +214,8 @@ class TrainSpec(Model):
 class EvaluateSpec(Model):
     """Measure a trained run on a split of its data, or on a file with the same columns.
 
-    against: another run, which is measured on the same rows and compared.
+    against: another run, which is measured on the same rows and compared. checkpoint: the step of one that the run
+    still has; None is the model that it kept.
     """
 
     version: Literal[1] = VERSION
@@ -223,6 +224,7 @@ class EvaluateSpec(Model):
     data: SourceField | None = None
     split: Split = "test"
     against: str | None = None
+    checkpoint: int | None = Field(None, ge=1)
 
 
 class PredictSpec(Model):

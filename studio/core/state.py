@@ -228,10 +228,9 @@ def settle(state: RunState, run: RunDir) -> None:
 def _find_checkpoints(state: RunState, run: RunDir) -> None:
     """Add the checkpoints that a worker had no time to tell of."""
     known = {c.step for c in state.checkpoints}
-    for file in run.checkpoints_dir.glob("checkpoint-*/trainer_state.json"):
-        step = (read_json(file) or {}).get("global_step")
-        if step is not None and step not in known:
-            state.checkpoints.append(ev.Checkpoint(step=step, path=f"checkpoints/{file.parent.name}"))
+    for step, folder in run.checkpoints().items():
+        if step not in known:
+            state.checkpoints.append(ev.Checkpoint(step=step, path=f"checkpoints/{folder.name}"))
 
 
 def describe_exit(exit_info: dict[str, Any] | None, log: str) -> Problem:

@@ -16,12 +16,7 @@ BASE_PARTIAL = ".base.partial"  # the same without adapters
 
 def last_checkpoint(run: RunDir) -> tuple[int, Path] | None:
     """Return step and folder of a run's newest complete checkpoint, or None."""
-    found = []
-    for path in run.checkpoints_dir.glob("checkpoint-*"):
-        state = read_json(path / "trainer_state.json")
-        if state is not None and path.name.split("-")[-1].isdigit():
-            found.append((int(path.name.split("-")[-1]), path))
-    return max(found, default=None)
+    return max(run.checkpoints().items(), default=None)
 
 
 def seconds_of(checkpoint: Path) -> float | None:

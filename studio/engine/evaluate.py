@@ -26,7 +26,7 @@ MOST_ROWS = 256  # in one batch
 def run(run_dir: RunDir, spec: EvaluateSpec, report: Reporter) -> ev.Event:
     """Measure a trained run on a split of its data or on a file; return the terminal event."""
     workspace = workspace_of(run_dir.path)
-    trained = open_trained(workspace, spec.run)
+    trained = open_trained(workspace, spec.run, checkpoint=spec.checkpoint)
     other = open_trained(workspace, spec.against, "against") if spec.against else None
     if other is not None and other.spec.task != trained.spec.task:
         raise Failure("tasks-differ", "against", run=other.run.id)
@@ -48,6 +48,8 @@ def run(run_dir: RunDir, spec: EvaluateSpec, report: Reporter) -> ev.Event:
         extra = compare.blocks(judged, theirs, trained.task.main_metric, names, report.check)
     found = write(run_dir, trained.task, answers, judged, rows, groups, spec.split, report, extra)
     result = {"run": str(trained.run.path), "data": name, "n_rows": len(rows), "metrics": found.metrics}
+    if spec.checkpoint:
+        result["checkpoint"] = spec.checkpoint
     return ev.Finished(result=result | {"intervals": found.intervals})
 
 

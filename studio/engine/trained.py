@@ -20,7 +20,8 @@ class Trained:
     """What a finished or stopped training left.
 
     max_length: in tokens. hashes: of its files, by path. precision: `bf16`, `fp16` or `fp32`, what it was computed in.
-    task_config: the settings of its task, with what the training found.
+    task_config: the settings of its task, with what the training found. checkpoint: the folder of one, in place of
+    the model that was kept.
     """
 
     run: RunDir
@@ -30,6 +31,11 @@ class Trained:
     hashes: dict[str, str]
     precision: str
     task_config: PluginConfig
+    checkpoint: Path | None = None
+
+    @property
+    def folder(self) -> Path:
+        return self.checkpoint or self.run.model_dir
 
     @property
     def task(self) -> Any:
@@ -43,11 +49,18 @@ class Trained:
         """Return the model (with its adapter, if it has one) and the tokenizer, on the processor, in eval mode."""
         import transformers
 
-        tokenizer = models.load_tokenizer(self.run.model_dir)
-        if (self.run.model_dir / "adapter_config.json").is_file():
+        tokenizer = models.load_tokenizer(self.folder)
+        if (self.folder / "adapter_config.json").is_file():
             from peft import PeftModel
 
-            model = PeftModel.from_pretrained(self.load_base(tokenizer), self.run.model_dir)
+            model = PeftModel.from_pretrained(self.load_base(tokenizer), self.folder)
+        elif self.checkpoint is not None:
+            from safetensors.torch import load_file
+
+            # Layers that were frozen, and computed once, are not in it: they are the base's.
+            model = self.load_base(tokenizer)
+            for file in sorted(self.checkpoint.glob("model*.safetensors")):
+                model.load_state_dict(load_file(file), strict=False)
         else:
             auto = getattr(transformers, self.task.auto_class)
             model = auto.from_pretrained(self.run.model_dir, use_safetensors=True, dtype="float32", **models.SAFE)
@@ -87,16 +100,27 @@ class Trained:
         return rows
 
 
-def open_trained(workspace: Path, name: str, field: str = "run") -> Trained:
-    """Return the trained run that `name` means. Raises Failure "run-missing", or "run-not-finished" at `field`."""
+def open_trained(workspace: Path, name: str, field: str = "run", checkpoint: int | None = None) -> Trained:
+    """Return the trained run that `name` means, as it ended or at a checkpoint's step.
+
+    Raises Failure "run-missing", "run-not-finished" at `field`, or "checkpoint-missing".
+    """
     run = find_run(workspace, name)
     resolved = read_json(run.resolved_file) or {}
-    if "labels" not in resolved or not (run.model_dir / "tokenizer_config.json").is_file():
+    folder = None
+    if checkpoint is not None:
+        known = run.checkpoints()
+        folder = known.get(checkpoint)
+        if folder is None:
+            steps = ", ".join(map(str, known)) or "none"
+            raise Failure("checkpoint-missing", "checkpoint", step=checkpoint, run=run.id, steps=steps)
+    if "labels" not in resolved or not folder and not (run.model_dir / "tokenizer_config.json").is_file():
         raise Failure("run-not-finished", field, run=run.id)
     precision = resolved["picked"]["precision"]["value"]
     spec = run.spec()
     task = parse_config("tasks", resolved.get("task") or spec.task)
-    return Trained(run, spec, resolved["labels"], resolved["max_length"], resolved["hashes"], precision, task)
+    labels, most, hashes = resolved["labels"], resolved["max_length"], resolved["hashes"]
+    return Trained(run, spec, labels, most, hashes, precision, task, folder)
 
 
 def require_same(before: dict[str, str], now: dict[str, str]) -> None:

@@ -226,10 +226,10 @@ class _Check:
         if self.plugin.tolerance.padding:
             sizes = [row["input_ids"].shape[-1] for row in expected.rows]
             shortest, longest = int(np.argmin(sizes)), int(np.argmax(sizes))
-            both, alone = expected.padded([shortest, longest]), expected.rows[shortest]
-            padded = expected.kept([shortest, longest], runner(both))[0]
-            difference = expected.kept([shortest], runner(alone))[0] - padded
-            self._compare_logits(expected.task.compared(difference), expected.task.compared(padded))
+            chosen = [shortest, longest]
+            padded = expected.kept(chosen, runner(expected.padded(chosen)))[0]
+            alone = expected.kept(chosen[:1], runner(expected.rows[shortest]))[0]
+            self._compare_logits(expected.task.compared(alone - padded), expected.task.compared(padded))
 
     def _compare_logits(self, difference: np.ndarray, answer: np.ndarray) -> None:
         found = float(np.abs(difference).max(initial=0.0))

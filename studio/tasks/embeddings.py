@@ -80,7 +80,7 @@ class Embeddings(Task):
     label = "Sentence embeddings"
     summary = "Turns texts into vectors, for search, duplicates and groups: those that belong together lie close."
     order = 45
-    sample = "device_guides.csv"
+    sample = "embeddings.csv"
     Config = Config
     auto_class = "AutoModel"
     pipeline = "sentence-similarity"

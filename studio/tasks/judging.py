@@ -152,6 +152,8 @@ def judge_several(logits: np.ndarray, gold: np.ndarray, labels: list[str]) -> Ju
         by_label = f1_score(gold, told, average=None, zero_division=0)
         lines = []
         for i, label in enumerate(labels):
+            if not gold[:, i].any():
+                continue
             precision, recall, thresholds = precision_recall_curve(gold[:, i], chances[:, i])
             f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
             best = int(f1[:-1].argmax())

@@ -54,7 +54,7 @@ class MaskedLM(Task):
         "A model without a head for words, such as the starter, gets a new one that begins by guessing at random."
     )
     order = 50
-    sample = "bee_log.csv"
+    sample = "masked-lm.csv"
     Config = Config
     auto_class = "AutoModelForMaskedLM"
     pipeline = "fill-mask"

@@ -44,7 +44,7 @@ class MultipleChoice(Task):
     label = "Multiple choice"
     summary = "Chooses the right one of up to six options for a question or a beginning."
     order = 40
-    sample = "common_sense.csv"
+    sample = "multiple-choice.csv"
     Config = Config
     auto_class = "AutoModelForMultipleChoice"
     pipeline = "multiple-choice"

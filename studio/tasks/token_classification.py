@@ -82,7 +82,7 @@ class TokenClassification(Task):
     auto_class = "AutoModelForTokenClassification"
     pipeline = "token-classification"
     sample = "token-classification.conll"
-    training = {"num_train_epochs": 5}
+    training = {"num_train_epochs": 5.0}
     rate_factor = 2.0
     per_token = True
     roles = (

@@ -25,6 +25,7 @@ class Neighbours(QObject):
         super().__init__(store)
         self._store, self._lookout = store, Lookout(store.workspace)
         self._seen: dict[str, Seen] | None = None  # None before the first look
+        self._n_begun = self._n_told = 0  # looks
         self._timer = QTimer(self, interval=LOOK_MS)
         self._timer.timeout.connect(self.look)
 
@@ -39,17 +40,26 @@ class Neighbours(QObject):
 
     def look(self) -> None:
         """Look in the background."""
-        background(self._look, self._tell, self._store.fail, self, key="look")
+        number = self._begin()
+        background(self._look, lambda found: self._tell(found, number), self._store.fail, self, key="look")
 
     def look_now(self) -> None:
         """Look at once, for a decision that must not be two seconds late; milliseconds for a thousand runs."""
-        self._tell(self._look())
+        number = self._begin()
+        self._tell(self._look(), number)
+
+    def _begin(self) -> int:
+        self._n_begun += 1
+        return self._n_begun
 
     def _look(self) -> tuple[dict[str, Seen], list[str], bool]:
         workspace = self._store.workspace
         return self._lookout.look(), queue.waiting(workspace), queue.is_at_work(workspace)
 
-    def _tell(self, found: tuple[dict[str, Seen], list[str], bool]) -> None:
+    def _tell(self, found: tuple[dict[str, Seen], list[str], bool], number: int) -> None:
+        if number < self._n_told:
+            return  # it began before the one that was told last: what came in between would be taken for gone
+        self._n_told = number
         seen, waiting, is_at_work = found
         before, self._seen = self._seen, seen
         self._store.queue.show(waiting, is_at_work)

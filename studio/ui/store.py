@@ -21,7 +21,7 @@ from studio.core.rundir import (
     readable_id,
     restore,
 )
-from studio.core.spec import EvaluateSpec, ExportSpec, InspectSpec, TrainSpec
+from studio.core.spec import EvaluateSpec, ExportSpec, InspectSpec, PredictSpec, TrainSpec
 from studio.core.state import RunState, new_state, settle
 from studio.core.told import left_behind, note_told
 from studio.ui import notices
@@ -144,10 +144,21 @@ class Store(Drafting):
         self.runs_changed.emit()
         return run.id
 
-    def evaluate(self, run_id: str, split: str = "test", data: PluginConfig | None = None, against: str = "") -> str:
-        """Measure a trained run on a split or on a source, against another run or alone; return the evaluation's id."""
-        other = str(self.run_dir(against).path) if against else None
-        return self.start_run(EvaluateSpec(run=str(self.run_dir(run_id).path), split=split, data=data, against=other))
+    def evaluate(
+        self, run_id: str, split: str = "test", data: PluginConfig | None = None, against: str = "",
+        checkpoint: int | None = None,
+    ) -> str:  # fmt: skip
+        """Measure a trained run, or a checkpoint of it, on a split or on a source, against another run or alone.
+
+        Return the evaluation's id.
+        """
+        run, other = str(self.run_dir(run_id).path), str(self.run_dir(against).path) if against else None
+        spec = EvaluateSpec(run=run, split=split, data=data, against=other, checkpoint=checkpoint)
+        return self.start_run(spec)
+
+    def predict(self, run_id: str, data: PluginConfig, out: str | Path) -> str:
+        """Write what a trained run says of the rows of a source to a file; return the prediction's id."""
+        return self.start_run(PredictSpec(run=str(self.run_dir(run_id).path), data=data, out=str(out)))
 
     def inspect(self, run_id: str = "", model: str = "", text: str = "", idle_seconds: float = 600) -> str:
         """Start looking into a run or a model; send it `Explain` commands by `send`. Return the inspection's id."""

@@ -21,7 +21,7 @@ Row = tuple[str, str]
 def tfidf_accuracy(train: list[Row], test: list[Row]) -> float:
     """Accuracy on `test`, 0 to 1, of logistic regression on TF-IDF of words and word pairs."""
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
-    model = make_pipeline(words, LogisticRegression(C=10, max_iter=2000))
+    model = make_pipeline(words, LogisticRegression(C=10, solver="newton-cg"))
     model.fit(*zip(*train, strict=True))
     return float(model.score(*zip(*test, strict=True)))
 

@@ -1,4 +1,4 @@
-"""What the inspect engine answers, asked for real: in a worker, of a model folder and of a LoRA run."""
+"""What the inspect engine answers, asked for real: in a worker, of a model folder; here, of a LoRA run."""
 
 import random
 from pathlib import Path
@@ -12,6 +12,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from studio import supervisor
 from studio.attention import maps
+from studio.core import events as ev
 from studio.core.commands import Explain, Stop, send
 from studio.core.files import read_json
 from studio.core.rundir import create_run
@@ -19,6 +20,7 @@ from studio.core.spec import InspectSpec, parse_spec
 from studio.core.state import new_state
 from studio.engine import train
 from studio.engine.reporter import Reporter
+from tests.in_process import execute, go_on
 
 TOPICS = {"animals": "cat dog horse goose otter", "food": "bread soup rice plum cheese"}
 WORDS = [f"word{i}" for i in range(20)] + " ".join(TOPICS.values()).split()
@@ -80,15 +82,10 @@ def workspace(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def started(workspace, model_folder, tmp_path_factory):
-    """Two inspections that load while the test trains: of the model folder, and of one without weights."""
-    bare = tmp_path_factory.mktemp("bare")
-    (bare / "config.json").write_text('{"model_type": "bert"}')
+def started(workspace, model_folder):
+    """An inspection of the model folder, in a worker that loads while the test trains."""
     texts = [TEXT, LONG, "", TEXT + " dog", TEXT]
-    return (
-        start(workspace, InspectSpec(model=str(model_folder), idle_seconds=120), texts),
-        start(workspace, InspectSpec(model=str(bare), idle_seconds=120), []),
-    )
+    return start(workspace, InspectSpec(model=str(model_folder), idle_seconds=120), texts)
 
 
 @pytest.fixture(scope="module")
@@ -116,12 +113,15 @@ def trained(workspace, model_folder, started):
 
 @pytest.fixture(scope="module")
 def of_run(workspace, trained):
-    return answers(*start(workspace, InspectSpec(run=str(trained.path), idle_seconds=120), [TEXT]))
+    run = create_run(workspace, InspectSpec(run=str(trained.path), idle_seconds=120))
+    send(run.path, Explain(text=TEXT))
+    state = go_on(run, lambda report, event: isinstance(event, ev.Explained) and report.obey(Stop()))
+    return state, list(state.explained.values())
 
 
 @pytest.fixture(scope="module")
 def of_folder(started, of_run):
-    return answers(*started[0])
+    return answers(*started)
 
 
 def own_maps(model, tokenizer):
@@ -203,6 +203,7 @@ def test_before_is_the_base_and_after_is_the_trained(of_run, trained, model_fold
     np.testing.assert_allclose(list(answer.probabilities["after"].values()), expected, atol=1e-5)
 
 
-def test_what_can_not_be_inspected_says_why(started):
-    state, _ = answers(*started[1])
+def test_what_can_not_be_inspected_says_why(workspace, tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    _, state = execute(workspace, {"kind": "inspect", "model": str(tmp_path), "idle_seconds": 120})
     assert (state.state, state.problem.reason) == ("failed", "model-no-safetensors")

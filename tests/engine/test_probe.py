@@ -9,30 +9,32 @@ import torch
 
 from studio import supervisor
 from studio.core import events as ev
+from studio.core.replay import read_end
 from studio.core.rundir import PROBES, RunDir, create_run, list_runs, read_events
 from studio.core.spec import ProbeSpec, parse_spec
-from studio.core.state import RunState, new_state, settle
+from studio.core.state import RunState
+from tests.in_process import go_on
 
 
-def probe(workspace: Path, what: str, spec: dict) -> tuple[RunDir, RunState]:
+def probe(workspace: Path, what: str, spec: dict, in_worker: bool = False) -> tuple[RunDir, RunState]:
     run = create_run(workspace, ProbeSpec(what=what, train=parse_spec(spec)), PROBES)
+    if not in_worker:
+        return run, go_on(run)
     supervisor.start(run)
-    state = new_state(run)
-    for batch in supervisor.follow(run):
-        for event in batch:
-            state.apply(event)
-    settle(state, run)
-    return run, state
+    supervisor.wait(run, 0.05)
+    return run, read_end(run)
 
 
 @pytest.mark.parametrize("method", ["full", {"kind": "freeze", "layers": 1}, {"kind": "lora", "r": 4}], ids=str)
 def test_estimate_says_memory_and_time_and_leaves_nothing(workspace: Path, tiny_spec: dict, method: object) -> None:
     tiny_spec["training"] |= {"gradient_accumulation_steps": 3, "early_stopping_patience": 2}
-    run, state = probe(workspace, "estimate", tiny_spec | {"method": method})
+    in_worker = method == "full"
+    run, state = probe(workspace, "estimate", tiny_spec | {"method": method}, in_worker)
     assert state.state == "finished", state.problem
     found = state.estimated
     assert (found.n_train, found.n_validation, found.n_test) == (72, 24, 24)
-    assert 200e6 < found.peak_bytes < 2e9 and found.precision == "fp32" and found.device in ("cpu", "cuda")
+    assert 200e6 < found.peak_bytes < (2e9 if in_worker else np.inf), "what other tests have left is counted too"
+    assert found.precision == "fp32" and found.device in ("cpu", "cuda")
     assert all(seconds >= 0 for seconds in found.pace.values()) and found.pace["batch"] > 0
     # 27 batches in 9 steps, two evaluations and checkpoints an epoch
     least = found.pace["start"] + 27 * found.pace["batch"] + 9 * found.pace["step"]

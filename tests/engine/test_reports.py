@@ -8,15 +8,10 @@ import pytest
 
 from studio import supervisor
 from studio.core import commands, reports
-from studio.core.replay import read_end
 from studio.core.rundir import RunDir
 from studio.core.spec import parse_spec
-from studio.core.state import RunState, new_state
-
-
-def follow(run: RunDir) -> RunState:
-    supervisor.wait(run, 0.05)
-    return read_end(run)
+from studio.core.state import new_state
+from tests.in_process import execute, go_on
 
 
 def drawn(run: RunDir) -> dict[str, list[tuple[int, float]]]:
@@ -43,8 +38,7 @@ def test_event_files_hold_what_the_log_holds_after_a_kill_too(workspace: Path, t
         if state.state == "paused":
             supervisor.kill(run)
     hidden = state.step
-    supervisor.start(run)
-    state = follow(run)
+    state = go_on(run)
     assert state.state == "finished" and state.attempt == 2
     assert hidden > max(c.step for c in state.checkpoints if c.step <= hidden), "some steps were trained twice"
     points = drawn(run)
@@ -60,15 +54,15 @@ def test_event_files_hold_what_the_log_holds_after_a_kill_too(workspace: Path, t
 
 def test_none_is_written_where_it_is_switched_off(workspace: Path, tiny_spec: dict) -> None:
     tiny_spec["training"] |= {"num_train_epochs": 1, "report_to": "none"}
-    run = supervisor.start_new(workspace, parse_spec(tiny_spec))
-    assert follow(run).state == "finished" and not (run.path / "tensorboard").exists()
+    run, state = execute(workspace, tiny_spec)
+    assert state.state == "finished" and not (run.path / "tensorboard").exists()
 
 
 def test_missing_library_is_said_at_the_field(workspace: Path, tiny_spec: dict) -> None:
     if reports.is_installed("wandb"):
         pytest.skip("wandb is installed")
     tiny_spec["training"] |= {"report_to": ["wandb"]}
-    state = follow(supervisor.start_new(workspace, parse_spec(tiny_spec)))
+    _, state = execute(workspace, tiny_spec)
     assert (state.problem.reason, state.problem.field) == ("report-library-missing", "training.report_to")
     assert state.problem.facts == {"library": "wandb"}
 

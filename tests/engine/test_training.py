@@ -1,8 +1,10 @@
-"""A training in the real worker process: it learns, stops, resumes exactly, and says why it failed."""
+"""A training learns, stops, resumes exactly, and says why it failed; what a process makes of it, in real workers."""
 
+import functools
 import json
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,8 @@ from studio.core.replay import read_end, read_state
 from studio.core.rundir import RunDir, create_run, read_events
 from studio.core.spec import parse_spec
 from studio.core.state import RunState, read_summary
+from studio.engine.reporter import Reporter
+from tests.in_process import execute, go_on
 
 
 def follow(run: RunDir) -> RunState:
@@ -27,26 +31,43 @@ def follow(run: RunDir) -> RunState:
     return read_end(run)
 
 
-def execute(workspace: Path, spec: dict) -> tuple[RunDir, RunState]:
-    run = supervisor.start_new(workspace, parse_spec(spec))
-    return run, follow(run)
+METHODS = {"full": "full", "freeze": {"kind": "freeze", "layers": 1}, "lora": {"kind": "lora", "r": 4}}
 
 
-@pytest.mark.parametrize("method", ["full", {"kind": "freeze", "layers": 1}, {"kind": "lora", "r": 4}], ids=str)
-def test_every_method_learns_and_trains_what_the_window_said(workspace: Path, tiny_spec: dict, method: object) -> None:
+@pytest.fixture(scope="module")
+def long_spec(make_spec: Callable[..., dict]) -> Callable[[str], dict]:
+    """A function that returns a training of 20 epochs of nine steps by a method."""
+
+    def make(method: str) -> dict:
+        rate = 6e-3 if method == "lora" else 3e-3  # random weights need more of a push than trained ones
+        spec = make_spec(num_train_epochs=20, evaluations_per_epoch=1, learning_rate=rate)
+        return spec | {"method": METHODS[method]}
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def straight(
+    long_spec: Callable[[str], dict], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], tuple[RunDir, RunState]]:
+    """A function that returns a method's training that went straight to its end; each is done once."""
+    return functools.cache(lambda method: execute(tmp_path_factory.mktemp("straight"), long_spec(method)))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_learns_and_trains_what_the_window_said(
+    straight: Callable[[str], tuple[RunDir, RunState]], tiny_model: Path, method: str
+) -> None:
     from studio.core.anatomy import classifier_head, describe_model
     from studio.core.registry import plugin
 
-    tiny_spec["training"] |= {"num_train_epochs": 20, "evaluations_per_epoch": 1}
-    if isinstance(method, dict) and method["kind"] == "lora":
-        tiny_spec["training"]["learning_rate"] = 6e-3  # random weights need more of a push than trained ones
-    run, state = execute(workspace, tiny_spec | {"method": method})
+    run, state = straight(method)
     assert state.state == "finished", state.problem
     assert state.result["metrics"]["test"]["accuracy"] > 0.6, "chance is a third"
-    assert state.result["metrics"]["validation"].keys() == {"loss", "accuracy", "f1_macro"}
+    assert state.result["metrics"]["validation"].keys() >= {"loss", "accuracy", "f1_macro"}
     loss = state.series["train", "loss"].y
     assert len(loss) == state.result["steps"] == state.total_steps and loss[-1] < loss[0] / 2
-    info, config = describe_model(tiny_spec["model"]), run.spec().method
+    info, config = describe_model(tiny_model), run.spec().method
     pieces = plugin("methods", config).n_trainable([*info.tensors, *classifier_head(info, 3)], config)
     assert state.model.n_trainable == sum(n for _, n in pieces)
     assert state.model.n_parameters == sum(tensor.n_parameters for tensor, _ in pieces)
@@ -55,7 +76,7 @@ def test_every_method_learns_and_trains_what_the_window_said(workspace: Path, ti
 
 
 def test_all_methods_are_covered_above() -> None:
-    assert set(family("methods")) == {"full", "freeze", "lora"}
+    assert set(family("methods")) == set(METHODS)
 
 
 def wait_for_step(run: RunDir, step: int) -> None:
@@ -67,38 +88,61 @@ def losses(run: RunDir) -> dict[int, float]:
     return dict(zip(series.x.astype(int).tolist(), series.y.tolist(), strict=True))
 
 
-@pytest.mark.parametrize(("end", "method"), [("stop", "full"), ("kill", "lora")])
-def test_run_goes_on_exactly_where_it_ended(workspace: Path, tiny_spec: dict, end: str, method: str) -> None:
-    tiny_spec["method"] = method
-    tiny_spec["training"] |= {"num_train_epochs": 20, "evaluations_per_epoch": 1}
-    straight, state = execute(workspace, tiny_spec)
-    assert state.state == "finished"
-    run = supervisor.start_new(workspace, parse_spec(tiny_spec))
-    wait_for_step(run, 25)  # in the third of the epochs of nine steps
-    supervisor.stop(run) if end == "stop" else supervisor.kill(run)
-    state = follow(run)
-    assert state.state == ("stopped" if end == "stop" else "ended")
-    if end == "kill":
-        assert state.problem.facts["signal"] == "SIGKILL" or state.problem.reason == "worker-exited"
-    n_before = len(losses(run))
-    assert 25 <= n_before < 180
-    supervisor.start(run)
-    assert follow(run).state == "finished"
+def stop_at(step: int) -> Callable[[Reporter, ev.Event], None]:
+    """Return what tells a training to stop when it says this step."""
+
+    def hear(report: Reporter, event: ev.Event) -> None:
+        if isinstance(event, ev.Metrics) and event.split == "train" and event.step == step:
+            report.obey(commands.Stop())
+
+    return hear
+
+
+def same_losses(straight: RunDir, run: RunDir) -> bool:
     before, after = losses(straight), losses(run)
-    assert before.keys() == after.keys()
-    assert max(abs(before[step] - after[step]) for step in before) <= 1e-6
-    counted = [read_state(some).series["train", "loss"].on("tokens") for some in (straight, run)]
-    assert np.array_equal(*counted), "the tokens of the former attempt count"
-    texts = [row.split(",")[0] for row in Path(tiny_spec["data"]["train"]).read_text().splitlines()[1:]]
-    assert len(set(texts)) > 72 and counted[0][-1] == counted[0][8] * 20, "each epoch has the same tokens"
-    per_row = counted[0][8] / 72
+    return before.keys() == after.keys() and max(abs(before[step] - after[step]) for step in before) <= 1e-6
+
+
+def same_tokens(straight: RunDir, run: RunDir) -> bool:
+    """Whether the tokens of the former attempt count."""
+    return np.array_equal(*(read_state(some).series["train", "loss"].on("tokens") for some in (straight, run)))
+
+
+def test_stopped_run_goes_on_exactly_where_it_ended(
+    workspace: Path, long_spec: Callable[[str], dict], straight: Callable[[str], tuple[RunDir, RunState]]
+) -> None:
+    run, state = execute(workspace, long_spec("full"), stop_at(25))  # in the third of the epochs of nine steps
+    assert state.state == "stopped" and 25 <= len(losses(run)) <= 27
+    assert go_on(run).state == "finished"
+    whole, state = straight("full")
+    assert same_losses(whole, run) and same_tokens(whole, run)
+    counted = state.series["train", "loss"].on("tokens")
+    texts = [row.split(",")[0] for row in Path(run.spec().data.train.path).read_text().splitlines()[1:]]
+    assert len(set(texts)) > 72 and counted[-1] == counted[8] * 20, "each epoch has the same tokens"
+    per_row = counted[8] / 72
     assert per_row == pytest.approx(2 + np.mean([len(text.split()) for text in texts]), rel=0.05), "without padding"
 
 
-def test_pause_holds_the_model_and_the_clock_and_leaves_the_processor(workspace: Path, tiny_spec: dict) -> None:
-    tiny_spec["training"] |= {"num_train_epochs": 30, "evaluations_per_epoch": 1}
-    straight, _ = execute(workspace, tiny_spec)
-    run = supervisor.start_new(workspace, parse_spec(tiny_spec))
+def test_killed_worker_is_replaced_by_one_that_goes_on_exactly(
+    workspace: Path, long_spec: Callable[[str], dict], straight: Callable[[str], tuple[RunDir, RunState]]
+) -> None:
+    run = supervisor.start_new(workspace, parse_spec(long_spec("lora")))
+    wait_for_step(run, 25)
+    supervisor.kill(run)
+    state = follow(run)
+    assert state.state == "ended"
+    assert state.problem.facts["signal"] == "SIGKILL" or state.problem.reason == "worker-exited"
+    assert 25 <= len(losses(run)) < 180
+    supervisor.start(run)
+    assert follow(run).state == "finished"
+    whole, _ = straight("lora")
+    assert same_losses(whole, run) and same_tokens(whole, run)
+
+
+def test_pause_holds_the_model_and_the_clock_and_leaves_the_processor(
+    workspace: Path, long_spec: Callable[[str], dict], straight: Callable[[str], tuple[RunDir, RunState]]
+) -> None:
+    run = supervisor.start_new(workspace, parse_spec(long_spec("full")))
     wait_for_step(run, 15)
     commands.send(run.path, commands.Pause())
     wait_for(run, ev.Paused, paused=True)
@@ -114,29 +158,29 @@ def test_pause_holds_the_model_and_the_clock_and_leaves_the_processor(workspace:
     commands.send(run.path, commands.Resume())
     state = follow(run)
     assert state.state == "finished" and state.ended - state.started > state.train_seconds + 2.5
-    assert losses(run) == losses(straight)
+    assert same_losses(straight("full")[0], run)
 
 
 def test_stop_inside_an_evaluation_is_made_up_for(workspace: Path, tiny_spec: dict, tmp_path: Path) -> None:
     rows = Path(tiny_spec["data"]["train"]).read_text().splitlines()
     many = tmp_path / "many.csv"
-    many.write_text("\n".join([rows[0], *(f"{row.split(',')[0]} {i},{row.split(',')[1]}" for i in range(400)
+    many.write_text("\n".join([rows[0], *(f"{row.split(',')[0]} {i},{row.split(',')[1]}" for i in range(10)
                                            for row in rows[1:])]) + "\n")  # fmt: skip
     tiny_spec["data"] |= {"validation": str(many), "test": 0.0}
     tiny_spec["training"] |= {"num_train_epochs": 2, "evaluations_per_epoch": 1}
-    run = supervisor.start_new(workspace, parse_spec(tiny_spec))
-    wait_for(run, ev.Phase, name="evaluating")
-    supervisor.stop(run)
-    state = follow(run)
+
+    def stop(report: Reporter, event: ev.Event) -> None:
+        if isinstance(event, ev.Phase) and event.name == "evaluating":
+            report.obey(commands.Stop())
+
+    run, state = execute(workspace, tiny_spec, stop)
     step = state.result["steps"]
     assert state.state == "stopped" and state.step == step < state.total_steps
     assert ("validation", "loss") not in state.series, "it was cut short"
-    supervisor.start(run)
-    state = follow(run)
+    state = go_on(run)
     assert state.state == "finished" and state.series["validation", "loss"].x.tolist() == [step, 2 * step]
     straight, _ = execute(workspace, tiny_spec)
-    before, after = losses(straight), losses(run)
-    assert before.keys() == after.keys() and max(abs(before[step] - after[step]) for step in before) <= 1e-6
+    assert same_losses(straight, run)
 
 
 def test_save_and_evaluate_are_done_when_they_are_asked_for(workspace: Path, tiny_spec: dict) -> None:
@@ -164,10 +208,14 @@ def wait_for(run: RunDir, kind: type, **values: object) -> None:
     raise AssertionError(f"{kind.__name__} never came; {run.log_tail()}")
 
 
-def test_killed_window_leaves_a_worker_that_ends_well(workspace: Path, tiny_spec: dict) -> None:
+def test_killed_window_leaves_a_worker_that_ends_well_and_is_not_joined_by_another(
+    workspace: Path, tiny_spec: dict
+) -> None:
     import subprocess
 
-    tiny_spec["training"] |= {"num_train_epochs": 12}
+    from studio.worker import main
+
+    tiny_spec["training"] |= {"num_train_epochs": 20}
     run = create_run(workspace, parse_spec(tiny_spec))
     code = f"from pathlib import Path; from studio.core.rundir import RunDir; from studio import supervisor\n\
 run = RunDir(Path({str(run.path)!r})); supervisor.start(run)\nfor _ in supervisor.follow(run): pass"
@@ -175,7 +223,7 @@ run = RunDir(Path({str(run.path)!r})); supervisor.start(run)\nfor _ in superviso
     wait_for_step(run, 1)
     parent.kill()
     parent.wait()
-    assert run.is_alive()
+    assert run.is_alive() and main(str(run.path)) == 3
     state = follow(run)
     assert state.state == "finished" and len(state.series["train", "loss"]) == state.total_steps
 
@@ -232,16 +280,6 @@ def test_what_can_not_work_is_said_at_its_field(
         assert len(rows) == 8 and {n - 1 for n in rows} <= set(split)
 
 
-def test_two_workers_never_share_a_run(workspace: Path, tiny_spec: dict) -> None:
-    from studio.worker import main
-
-    tiny_spec["training"] |= {"num_train_epochs": 30}
-    run = supervisor.start_new(workspace, parse_spec(tiny_spec))
-    assert run.is_alive() and main(str(run.path)) == 3
-    supervisor.kill(run)
-    assert follow(run).state == "ended"
-
-
 def test_split_is_stratified_repeatable_and_keeps_copies_together(tiny_csv: Path) -> None:
     from collections import Counter
 
@@ -292,6 +330,7 @@ def test_order_of_rows_depends_on_seed_and_epoch_alone() -> None:
 
 
 def test_what_changed_since_the_training_is_refused(workspace: Path, tmp_path: Path, tiny_spec: dict) -> None:
+    tiny_spec["training"]["num_train_epochs"] = 1
     data = tmp_path / "rows.csv"
     shutil.copy(tiny_spec["data"]["train"], data)
     tiny_spec["data"]["train"] = str(data)
@@ -300,6 +339,18 @@ def test_what_changed_since_the_training_is_refused(workspace: Path, tmp_path: P
     data.write_text(data.read_text() + "one more row,fruit\n")
     _, state = execute(workspace, {"kind": "evaluate", "run": str(run.path)})
     assert (state.state, state.problem.reason) == ("failed", "data-changed")
+
+
+def test_predictions_never_replace_the_rows_they_are_made_from(
+    workspace: Path, tmp_path: Path, straight: Callable[[str], tuple[RunDir, RunState]]
+) -> None:
+    mine = tmp_path / "mine.csv"
+    mine.write_text("text,label\nthe sea was calm,water\n")
+    before, spec = mine.read_bytes(), {"kind": "predict", "run": str(straight("full")[0].path), "data": str(mine)}
+    _, state = execute(workspace, spec | {"out": str(tmp_path / "out.csv")})
+    assert state.state == "finished" and (tmp_path / "out.csv").is_file()
+    _, state = execute(workspace, spec | {"out": str(mine)})
+    assert state.state == "failed" and mine.read_bytes() == before, state.problem
 
 
 def test_files_of_their_own_are_checked_like_the_rest(workspace: Path, tmp_path: Path, tiny_spec: dict) -> None:

@@ -9,24 +9,19 @@ import pytest
 import torch
 
 from studio.core import events as ev
-from studio.core.rundir import create_run, read_events
-from studio.core.spec import parse_spec
-from studio.engine import train, trunk
-from studio.engine.reporter import Reporter
+from studio.core.rundir import read_events
+from studio.engine import trunk
+from tests.in_process import execute
 
 
 def train_here(workspace: Path, spec: dict, **method: object) -> tuple[dict, dict]:
     """Train in this process; return what was picked, and the losses by step."""
-    run = create_run(workspace, parse_spec(spec | {"method": {"kind": "freeze", **method}}))
-    report = Reporter(run)
-    end = train.run(run, run.spec(), report)
-    report.say(end)
-    report.close()
+    run, state = execute(workspace, spec | {"method": {"kind": "freeze", **method}})
     assert not list(run.path.glob("trunk.*")), "it goes with the end of the run"
     told = read_events(run)
     losses = {e.step: e.values["loss"] for e in told if isinstance(e, ev.Metrics) and e.split == "train"}
     picked = json.loads(run.resolved_file.read_text())["picked"]
-    return picked, losses | {"test": end.result["metrics"]["test"]["loss"]}
+    return picked, losses | {"test": state.result["metrics"]["test"]["loss"]}
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from studio.engine import train
 from studio.engine.reporter import Reporter
 from studio.engine.trainer import AttuneTrainer
 from studio.engine.watch import Watch
+from tests.in_process import execute
 
 
 @pytest.fixture
@@ -58,11 +59,8 @@ def test_a_gradient_of_zero_ends_the_training(trainer: AttuneTrainer) -> None:
 
 def test_a_loss_that_does_not_move_is_told_once(workspace: Path, tiny_spec: dict) -> None:
     tiny_spec["training"] |= {"learning_rate": 1e-9, "num_train_epochs": 4}
-    spec = parse_spec(tiny_spec)
-    run = create_run(workspace, spec)
-    report = Reporter(run)
-    assert train.run(run, spec, report).type == "finished"
-    report.close()
+    run, state = execute(workspace, tiny_spec)
+    assert state.state == "finished"
     said = [event for event in read_events(run) if isinstance(event, Warned) and event.reason == "loss-flat"]
     assert len(said) == 1 and said[0].facts["n_steps"] == 36
     assert "36 steps" in describe(said[0].reason, said[0].facts).title

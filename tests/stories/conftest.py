@@ -72,6 +72,7 @@ def until(qtbot) -> Callable[..., None]:
     def wait(condition: Callable[[], bool], what: str, seconds: float = 90) -> None:
         with contextlib.suppress(Exception):
             qtbot.waitUntil(condition, timeout=int(seconds * 1000))
+            return
         assert condition(), f"this never came: {what}"
 
     return wait

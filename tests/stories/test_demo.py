@@ -37,7 +37,7 @@ def test_demo_from_a_wheel_does_the_whole_job(tmp_path: Path) -> None:
     assert before.shape == after.shape == (6, 12, *before.shape[2:]) and np.abs(before - after).max() > 0.01
     exported = result["export"]
     assert exported["verified"] is True and exported["format"] == "onnx-int8"
-    assert exported["size_bytes"] < 0.27 * exported["reference_size_bytes"]
+    assert 0.2 < exported["size_bytes"] / exported["reference_size_bytes"] < 0.27, "the size that the format promises"
     assert exported["metric"] > exported["reference_metric"] - 0.01
     assert {"README.md", "config.json", "tokenizer.json"} <= {p.name for p in Path(exported["directory"]).iterdir()}
 

@@ -43,7 +43,7 @@ def drawn(window: MainWindow) -> list[int]:
     return [] if curve is None else curve.x.astype(int).tolist()
 
 
-def long_spec(tiny_spec: dict, epochs: int = 30) -> dict:
+def long_spec(tiny_spec: dict, epochs: int = 20) -> dict:
     return tiny_spec | {"training": tiny_spec["training"] | {"num_train_epochs": epochs, "evaluations_per_epoch": 1}}
 
 
@@ -120,7 +120,7 @@ def test_a_run_that_died_while_nobody_looked_is_told_of_once(
 def test_a_killed_window_is_no_loss_and_two_windows_see_the_same(
     until, open_window: Callable[[], MainWindow], workspace: Path, tiny_spec: dict
 ) -> None:
-    command = [sys.executable, "-P", "-c", WINDOW, str(workspace), json.dumps(long_spec(tiny_spec))]
+    command = [sys.executable, "-P", "-c", WINDOW, str(workspace), json.dumps(long_spec(tiny_spec, 30))]
     first = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL)
     second = open_window()
     second.show_page("runs")

@@ -15,6 +15,7 @@ import pytest
 from studio import supervisor
 from studio.core import events as ev
 from studio.core import queue
+from studio.core.commands import Pause, Resume, send
 from studio.core.locks import holder
 from studio.core.processes import environment
 from studio.core.rundir import RunDir, create_run, last_event, list_runs, read_events
@@ -34,7 +35,7 @@ def processes(workspace: Path) -> list[psutil.Process]:
 
 
 def with_name(spec: dict, name: str, **training: object) -> dict:
-    return spec | {"name": name, "training": spec["training"] | training}
+    return spec | {"name": name, "training": spec["training"] | {"evaluations_per_epoch": 1} | training}
 
 
 def attune(workspace: Path, *arguments: str) -> dict:
@@ -75,19 +76,20 @@ def test_three_for_the_night_one_fails_and_the_window_is_closed(
     store = window.store
     window.show_page("runs")
     page = window.pages["runs"]
-    long = parse_spec(with_name(tiny_spec, "first", num_train_epochs=60))
-    first = store.queue.add(long)
+    first = store.queue.add(parse_spec(with_name(tiny_spec, "first", num_train_epochs=12)))
     broken = parse_spec(with_name(tiny_spec | {"model": str(tmp_path / "gone")}, "second"))
     third = parse_spec(with_name(tiny_spec, "third"))
     until(lambda: bool(store.training_run()), "the first begins by itself, and the window sees it")
     assert store.training_run() == first
+    send(store.run_dir(first).path, Pause())  # as long as it takes to look at what waits
     store.queue.add(third)
     second = store.queue.add(broken)
     until(lambda: page.queue.names() == ["third", "second"], "both wait, as they came")
     store.queue.move(second, 1)
     until(lambda: page.queue.names() == ["second", "third"], "their order is another")
-    until(lambda: [row["state"] for row in page.rows] == ["running"], "the first one stands in the list")
+    until(lambda: [row["state"] for row in page.rows] == ["paused"], "the first one stands in the list")
     window.close()
+    send(store.run_dir(first).path, Resume())
     runs = {run.name(): run for run in list_runs(workspace)}
     assert not ended(runs["first"]), "it goes on without a window"
     wait_for(lambda: not processes(workspace), "the end of the queue and its workers", 120)
@@ -107,12 +109,13 @@ def test_three_for_the_night_one_fails_and_the_window_is_closed(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 def test_a_killed_queue_goes_on_where_it_was(workspace: Path, tmp_path: Path, tiny_spec: dict) -> None:
-    for name, epochs in (("first", 120), ("second", 1)):
+    for name, epochs in (("first", 12), ("second", 1)):
         (tmp_path / f"{name}.json").write_text(json.dumps(with_name(tiny_spec, name, num_train_epochs=epochs)))
     said = attune(workspace, "train", str(tmp_path / "first.json"), "--queue")
     first = RunDir(Path(said["run"]))
     assert (said["state"], said["place"]) == ("queued", 1)
     wait_for(lambda: read_summary(first).state == "running" and len(read_events(first)) > 20, "the first steps")
+    send(first.path, Pause())  # as long as it takes to look at what waits
     worker = started(first)[0].pid
     os.kill(holder(queue.process_lock(workspace))["pid"], signal.SIGKILL)
     wait_for(lambda: not queue.is_at_work(workspace), "the end of the queue's process")
@@ -125,6 +128,7 @@ def test_a_killed_queue_goes_on_where_it_was(workspace: Path, tmp_path: Path, ti
     )
     assert attune(workspace, "queue", "--list")["queue"] == [{"run": second.id, "name": "second"}]
     assert not second.events_file.exists() and first.is_alive(), "it waits for the worker that was left"
+    send(first.path, Resume())
     wait_for(lambda: not processes(workspace), "the end of all", 120)
     assert [e.pid for e in started(first)] == [worker], "not run twice"
     assert ended(first) == ended(second) == "finished"
@@ -135,7 +139,7 @@ def test_a_killed_queue_goes_on_where_it_was(workspace: Path, tmp_path: Path, ti
 def test_what_died_with_the_machine_goes_on_from_its_checkpoint(
     until, open_window: Callable[..., MainWindow], workspace: Path, tiny_spec: dict
 ) -> None:
-    spec = parse_spec(with_name(tiny_spec, "long", num_train_epochs=60, evaluations_per_epoch=1))
+    spec = parse_spec(with_name(tiny_spec, "long", num_train_epochs=20))
     run = create_run(workspace, spec)
     queue.add(workspace, run.id)
     supervisor.start_queue(workspace)
@@ -156,14 +160,16 @@ def test_the_queue_waits_for_a_training_that_was_started_directly(
 ) -> None:
     window = open_window()
     store = window.store
-    direct = store.run_dir(store.start_run(parse_spec(with_name(tiny_spec, "direct", num_train_epochs=40))))
+    direct = store.run_dir(store.start_run(parse_spec(with_name(tiny_spec, "direct", num_train_epochs=12))))
     until(lambda: store.runs[direct.id].step > 0, "its first step")
+    send(direct.path, Pause())  # as long as it takes to look at what waits
     queued = store.run_dir(store.queue.add(parse_spec(with_name(tiny_spec, "queued", num_train_epochs=1))))
     until(lambda: queue.is_at_work(workspace), "the queue's process")
     store.select_run(queued.id)
     window.show_page("train")
     until(lambda: "queue" in window.pages["train"].view.outcome.accessibleName(), "the page says that it waits")
     assert not queued.events_file.exists() and direct.is_alive()
+    send(direct.path, Resume())
     until(lambda: store.runs[queued.id].is_active, "it begins, and the page that shows it goes live")
     assert ended(direct) == "finished"
     until(lambda: store.runs[queued.id].state == "finished", "its end")

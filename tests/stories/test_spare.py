@@ -24,27 +24,34 @@ def spares(workspace: Path) -> list[psutil.Process]:
     return found
 
 
-def is_warm(process: psutil.Process) -> bool:
-    return process.memory_info().rss > 400e6 and process.cpu_percent(0.3) < 30
+def has_warm_spare(workspace: Path) -> bool:
+    """Whether one waits with its imports done; False, too, while it appears or goes."""
+    try:
+        (process,) = spares(workspace)
+        # On a busy machine imports get little of the processor, too.
+        return process.memory_info().rss > 400e6 and process.cpu_percent(0.5) < 8
+    except (ValueError, psutil.Error):
+        return False
 
 
 def test_spare_takes_up_what_is_started_and_goes_with_the_window(
     open_window: Callable[..., MainWindow], until: Callable[..., None], workspace: Path, tiny_spec: dict
 ) -> None:
     window = open_window(keep_spare=True)
-    until(lambda: len(spares(workspace)) == 1 and is_warm(spares(workspace)[0]), "a warm spare")
+    until(lambda: has_warm_spare(workspace), "a warm spare")
     spare = spares(workspace)[0]
     other = open_window(keep_spare=True)
-    began = time.time()
+    worked = sum(spare.cpu_times()[:2])
     run_id = window.store.start_run(parse_spec(tiny_spec))
     run = window.store.run_dir(run_id)
+    until(lambda: window.store.runs[run_id].step > 0, "the first step")
+    worked = sum(spare.cpu_times()[:2]) - worked
+    assert worked < 3, "seconds of the processor; a cold one imports for longer before it reads its data"
     until(lambda: run_id not in window.store.followers, "the end of the run")
     state = window.store.runs[run_id]
     assert state.state == "finished", state.problem
     told = read_events(run)
     assert [e.pid for e in told if isinstance(e, ev.Started)] == [spare.pid]
-    first = next(e for e in told if isinstance(e, ev.Metrics))
-    assert first.time - began < 6, "a cold one imports for that long before it reads its data"
     until(lambda: len(spares(workspace)) == 1, "the next spare, one for both windows")
     window.close()
     other.close()
@@ -84,7 +91,7 @@ def test_spare_comes_back_from_a_probe_and_leaves_one_for_a_training(
     open_window: Callable[..., MainWindow], until: Callable[..., None], workspace: Path, tiny_spec: dict
 ) -> None:
     window = open_window(keep_spare=True)
-    until(lambda: len(spares(workspace)) == 1 and is_warm(spares(workspace)[0]), "a warm spare")
+    until(lambda: has_warm_spare(workspace), "a warm spare")
     spare, probes = spares(workspace)[0], window.store.probes
     spec = parse_spec(tiny_spec)
     probes.begin("estimate", spec)

@@ -5,9 +5,10 @@ import json
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+
+from studio.core.anatomy import ModelInfo, describe_model
 
 CASES = {
     path.stem.replace("_", "-"): importlib.import_module(f"tests.tasks.cases.{path.stem}")
@@ -25,6 +26,11 @@ FAMILIES = {
     ),
     "electra": ("ElectraModel", "ElectraConfig", SHAPE | {"embedding_size": 16}),
 }
+
+
+@pytest.fixture(scope="session")
+def starter_info() -> ModelInfo:
+    return describe_model("starter")
 
 
 @pytest.fixture(scope="session")

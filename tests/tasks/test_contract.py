@@ -9,11 +9,13 @@ import pytest
 from studio.core import commands
 from studio.core import events as ev
 from studio.core.files import read_json
-from studio.core.registry import family
 from studio.core.replay import read_state
 from studio.core.rundir import RunDir
 from studio.engine.reporter import Reporter
+from studio.takeaway.script import save_script
 from tests.in_process import execute, go_on
+from tests.takeaway.test_script import distance
+from tests.takeaway.test_script import losses as script_losses
 from tests.tasks.conftest import CASES, FAMILIES, read_lines
 
 Make = Callable[..., dict]
@@ -108,7 +110,14 @@ def test_other_architectures_learn_and_predict(
 
 
 @pytest.mark.parametrize("task", CASES)
-@pytest.mark.parametrize("format_", list(family("exporters")))
+def test_script_trains_as_the_run_did(task: str, straight: Callable, tmp_path: Path) -> None:
+    run, state = straight(task)
+    save_script(run, tmp_path / "script.py")
+    assert distance(state, script_losses(tmp_path / "script.py", tmp_path / "out")) <= 1e-4
+
+
+@pytest.mark.parametrize("task", CASES)
+@pytest.mark.parametrize("format_", ["safetensors", "onnx-int8"])
 def test_export_is_verified(task: str, format_: str, straight: Callable, tmp_path: Path) -> None:
     run, _ = straight(task)
     spec = {"kind": "export", "run": str(run.path), "format": format_, "out": str(tmp_path / "out")}

@@ -16,7 +16,7 @@ from PySide6.QtWidgets import QApplication
 from studio.core import events as ev
 from studio.core.rundir import EventWriter, RunDir, create_run
 from studio.core.spec import parse_spec
-from studio.ui import theme
+from studio.ui import neighbours, theme
 from studio.ui.app import make_window
 from studio.ui.store import Store
 from studio.ui.window import MainWindow
@@ -42,6 +42,15 @@ def _settle() -> None:
         QCoreApplication.processEvents()
         QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
     gc.collect()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_collections() -> Iterator[None]:
+    """Set aside what other tests imported: a collection after each test would walk through all of torch otherwise."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +88,8 @@ def store(workspace: Path, qapp: QApplication) -> Iterator[Store]:
 
 
 @pytest.fixture
-def window(workspace: Path, qapp: QApplication) -> Iterator[MainWindow]:
+def window(workspace: Path, qapp: QApplication, monkeypatch: pytest.MonkeyPatch) -> Iterator[MainWindow]:
+    monkeypatch.setattr(neighbours, "LOOK_MS", 200)  # what others do is seen soon
     window = make_window(workspace, keep_spare=False)
     window.resize(1024, 640)
     window.show()

@@ -1,10 +1,11 @@
 """The queue in the window, and what the window sees of other processes; the tests hold the lock of its process."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QModelIndex, Qt
+from PySide6.QtCore import QModelIndex, Qt, QThreadPool
 
 from studio.core import events as ev
 from studio.core import queue
@@ -123,6 +124,9 @@ def test_the_draft_is_added_while_a_training_is_at_work(
     awake.show_page("train")
     page = awake.pages["train"]
     assert page.start.isVisible() and page.enqueue.isVisible()
+    store.neighbours.close()  # no look in this moment, and none on its way
+    QThreadPool.globalInstance().waitForDone(5000)
+    qtbot.wait(20)
     other = create_run(workspace, spec(csv_file))
     write(other, ev.Started(pid=1, version="0"), STEP)
     worker = Lock(other.lock_file)
@@ -199,3 +203,35 @@ def test_a_training_of_another_process_is_followed_renamed_and_its_deletion_seen
     qtbot.waitUntil(lambda: run.id not in store.followers, timeout=5000)
     move_to_bin(workspace, run)
     qtbot.waitUntil(lambda: run.id not in store.runs and store.current_run == "", timeout=5000)
+
+
+def test_a_look_that_began_before_another_does_not_take_away_what_that_one_found(
+    qtbot, awake: MainWindow, workspace: Path, csv_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, looked, gate = awake.store.neighbours, threading.Event(), threading.Event()
+    looks.close()
+    look, told = looks._look, []
+
+    def slow_look() -> object:
+        found = look()
+        looked.set()
+        gate.wait(5)
+        return found
+
+    monkeypatch.setattr(looks, "_look", slow_look)
+    monkeypatch.setattr(looks, "_tell", lambda *found, tell=looks._tell: (tell(*found), told.append(found)))
+    looks.look()
+    assert looked.wait(5)
+    run = create_run(workspace, spec(csv_file))
+    write(run, ev.Started(pid=1, version="0"), STEP)
+    worker = Lock(run.lock_file)
+    assert worker.acquire({})
+    monkeypatch.setattr(looks, "_look", look)
+    looks.look_now()
+    assert awake.store.training_run() == run.id
+    gate.set()
+    qtbot.waitUntil(lambda: len(told) == 2, timeout=5000)
+    assert awake.store.training_run() == run.id == awake.store.current_run
+    worker.release()
+    write(run, ev.Stopped(step=1))
+    qtbot.waitUntil(lambda: run.id not in awake.store.followers, timeout=5000)

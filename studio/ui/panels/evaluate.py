@@ -1,9 +1,10 @@
-"""The Evaluate page: try the trained model on a text, and see how well it does on rows it never saw."""
+"""The Evaluate page: try the trained model on a text, see how well it does on unseen rows, have a file answered."""
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QStackedLayout, QTabWidget, QVBoxLayout, QWidget
 
 from studio.ui.i18n import tr
+from studio.ui.panels.predict_file import PredictFile
 from studio.ui.panels.results import Results
 from studio.ui.panels.trained import RunChooser
 from studio.ui.panels.try_it import TryIt
@@ -15,7 +16,7 @@ from studio.ui.widgets.labels import Title
 
 
 class EvaluatePanel(QWidget):
-    """Two tabs about one trained run: Try it, Results."""
+    """Three tabs about one trained run: Try it, Results, A file."""
 
     def __init__(self, store: Store, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -48,13 +49,14 @@ class EvaluatePanel(QWidget):
         header.addStretch(1)
         header.addWidget(self.chooser)
         layout.addLayout(header)
-        self.try_it, self.results = TryIt(store), Results(store)
+        self.try_it, self.results, self.file = TryIt(store), Results(store), PredictFile(store)
         self.results.row_chosen.connect(self._try)
         self.results.examples_found.connect(self.try_it.set_examples)
         self.tabs = QTabWidget()
         self.tabs.setDocumentMode(True)
         self.tabs.addTab(self.try_it, tr("Try it"))
         self.tabs.addTab(self.results, tr("Results"))
+        self.tabs.addTab(self.file, tr("A file"))
         self.tabs.tabBar().setFocusPolicy(Qt.FocusPolicy.TabFocus)
         layout.addWidget(self.tabs, 1)
         return content
@@ -63,6 +65,7 @@ class EvaluatePanel(QWidget):
         self._pages.setCurrentIndex(1 if run_id else 0)
         self.try_it.show_run(run_id)
         self.results.show_run(run_id)
+        self.file.show_run(run_id)
 
     def _try(self, row: dict[str, str]) -> None:
         self.tabs.setCurrentWidget(self.try_it)

@@ -18,11 +18,15 @@ BLOCKS: TypeAdapter[list[Block]] = TypeAdapter(list[AnyBlock])
 
 @dataclass(frozen=True)
 class Measured:
-    """Rows that a trained run was measured on: a split, or the file `data`; its files lie in `directory`."""
+    """Rows that a trained run was measured on: a split, or the file `data`; its files lie in `directory`.
+
+    checkpoint: the step of the one that was measured, None for the model that was kept.
+    """
 
     split: str
     data: str
     directory: Path
+    checkpoint: int | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -55,7 +59,7 @@ def measured_parts(workspace: Path, run_id: str) -> list[Measured]:
         split = spec.get("split", "test")
         if not (run.path / f"evaluation-{split}.json").is_file() or not _is_of(workspace, spec.get("run"), trained):
             continue
-        measured = Measured(split, (spec.get("data") or {}).get("path", ""), run.path)
+        measured = Measured(split, (spec.get("data") or {}).get("path", ""), run.path, spec.get("checkpoint"))
         found.setdefault(measured.key, measured)
     for split in SPLITS:
         if (trained.path / f"evaluation-{split}.json").is_file():

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QPushButton, QWidget
+from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QWidget
 
 from studio.ui import words
 from studio.ui.i18n import tr
 from studio.ui.theme import GRID
+from studio.ui.threads import background
 from studio.ui.widgets.buttons import SearchField, flat_button, quiet_button
 from studio.ui.widgets.cards import Card
 from studio.ui.widgets.labels import Body, Small
@@ -60,6 +61,7 @@ class PredictionRows(Card):
     """row_chosen: texts of a row that the person wants to try, by column, and its `label`."""
 
     row_chosen = Signal(dict)
+    failed = Signal(object)  # the exception of a file that could not be written
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(tr("Rows, highest loss first"), parent)
@@ -68,6 +70,10 @@ class PredictionRows(Card):
         self.count = Small()
         self.count.setWordWrap(False)
         self.add_to_header(self.count)
+        self.save = flat_button(tr("Save…"), "evaluate.save", "save")
+        self.save.setToolTip(tr("Save all rows with what the model said, as CSV"))
+        self.save.clicked.connect(self._ask_save)
+        self.add_to_header(self.save)
         tools = QHBoxLayout()
         tools.setSpacing(GRID)
         self.search = SearchField(tr("Search in all columns"))
@@ -117,6 +123,18 @@ class PredictionRows(Card):
             self.table.set_table(shown_columns(predictions))
             self.table.set_filter(self.search.text())
             self._choose_rows()
+
+    def _ask_save(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(self, tr("Save the rows"), "predictions.csv", "CSV (*.csv)")
+        if path:
+            self.save_csv(path)
+
+    def save_csv(self, path: str) -> None:
+        """Write the predictions, with one column a label, as CSV; what goes wrong is told as a failure."""
+        from pyarrow import csv
+
+        table = self._predictions
+        background(lambda: csv.write_csv(table, path), lambda _: None, self.failed.emit, self, key="save")
 
     def filter_by(self, equals: Mapping[str, str]) -> None:
         """Show only the rows whose columns (`label`, `predicted` …) have these values; {} shows all."""

@@ -92,12 +92,19 @@ class Results(QWidget):
         self.against.setAccessibleName(tr("Compare with another run"))
         self.against.setToolTip(tr("Measure another run on the same rows, and see whether the difference is real"))
         self.against.activated.connect(self._compare)
+        self.checkpoint = QComboBox()
+        self.checkpoint.setObjectName("evaluate.checkpoint")
+        self.checkpoint.setAccessibleName(tr("Model or checkpoint"))
+        self.checkpoint.setToolTip(tr("Measure a checkpoint that the run still has instead of the model that it kept"))
+        self.checkpoint.activated.connect(self._measure_checkpoint)
+        self.checkpoint.hide()
         self.n_rows = Small()
         self.n_rows.setWordWrap(False)
         self.tiles = TileRow()
         row.addWidget(self.part)
         row.addWidget(self.n_rows)
         row.addStretch(1)
+        row.addWidget(self.checkpoint)
         row.addWidget(self.against)
         top.addLayout(row)
         top.addWidget(self.tiles)
@@ -119,6 +126,7 @@ class Results(QWidget):
         scroll.setWidget(content)
         self.rows = PredictionRows()
         self.rows.row_chosen.connect(self.row_chosen)
+        self.rows.failed.connect(self._store.fail)
         self.rows.filter.clicked.connect(lambda: self._filter(None, {}))
         body.addWidget(scroll)
         body.addWidget(self.rows)
@@ -201,20 +209,33 @@ class Results(QWidget):
         self.against.addItem(tr("Compare with…"), "")
         workspace, run_id = self._store.workspace, self._run
 
-        def show(found: list[tuple[str, str]]) -> None:
-            for name, other in found:
+        def show(found: tuple[list[tuple[str, str]], list[int]]) -> None:
+            others, steps = found
+            for name, other in others:
                 self.against.addItem(name, other)
-            self.against.setVisible(bool(found))
+            self.against.setVisible(bool(others))
+            self.checkpoint.clear()
+            self.checkpoint.addItem(tr("Kept model"), None)
+            for step in steps:
+                self.checkpoint.addItem(tr("Step {step}", step=words.count(step)), step)
+            self.checkpoint.setVisible(bool(steps))
 
         self.against.hide()
-        background(lambda: others_of(workspace, run_id), show, self._store.fail, self, key="others")
+        run = self._store.run_dir(run_id) if run_id else None
+        background(
+            lambda: (others_of(workspace, run_id), list(run.checkpoints()) if run else []),
+            show, self._store.fail, self, key="others",
+        )  # fmt: skip
+
+    def _measure_checkpoint(self, _: int) -> None:
+        self._start(*self._key(), checkpoint=self.checkpoint.currentData())
 
     def _compare(self, _: int) -> None:
         other = self.against.currentData()
         if other:
             self._start(*self._key(), against=other)
 
-    def _start(self, split: str, path: str, against: str = "") -> None:
+    def _start(self, split: str, path: str, against: str = "", checkpoint: int | None = None) -> None:
         from studio.sources.tables import source_for
 
         try:
@@ -222,7 +243,8 @@ class Results(QWidget):
         except Failure as error:
             self._store.fail(error)
             return
-        job = self._store.evaluate(self._run, split=split or "test", data=source, against=against)
+        job = self._store.evaluate(self._run, split=split or "test", data=source, against=against,
+                                   checkpoint=checkpoint)  # fmt: skip
         if job:
             self._jobs[job] = (self._run, (split, path))
             self.job.show_run(job)
@@ -258,6 +280,9 @@ class Results(QWidget):
 
     def _show(self, found: Evaluation) -> None:
         self.n_rows.setText(tr("{n} rows", n=words.count(found.n_rows)))
+        if found.measured.checkpoint:
+            step = words.count(found.measured.checkpoint)
+            self.n_rows.setText(tr("{n} rows, checkpoint of step {step}", n=words.count(found.n_rows), step=step))
         names = {words.word(words.METRICS, name): value for name, value in found.metrics.items()}
         widths = {words.word(words.METRICS, name): width for name, width in found.half_widths.items()}
         self.tiles.set_values(names, widths)
