@@ -1,7 +1,5 @@
 """Goes on from a trained run: its model as the base of another task."""
 
-from typing import Any
-
 from studio.core.reasons import Failure
 from studio.core.rundir import RunDir
 
@@ -14,12 +12,3 @@ def continue_with(run: RunDir) -> str:
         if (folder / "config.json").is_file():
             return str(folder)
     raise Failure("run-not-finished", "model", run=run.id)
-
-
-def classifier_after(run: RunDir) -> dict[str, Any]:
-    """Return the beginning of a spec: texts are to be classified with the model of a run; data and columns are open.
-
-    Raises Failure "run-not-finished".
-    """
-    task = {"kind": "text-classification"}
-    return {"version": 1, "kind": "train", "task": task, "model": continue_with(run)}

@@ -45,7 +45,7 @@ def run(run_dir: RunDir, spec: TrainSpec, report: Reporter) -> ev.Seen:
         feature = dataset[i]
         row = rows.select([feature["row"]])
         told = task.gold_text(row.gold[0])
-        note = f"row {row.indices[0] + 1} · {len(feature['input_ids'])} tokens" + (f" · {told[:80]}" if told else "")
+        note = f"row {row.indices[0] + 1} · {feature['length']} tokens" + (f" · {told[:80]}" if told else "")
         texts.append(seen(task, feature, row, tokenizer, labels, max_length, note))
     block = TokenTexts(title="What the model sees", texts=texts).model_dump(mode="json")
     return ev.Seen(block=block, n_rows=n_rows, n_cut=n_cut, n_unlabelled=n_unlabelled, max_length=max_length)

@@ -277,12 +277,12 @@ def test_saved_model_opens_with_sentence_transformers_and_with_transformers(
 def test_classifier_goes_on_from_a_masked_language_model(
     method: str, make_spec: Callable, tiny_csv: Path, workspace: Path
 ) -> None:
-    from studio.core.continuing import classifier_after
+    from studio.core.continuing import continue_with
     from studio.engine.trained import open_trained
 
     run, state = execute(workspace, make_spec("masked-lm", num_train_epochs=2) | {"method": method})
     assert state.state == "finished", state.problem
-    spec = classifier_after(run) | {"data": {"train": str(tiny_csv)}, "columns": {"text": "text", "label": "label"}}
+    spec = {"kind": "train", "model": continue_with(run)} | {"data": {"train": str(tiny_csv)}, "columns": {"text": "text", "label": "label"}}
     spec["training"] = {"num_train_epochs": 1, "precision": "fp32"}
     after, done = execute(workspace, spec)
     assert done.state == "finished", done.problem
