@@ -29,7 +29,7 @@ _NEEDED_ROWS = 10
 _MOST_DOTS = 2000
 _SHOWN_NEIGHBOURS = 10
 _QUERIES = 1024  # that are compared with all texts at a time
-_LOSSES = {
+LOSSES = {
     PAIRS: ("multiple-negatives",),
     TRIPLETS: ("triplet", "multiple-negatives"),
     SCORED: ("cosine", "cosent"),
@@ -66,11 +66,6 @@ class Config(PluginConfig):
     highest_score: float = setting(
         0.0, "Highest score", "The score of texts that mean the same; 0 finds it out: 1, 5, 10 or 100.", "", True, ge=0
     )
-
-    @property
-    def loss_name(self) -> str:
-        """The loss, where it is automatic the usual one."""
-        return _LOSSES[self.examples][0] if self.loss == "auto" else self.loss
 
 
 class Embeddings(Task):
@@ -217,8 +212,8 @@ class Embeddings(Task):
 
     def check_training(self, training: Any) -> list[Problem]:
         found = super().check_training(training)
-        if self.config.loss_name not in _LOSSES[self.config.examples]:
-            message = f"For such rows there is: {', '.join(_LOSSES[self.config.examples])}."
+        if loss_name(self.config) not in LOSSES[self.config.examples]:
+            message = f"For such rows there is: {', '.join(LOSSES[self.config.examples])}."
             found.append(Problem("field-invalid", {"message": message}, "task.loss"))
         if importlib.util.find_spec("sentence_transformers") is None:
             found.append(Problem("sentence-transformers-missing", {}, "task"))
@@ -233,7 +228,7 @@ class Embeddings(Task):
     def wrap(self, model: Any, folder: Any) -> Any:
         own_way, is_unit = read_pooling(Path(folder))
         way = own_way if self.config.pooling == "auto" else self.config.pooling
-        return as_sentences(model, way, is_unit, self.config.loss_name)
+        return as_sentences(model, way, is_unit, loss_name(self.config))
 
     def finish_folder(self, model: Any, folder: Any) -> None:
         if (Path(folder) / "config.json").is_file():
@@ -355,6 +350,11 @@ _USUAL_NAMES = {
     "score": ["score", "similarity", "rating", "similarity_score"],
     "label": ["label", "topic", "category", "class", "genre"],
 }
+
+
+def loss_name(config: Any) -> str:
+    """Return the loss that is asked for, where it is automatic the usual one for such rows."""
+    return LOSSES[config.examples][0] if config.loss == "auto" else config.loss
 
 
 def to_number(cell: str) -> float | None:

@@ -25,5 +25,6 @@ def write(path: Path) -> None:
         options = [f"a {chance.choice(colours)} {chance.choice(things)}" for _ in range(n)]
         right = chance.randrange(n)
         options[right] = f"a {chance.choice(colours)} {chance.choice(animals)}"
-        lines.append(",".join([f"which of the {n} things in house {i} is alive", *options, *[""] * (4 - n), "ABCD"[right]]))
+        question = f"which of the {n} things in house {i} is alive"
+        lines.append(",".join([question, *options, *[""] * (4 - n), "ABCD"[right]]))
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
