@@ -114,10 +114,12 @@ def load_base(tokenizer: Any) -> Any:
         setattr(config, name, value)
     if config.pad_token_id is None:
         config.pad_token_id = tokenizer.pad_token_id
+    AUTO_CLASS._model_mapping[type(config)]  # importing its code draws random numbers
     transformers.set_seed(SEED)
-    return AUTO_CLASS.from_pretrained(
+    model = AUTO_CLASS.from_pretrained(
         MODEL, config=config, use_safetensors=True, dtype="float32", ignore_mismatched_sizes=True, **SAFE
     )
+    return TASK.wrap(model, Path(MODEL))
 
 
 def main() -> None:
@@ -132,7 +134,8 @@ def main() -> None:
     model = METHOD.apply(load_base(tokenizer), METHOD_SETTINGS)
     held = hold_in_bf16(model) if PRECISION == "bf16" else 0
     make_batch = padded = TASK.collator(tokenizer)
-    datasets = dict(parts)
+    make_training_batch = TASK.training_collator(tokenizer, SEED)
+    datasets = {name: for_model(TASK, model, each) for name, each in parts.items()}
     # [if quick]
     quick = Kernels(model, in_bf16=PRECISION == "bf16")
     # [end]
@@ -142,7 +145,7 @@ def main() -> None:
     model.to("cpu" if is_cpu else "cuda")
     used = {name: parts[name] for name in ("train", "validation") if name in parts}
     frozen = Trunk(model, n_frozen_layers(model), used, tokenizer, Settings(path=out), PRECISION, progress)
-    datasets, make_batch = frozen.parts, collate
+    datasets, make_batch, make_training_batch = frozen.parts, collate, collate
     # [end]
     validation, score = datasets.get("validation"), None
     if validation is not None:
@@ -155,6 +158,7 @@ def main() -> None:
         train_dataset=datasets["train"],
         eval_dataset=validation,
         data_collator=make_batch,
+        train_collator=make_training_batch,
         processing_class=tokenizer,
         compute_metrics=score,
         preprocess_logits_for_metrics=kept,
@@ -177,10 +181,11 @@ def main() -> None:
         restore(model, load_base(tokenizer))
     model.to("cpu" if is_cpu else "cuda")
     trainer.save_model(str(out / "model"))
+    TASK.finish_folder(model, out / "model")
     if "test" in parts:
         trainer.data_collator = padded
         trainer.compute_metrics = scorer(rows["test"], parts["test"], range(len(parts["test"])), tokenizer)
-        trainer.evaluate(parts["test"], metric_key_prefix="test")
+        trainer.evaluate(for_model(TASK, model, parts["test"]), metric_key_prefix="test")
     print(f"The model lies in {out / 'model'}", file=sys.stderr)
 
 

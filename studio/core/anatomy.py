@@ -25,7 +25,11 @@ _PART_RULES = [
     ("value", re.compile(r"\.(value|v_proj|v_lin|v)\.")),
     ("output", re.compile(r"(attention\.output\.dense|o_proj|out_proj|out_lin|attn\.c_proj|attn\.Wo|Attention\.o)\.")),
 ]
-_HEAD = re.compile(r"(^|\.)(pooler|classifier|pre_classifier|score|head)\.")
+_HEAD = re.compile(
+    r"(^|\.)(pooler|classifier|pre_classifier|score|head|sequence_summary)\."
+    r"|(^|\.)(cls|lm_head|vocab_transform|vocab_layer_norm|vocab_projector|generator_predictions|generator_lm_head)\."
+    r"|(^|\.)decoder\.(bias|weight)$"
+)
 _EMBEDDINGS = re.compile(r"embed|(^|\.)w[tp]e\.|shared\.")
 # Heads of pre-training that a fine-tuned classifier does not have.
 _UNUSED = re.compile(
@@ -64,6 +68,7 @@ class ModelInfo:
     size_bytes: int
     license: str
     tensors: tuple[Tensor, ...]
+    other_heads: tuple[str, ...] = ()  # names of weights that a classifier does not have, such as of a masked LM
 
     @property
     def n_parameters(self) -> int:
@@ -115,6 +120,7 @@ def describe_model(name: str) -> ModelInfo:
         size_bytes=sum(file.stat().st_size for file in files),
         license=_license(folder),
         tensors=tuple(_tensors(shapes, config["model_type"])),
+        other_heads=tuple(name for name, _ in shapes if _UNUSED.search(name)),
     )
 
 
@@ -203,6 +209,37 @@ _DENSE_HEADS = {
     "modernbert": "head.dense",
 }  # fmt: skip
 _ENCODERS = ("bert", "deberta-v2", "deberta", "albert", "xlnet", "roformer")
+
+
+def masked_lm_head(info: ModelInfo) -> list[Tensor]:
+    """Return the weights that a head for masked words adds to a model whose word embeddings it shares.
+
+    The bias of the words counts as no part of the head, since an adapter leaves it as it is.
+    """
+    h, dense, norm = info.hidden_size, *_MASKED_HEADS.get(info.model_type, _MASKED_HEADS["bert"])
+    embedded = next((t.shape[1] for t in info.tensors if "word_embeddings" in t.name), h)
+    out = embedded if info.model_type == "electra" else h
+    shapes = [(f"{dense}.weight", (out, h)), (f"{norm}.weight", (out,))]
+    if info.model_type != "modernbert":
+        shapes += [(f"{dense}.bias", (out,)), (f"{norm}.bias", (out,))]
+    bias = Tensor(_WORD_BIASES.get(info.model_type, "cls.predictions.bias"), (info.vocab_size,), "other", None)
+    return [*(Tensor(name, shape, "head", None) for name, shape in shapes), bias]
+
+
+_MASKED_HEADS = {
+    "bert": ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm"),
+    "roberta": ("lm_head.dense", "lm_head.layer_norm"),
+    "xlm-roberta": ("lm_head.dense", "lm_head.layer_norm"),
+    "camembert": ("lm_head.dense", "lm_head.layer_norm"),
+    "mpnet": ("lm_head.dense", "lm_head.layer_norm"),
+    "distilbert": ("vocab_transform", "vocab_layer_norm"),
+    "electra": ("generator_predictions.dense", "generator_predictions.LayerNorm"),
+    "modernbert": ("head.dense", "head.norm"),
+}
+_WORD_BIASES = {
+    "roberta": "lm_head.bias", "xlm-roberta": "lm_head.bias", "camembert": "lm_head.bias", "mpnet": "lm_head.bias",
+    "distilbert": "vocab_projector.bias", "electra": "generator_lm_head.bias", "modernbert": "decoder.bias",
+}  # fmt: skip
 
 
 def layer_strip(pieces: Iterable[tuple[Tensor, int]]) -> list[tuple[str, list[tuple[str, int, float]]]]:

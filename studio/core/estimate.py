@@ -34,6 +34,7 @@ class Job:
     method: str
     training: TrainingSpec
     keeps_frozen: bool = False  # the output of frozen layers is computed once for all epochs (engine/trunk.py)
+    output_width: int = 0  # numbers that the model gives for a token, where they are many, as one for each word
     row_bytes: float | None = None  # activations that one of the longest rows keeps, where they were counted
 
 
@@ -239,6 +240,7 @@ def _memory_parts(job: Job, machine: Machine) -> tuple[float, float]:
     layer += n_rows * job.n_heads * longest**2 * per_pair
     rest = 0 if machine.is_gpu else _PROCESS_BYTES
     kept = layer * (stack.n_active + _PASSING * (stack.n_layers > stack.n_active))
+    kept += n_rows * longest * job.output_width * _OUTPUT_BYTES
     if job.row_bytes is not None:
         kept = n_rows * job.row_bytes * _BEYOND_KEPT
     evaluated = min(_EVALUATION_BATCH, max(job.parts[1:])) * longest * stack.width * _EVALUATED_BYTES
@@ -263,6 +265,7 @@ _PROCESS_BYTES = 560e6
 _KEPT_BYTES = {True: (13.0, 7.0), False: (22.0, 14.0)}  # bf16, fp32: by token and channel; by pair of tokens and head
 _ADAPTED = 2.2  # adapters keep their own input beside that of the layer
 _PASSING = 1.8  # of a layer's activations, while a frozen one computes
+_OUTPUT_BYTES = 12.0  # of each number that a model gives: itself, in the loss, and its gradient
 _BEYOND_KEPT = 1.3  # at the peak, of the activations that are kept: what backward computes on its way
 _EVALUATED_BYTES = 22.0  # by token and channel, without gradients
 _EVALUATION_BATCH = 64

@@ -121,6 +121,19 @@ REASONS: dict[str, Reason] = {
         "Copies of another row's text: {n_rows}.",
         "Attune keeps copies together in one part of the split, so that the test stays honest.",
     ),
+    "too-many-options": Reason(
+        "Row {row} has {n_options} options; at most {most} are taken.", "Leave the others out of the file.", "go.data"
+    ),
+    "answer-no-option": Reason(
+        "Rows whose answer names none of their options: {n_rows}. The first is row {row}: {value}",
+        "An answer is a letter from A on, a number from 0 or 1 on, or the option's own text, in all rows alike.",
+        "go.data",
+    ),
+    "answer-ambiguous": Reason(
+        "It can't be told which option an answer such as {value} means: {readings} all fit.",
+        "Say under the task how the answer names the option.",
+        "go.data",
+    ),
     "too-few-rows": Reason("Only {n_rows} rows can be used.", "At least {needed} are needed.", "data.open"),
     "split-empty": Reason(
         "The {split} part would have no row.", "Make its share larger, or choose a file for it.", "go.data"
@@ -264,6 +277,17 @@ REASONS: dict[str, Reason] = {
         "{path} brings its own code.",
         "Code from a model folder never runs in Attune; choose another model.",
         "model.open",
+    ),
+    "model-no-mask": Reason(
+        "This model has no token for a hidden word.", "Choose an encoder that was trained with one.", "go.model"
+    ),
+    "sentence-transformers-missing": Reason(
+        "sentence-transformers is not installed.",
+        "Its losses train embeddings. Install it with: pip install sentence-transformers",
+    ),
+    "head-new": Reason(
+        "The model {model} has no head for hidden words.",
+        "It gets a new one: before its training it guesses at random, and the first loss is that of chance.",
     ),
     "model-unsupported": Reason(
         "Models of the type {model_type} can't do this task: {task}.",

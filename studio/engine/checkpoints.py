@@ -11,6 +11,7 @@ from studio.core.rundir import RunDir
 PARTIAL = ".partial"
 CLOCK = "clock.json"
 MODEL_PARTIAL = ".model.partial"  # the trained model, while it is written
+BASE_PARTIAL = ".base.partial"  # the same without adapters
 
 
 def last_checkpoint(run: RunDir) -> tuple[int, Path] | None:
@@ -41,7 +42,7 @@ def put_in_place(partial: Path, final: Path) -> None:
 
 def discard_partial(run: RunDir) -> None:
     """Remove what a worker that died left behind: half a checkpoint or model, the output of frozen layers."""
-    for partial in (run.checkpoints_dir / PARTIAL, run.path / MODEL_PARTIAL):
+    for partial in (run.checkpoints_dir / PARTIAL, run.path / MODEL_PARTIAL, run.path / BASE_PARTIAL):
         shutil.rmtree(partial, ignore_errors=True)
     for file in run.path.glob("trunk.*"):
         with contextlib.suppress(OSError):  # Windows keeps a file that is mapped

@@ -92,7 +92,7 @@ def read_file(source: PluginConfig, spec: TrainSpec, workspace: Path, gold: bool
         name = Path(source.path).name
         left_out = [Problem("rows-left-out", {"n_rows": n_out, "name": name})] if n_out else []
         return rows, opened.problems + left_out
-    may_lack = {role.id for role in task.roles if role.is_gold}
+    may_lack = task.may_lack()
     wanted = {r: c for r, c in spec.columns.items() if r not in may_lack or str(c) in opened.table.column_names}
     return task.rows(opened.table, column_names(wanted, opened.table)), opened.problems
 

@@ -20,7 +20,7 @@ from studio.engine.tokens import for_model, tokenise
 from studio.engine.trained import Trained, open_trained
 from studio.tasks.base import Answers, Judged, Rows, of_tokens, task_of
 
-MOST_ROWS, MOST_TOKENS = 256, 8192  # in one batch
+MOST_ROWS = 256  # in one batch
 
 
 def run(run_dir: RunDir, spec: EvaluateSpec, report: Reporter) -> ev.Event:
@@ -60,7 +60,7 @@ def _judge(trained: Trained, rows: Rows, report: Reporter) -> tuple[Judged, Answ
     dataset, _ = tokenise(task, rows, labels, tokenizer, trained.max_length, trained.workspace, report.check)
     report.say(ev.Phase(name="evaluating"))
     outputs = predict(task, model, tokenizer, dataset, trained.precision, report.progress("evaluating"))
-    answers = task.answers(outputs, dataset, rows, labels)
+    answers = task.decode(task.answers(outputs, dataset, rows, labels), tokenizer)
     return task.judge(answers, rows, labels), answers
 
 
@@ -89,6 +89,7 @@ def measure(
     if found != task.config:
         task = task_of(found)
         answers = task.answers(outputs, dataset, rows, labels)
+    answers = task.decode(answers, tokenizer)
     return write(run_dir, task, answers, task.judge(answers, rows, labels), rows, groups, split, report)
 
 
@@ -133,7 +134,7 @@ def predict(
         while start < len(order):
             # Sorted, so that the last of a batch is its longest.
             longest = lengths[order[min(start + MOST_ROWS, len(order)) - 1]]
-            chosen = order[start : start + max(1, min(MOST_ROWS, MOST_TOKENS // int(longest)))]
+            chosen = order[start : start + max(1, min(MOST_ROWS, task.batch_tokens // int(longest)))]
             batch = {name: value.to(place) for name, value in collate([inputs[int(i)] for i in chosen]).items()}
             outputs = outputs_of(task, model, batch).float().cpu().numpy()
             for i, each in zip(chosen, outputs, strict=True):

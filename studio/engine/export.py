@@ -26,7 +26,8 @@ def run(run_dir: RunDir, spec: ExportSpec, report: Reporter) -> ev.Event:
     features, _ = tokenise(
         trained.task, rows, trained.labels, tokenizer, trained.max_length, trained.workspace, report.check
     )
-    measured = Measured(trained.task, rows, features.to_dict(), trained.labels, trained.max_length)
+    features = trained.task.export_features(features.to_dict())
+    measured = Measured(trained.task, rows, features, trained.labels, trained.max_length)
 
     def phase(name: str):
         report.phase(name)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from studio.attention import capture as attention
 from studio.core import events as ev
 from studio.core.anatomy import describe_model
@@ -21,7 +23,7 @@ from studio.engine.data import workspace_of
 from studio.engine.reporter import Reporter
 from studio.engine.trained import Trained, open_trained
 from studio.sources.texts import Texts
-from studio.tasks.base import Rows
+from studio.tasks.base import Rows, join_rows
 
 STATES = {"tuned": ("after",), "base": ("before",), "both": ("before", "after")}
 KEPT_ANSWERS = 2  # maps of a long text take 150 MB; the window shows the newest, and may still hold the one before
@@ -96,6 +98,7 @@ class Subject:
     ):
         self.tuned, self.base, self.tokenizer, self.max_length, self.labels = tuned, base, tokenizer, max_length, labels
         self.trained = trained
+        self._company: dict[tuple[str, ...], tuple[Any, dict[str, Any]]] = {}
 
     @contextlib.contextmanager
     def state(self, name: str) -> Iterator[Any]:
@@ -125,16 +128,40 @@ class Subject:
         encoded = task.encode(texts, self.tokenizer, trained.max_length)
         features = Dataset.from_dict({"row": [0] * len(encoded["length"])} | encoded)
         probabilities, blocks = {}, {}
+        rows = row if not task.n_company else join_rows([row, self._behind(tuple(fields))])
         for name in states:
             with self.state(name) as model:
                 outputs = evaluate.predict(task, model, self.tokenizer, features, "fp32")
-            answers = task.answers(outputs, features, row, trained.labels)
+                if task.n_company:
+                    outputs = np.concatenate([outputs, self._said_of_company(tuple(fields), name, model)])
+            answers = task.decode(task.answers(outputs, features, rows, trained.labels), self.tokenizer)
             probabilities[name] = task.probabilities(answers, trained.labels)
             blocks[name] = [block.model_dump(mode="json") for block in task.explain(answers, fields, trained.labels)]
         note = f"{features[0]['length']} tokens"
         seen = sees.seen(task, features[0], row, self.tokenizer, trained.labels, trained.max_length, note)
         block = TokenTexts(title="What the model sees", texts=[seen]).model_dump(mode="json")
         return ev.Explained(id=asked.id, text=asked.text, probabilities=probabilities, blocks=blocks, seen=block)
+
+    def _behind(self, roles: tuple[str, ...]) -> Rows:
+        """Return the rows of the data that are answered behind a typed one, with the same roles."""
+        if roles not in self._company:
+            rows = self.trained.parts()["train"]
+            chosen = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), self.trained.task.n_company)).astype(int))
+            some = rows.select(chosen)
+            self._company[roles] = Rows({role: some.fields[role] for role in roles}, some.gold, some.indices), {}
+        return self._company[roles][0]
+
+    def _said_of_company(self, roles: tuple[str, ...], state: str, model: Any) -> Any:
+        rows, known = self._behind(roles), self._company[roles][1]
+        if state not in known:
+            from datasets import Dataset
+
+            task, trained = self.trained.task, self.trained
+            texts = {role: list(each) for role, each in rows.fields.items()}
+            encoded = task.encode(texts, self.tokenizer, trained.max_length)
+            features = Dataset.from_dict({"row": list(range(len(rows)))} | encoded)
+            known[state] = evaluate.predict(task, model, self.tokenizer, features, "fp32")
+        return known[state]
 
     def explain(self, text: str, states: tuple[str, ...], out: Path, with_attention: bool) -> dict[str, dict[str, Any]]:
         """Return per state the probabilities by label and, if asked, the folder and the checks of the maps.

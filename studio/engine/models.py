@@ -42,7 +42,9 @@ def load_base(spec: TrainSpec, labels: Sequence[str], tokenizer: Any) -> Any:
         setattr(config, name, value)
     if config.pad_token_id is None:
         config.pad_token_id = tokenizer.pad_token_id
+    auto._model_mapping[type(config)]  # importing its code draws random numbers, the first time in a process alone
     transformers.set_seed(spec.training.seed)
-    return auto.from_pretrained(
+    model = auto.from_pretrained(
         info.path, config=config, use_safetensors=True, dtype="float32", ignore_mismatched_sizes=True, **SAFE
     )
+    return task.wrap(model, Path(info.path))

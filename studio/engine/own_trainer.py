@@ -16,11 +16,12 @@ from studio.engine import kernels
 class LengthGroupedSampler(torch.utils.data.Sampler):
     """Rows in batches of like length, in an order that is a pure function of seed and epoch.
 
-    transformers' own draws from the global random state, so that a resumed epoch would see another order.
+    transformers' own draws from the global random state, so that a resumed epoch would see another order. told: is
+    called with the epoch when its first row is asked for.
     """
 
-    def __init__(self, lengths: list[int], batch_size: int, seed: int, grouped: bool = True):
-        self.lengths, self.batch_size, self.seed, self.grouped = lengths, batch_size, seed, grouped
+    def __init__(self, lengths: list[int], batch_size: int, seed: int, grouped: bool = True, told: Any = None):
+        self.lengths, self.batch_size, self.seed, self.grouped, self.told = lengths, batch_size, seed, grouped, told
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -30,6 +31,8 @@ class LengthGroupedSampler(torch.utils.data.Sampler):
         return len(self.lengths)
 
     def __iter__(self) -> Iterator[int]:
+        if self.told is not None:
+            self.told(self.epoch)
         generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
         order = torch.randperm(len(self.lengths), generator=generator).tolist()
         if not self.grouped:
@@ -50,7 +53,8 @@ class LengthGroupedSampler(torch.utils.data.Sampler):
 class OwnTrainer(Trainer):
     """transformers' Trainer with Attune's order of rows, optimiser and choice of the best checkpoint.
 
-    lengths: tokens of each training row. quick: the model's layers in their quick form.
+    lengths: tokens of each training row. quick: the model's layers in their quick form. train_collator: makes the
+    batches of training, where those of evaluation are made otherwise; its `set_epoch` is told each epoch.
     """
 
     def __init__(
@@ -59,9 +63,11 @@ class OwnTrainer(Trainer):
         lengths: list[int],
         group_by_length: bool,
         quick: kernels.Kernels | None = None,
+        train_collator: Any = None,
         **kwargs: Any,
     ):
         super().__init__(*args, **kwargs)
+        self.train_collator = train_collator or self.data_collator
         self.lengths, self.group_by_length, self.kernels = lengths, group_by_length, quick
 
     def create_optimizer(self, model: Any = None) -> Any:
@@ -93,7 +99,15 @@ class OwnTrainer(Trainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         # Grouped by step, not by batch: with half the batch and twice the accumulation each step has the same rows.
         n_rows = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return LengthGroupedSampler(self.lengths, n_rows, self.args.seed, self.group_by_length)
+        told = getattr(self.train_collator, "set_epoch", None)
+        return LengthGroupedSampler(self.lengths, n_rows, self.args.seed, self.group_by_length, told)
+
+    def get_train_dataloader(self) -> Any:
+        former, self.data_collator = self.data_collator, self.train_collator
+        try:
+            return super().get_train_dataloader()
+        finally:
+            self.data_collator = former
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         # Its loader draws from the state of training, which must not tell whether it was left or made up for.

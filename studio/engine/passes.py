@@ -119,7 +119,8 @@ def _seconds(trainer: AttuneTrainer, n_times: int = 3) -> float:
             trainer.report.check()
             began = time.perf_counter()
             with device.autocast("bf16" if trainer.args.bf16 else "fp16" if trainer.args.fp16 else "fp32"):
-                loss = trainer.model(**{name: value.to(trainer.args.device) for name, value in batch.items()}).loss
+                outputs = trainer.model(**{name: value.to(trainer.args.device) for name, value in batch.items()})
+            loss = outputs["loss"]
             loss.backward()
             device.wait()
             times.append(time.perf_counter() - began)

@@ -61,10 +61,12 @@ def job_of(
     lengths: tokens of the training features, cut to the longest that is taken. parts: features of train, validation
     and test.
     """
-    tensors = task_of(spec.task).tensors(info, labels)
+    task = task_of(spec.task)
+    tensors = task.tensors(info, labels)
     pieces = plugin("methods", spec.method).n_trainable(tensors, spec.method)
     keeps = keeps_frozen(spec.method)
-    return Job(pieces, info.n_heads, np.asarray(lengths), parts, spec.method.kind, spec.training, keeps)
+    width = task.output_width(info)
+    return Job(pieces, info.n_heads, np.asarray(lengths), parts, spec.method.kind, spec.training, keeps, width)
 
 
 def pick_batch(run_dir: RunDir, job: Job, picks: Picks, row_bytes: Callable[[], float]) -> tuple[TrainingSpec, float]:

@@ -30,7 +30,7 @@ def run(run_dir: RunDir, spec: PredictSpec, report: Reporter) -> ev.Event:
     task, labels = trained.task, trained.labels
     dataset, _ = tokenise(task, rows, labels, tokenizer, trained.max_length, trained.workspace, report.check)
     outputs = predict(task, model, tokenizer, dataset, trained.precision, report.progress("predicting"))
-    answers = task.answers(outputs, dataset, rows, labels)
+    answers = task.decode(task.answers(outputs, dataset, rows, labels), tokenizer)
     table = open_columns(spec.data, trained.spec.columns, trained.workspace).table
     names = unique_names([*table.column_names, *answers.columns])
     write_columns(dict(zip(names, [*table.columns, *answers.columns.values()], strict=True)), out)

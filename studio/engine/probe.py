@@ -135,7 +135,7 @@ class Trial(AttuneTrainer):
         loss = super().training_step(model, inputs, *args, **kwargs)
         device.wait()
         self._ended = time.perf_counter()
-        self.batches.append((inputs["attention_mask"].shape[1], self._ended - began))
+        self.batches.append((inputs["attention_mask"].shape[-1], self._ended - began))
         return loss
 
     def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:

@@ -45,7 +45,7 @@ def run(run_dir: RunDir, spec: TrainSpec, report: Reporter) -> ev.Seen:
         feature = dataset[i]
         row = rows.select([feature["row"]])
         told = task.gold_text(row.gold[0])
-        note = f"row {row.indices[0] + 1} · {len(feature['input_ids'])} tokens" + (f" · {told[:80]}" if told else "")
+        note = f"row {row.indices[0] + 1} · {feature['length']} tokens" + (f" · {told[:80]}" if told else "")
         texts.append(seen(task, feature, row, tokenizer, labels, max_length, note))
     block = TokenTexts(title="What the model sees", texts=texts).model_dump(mode="json")
     return ev.Seen(block=block, n_rows=n_rows, n_cut=n_cut, n_unlabelled=n_unlabelled, max_length=max_length)
@@ -74,7 +74,7 @@ def seen(
 
 def _tokens(ids: Sequence[int], tokenizer: Any, labels: Sequence[str]) -> list[Token]:
     texts = tokenizer.convert_ids_to_tokens(list(ids))
-    special = set(tokenizer.all_special_ids)
+    special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}  # an unknown word is a word of the text
     found = []
     for id, text, label in zip(ids, texts, labels or [""] * len(ids), strict=True):
         kind = "special" if id in special else "continued" if text.startswith("##") else ""

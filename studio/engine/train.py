@@ -11,6 +11,7 @@ import numpy as np
 
 from studio.core import events as ev
 from studio.core.anatomy import describe_model
+from studio.core.continuing import BASE_FOLDER
 from studio.core.estimate import keeps_frozen, steps_per_epoch
 from studio.core.files import read_json, write_json
 from studio.core.reasons import Failure, Problem
@@ -67,6 +68,9 @@ def run(run_dir: RunDir, spec: TrainSpec, report: Reporter) -> ev.Event:
     report.say(ev.Phase(name="saving"))
     partial = run_dir.path / checkpoints.MODEL_PARTIAL
     trainer.save_model(str(partial))
+    # Without the wrapper that computes in bf16, so that a later evaluation finds the very same numbers.
+    model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False).eval()
+    task_of(spec.task).finish_folder(model, partial)
     checkpoints.put_in_place(partial, run_dir.model_dir)
     report.say(ev.Artefact(name="model", path="model"))
     result = {
@@ -78,9 +82,8 @@ def run(run_dir: RunDir, spec: TrainSpec, report: Reporter) -> ev.Event:
         "metrics": {"train": {"loss": report.mean_loss()}},
     }
     if trainer.was_stopped:
+        _keep_base(run_dir, spec, model, prepared.tokenizer)
         return ev.Stopped(step=trainer.state.global_step, result=result)
-    # Without the wrapper that computes in bf16, so that a later evaluation finds the very same numbers.
-    model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False).eval()
     precision = prepared.picks["precision"].value
     # The training is done: a stop that comes now leaves out what is not measured yet, and nothing else.
     with contextlib.suppress(StopRequested):
@@ -101,10 +104,28 @@ def run(run_dir: RunDir, spec: TrainSpec, report: Reporter) -> ev.Event:
             if name == "test":
                 step, epoch = trainer.state.global_step, float(trainer.state.epoch or 0)
                 report.say(ev.Metrics(split="test", step=step, epoch=epoch, values=measured.metrics))
+    _keep_base(run_dir, spec, model, prepared.tokenizer)
     report.sync()
     # The model is saved; the checkpoints of a finished run are three times as large and serve nobody.
     shutil.rmtree(run_dir.checkpoints_dir, ignore_errors=True)
     return ev.Finished(result=result)
+
+
+def _keep_base(run_dir: RunDir, spec: TrainSpec, model: Any, tokenizer: Any) -> None:
+    """Save the model without its adapters where other tasks may go on from it; it has none afterwards."""
+    task = task_of(spec.task)
+    if not task.is_base or (run_dir.model_dir / "config.json").is_file():
+        return
+    merged, partial = plugin("methods", spec.method).merge(model), run_dir.path / checkpoints.BASE_PARTIAL
+    merged.save_pretrained(partial)
+    tokenizer.save_pretrained(partial)
+    task.finish_folder(merged, partial)
+    checkpoints.put_in_place(partial, run_dir.path / BASE_FOLDER)
+
+
+def eval_batch_size(task: Any) -> int:
+    """Return the rows that are measured at once on the way, at 128 tokens each."""
+    return max(1, min(64, task.batch_tokens // 128))
 
 
 def _keep(run_dir: RunDir, task: Any, found: PluginConfig) -> Any:
@@ -130,6 +151,10 @@ def prepare(run_dir: RunDir, spec: TrainSpec, report: Reporter, is_resume: bool)
     labels = task.labels(parts["train"].gold)
     raise_first(task.check_training(spec.training))
     info = describe_model(spec.model)
+    found = task.check_model(info)
+    raise_first(found)
+    for problem in found:
+        report.warn(problem)
     raise_first(method.check(info, spec.method))
     tokenizer = models.load_tokenizer(info.path)
     max_length = min(spec.training.max_length, info.max_positions or spec.training.max_length)
@@ -224,6 +249,7 @@ def build_trainer(
         train_dataset=datasets["train"],
         eval_dataset=validation,
         data_collator=task.collator(prepared.tokenizer) if frozen is None else trunk.collate,
+        train_collator=task.training_collator(prepared.tokenizer, t.seed) if frozen is None else trunk.collate,
         processing_class=prepared.tokenizer,
         compute_metrics=lambda result: _judge(task, prepared, result.predictions, order),
         preprocess_logits_for_metrics=lambda outputs, labels: _kept(task, outputs, labels),
@@ -274,7 +300,7 @@ def _arguments(run_dir: RunDir, prepared: Prepared, task: Any) -> Any:
         num_train_epochs=t.num_train_epochs,
         learning_rate=prepared.picks["learning_rate"].value,
         per_device_train_batch_size=t.per_device_train_batch_size,
-        per_device_eval_batch_size=64,
+        per_device_eval_batch_size=eval_batch_size(task),
         gradient_accumulation_steps=t.gradient_accumulation_steps,
         weight_decay=t.weight_decay,
         max_grad_norm=t.max_grad_norm,
@@ -298,6 +324,7 @@ def _arguments(run_dir: RunDir, prepared: Prepared, task: Any) -> Any:
         logging_nan_inf_filter=False,
         report_to=reports.trainer_reports(run_dir, prepared.picks["report_to"]),
         disable_tqdm=True,
+        remove_unused_columns=False,  # `for_model` has done it, and a task's collator may need more than the model
         dataloader_pin_memory=not is_cpu,
     )
 

@@ -64,6 +64,7 @@ class Trained:
         else:
             auto = getattr(transformers, self.task.auto_class)
             model = auto.from_pretrained(self.run.model_dir, use_safetensors=True, dtype="float32", **models.SAFE)
+            model = self.task.wrap(model, self.run.model_dir)
         return model.eval(), tokenizer
 
     def load_base(self, tokenizer: Any) -> Any:

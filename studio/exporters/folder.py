@@ -57,6 +57,7 @@ def export_model(
     with _work_folder(directory) as work:
         trained, built, reference = work / "trained", work / "export", work / "reference.npz"
         model.save_pretrained(trained)
+        measured.task.finish_folder(model, trained)
         made = make_reference(
             model, tokenizer, trained, measured.task, measured.rows, measured.features, measured.labels,
             measured.max_length, lambda done, total: exporting(done, 3 * total),
@@ -67,6 +68,7 @@ def export_model(
             exporter, model, tokenizer, built, config, made.example(),
             lambda done, total: exporting(total + 2 * done, 3 * total),
         )  # fmt: skip
+        measured.task.finish_folder(model, built)
         verdict = verify_in_fresh_process(built, reference, exporter.id, progress("verifying"))
         if not verdict["verified"]:
             raise Failure("export-unverified", "format", problems=" ".join(verdict["problems"]))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from studio.core.registry import PluginConfig
-from studio.exporters.runners import Runner, Tolerance, load_transformers
+from studio.exporters.runners import Runner, Tolerance, Wrap, as_it_is, load_transformers
 
 
 class Config(PluginConfig):
@@ -36,12 +36,12 @@ print(model(TEXT))
     ) -> None:
         model.save_pretrained(directory)
 
-    def load(self, directory: Path, n_threads: int, output_names: Sequence[str]) -> Runner:
+    def load(self, directory: Path, n_threads: int, output_names: Sequence[str], wrap: Wrap = as_it_is) -> Runner:
         """Return the model on PyTorch; the number of threads is one for the whole process."""
         import torch
 
         torch.set_num_threads(n_threads)
-        return load_transformers(directory, output_names)
+        return load_transformers(directory, output_names, wrap)
 
 
 PLUGIN = MergedSafetensors()

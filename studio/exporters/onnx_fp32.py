@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from studio.core.registry import PluginConfig
 from studio.exporters.onnx_program import USAGE, save, trace
-from studio.exporters.runners import OnnxRunner, Runner, Tolerance
+from studio.exporters.runners import OnnxRunner, Runner, Tolerance, Wrap, as_it_is
 
 
 class Config(PluginConfig):
@@ -34,7 +34,7 @@ class Onnx:
         progress(0.8, 1)
         save(program, directory)
 
-    def load(self, directory: Path, n_threads: int, output_names: Sequence[str]) -> Runner:
+    def load(self, directory: Path, n_threads: int, output_names: Sequence[str], wrap: Wrap = as_it_is) -> Runner:
         return OnnxRunner(directory / "model.onnx", n_threads, output_names)
 
 

@@ -12,7 +12,7 @@ from studio.core.registry import PluginConfig
 from studio.core.spec import setting
 from studio.exporters.onnx_program import USAGE, quiet, save, trace
 from studio.exporters.onnx_rewrites import quantise_embeddings, scale_tokens
-from studio.exporters.runners import OnnxRunner, Runner, Tolerance
+from studio.exporters.runners import OnnxRunner, Runner, Tolerance, Wrap, as_it_is
 
 
 class Config(PluginConfig):
@@ -57,7 +57,7 @@ class OnnxInt8:
         progress(0.9, 1)
         save(program, directory)
 
-    def load(self, directory: Path, n_threads: int, output_names: Sequence[str]) -> Runner:
+    def load(self, directory: Path, n_threads: int, output_names: Sequence[str], wrap: Wrap = as_it_is) -> Runner:
         return OnnxRunner(directory / "model.onnx", n_threads, output_names)
 
 

@@ -35,9 +35,9 @@ class Reference:
     """Features and probes with what the trained model gives for them, in float32.
 
     rows: one batch of a single feature, [1, …, tokens], for each. outputs: the task's own part of what the model gives
-    for each. probes: batches of several sizes and lengths with all that it gives. facts: what is no array: `task` (its
-    settings), `fields`, `gold`, `labels`, `features` (columns that the model does not read), `trained` (folder of the
-    trained model), `max_length`, `texts` with their `token_ids`, `padding`.
+    for each. probes: batches of several sizes and lengths with what the task keeps of them. facts: what is no array:
+    `task` (its settings), `fields`, `gold`, `labels`, `features` (columns that the model does not read), `trained`
+    (folder of the trained model), `max_length`, `texts` with their `token_ids`, `padding`.
     """
 
     facts: dict[str, Any]
@@ -149,7 +149,14 @@ def make_reference(
     """
     run, done = TorchRunner(model, task.output_names), 0
     names = [name for name in features if name in run.input_names and name not in task.target_names]
-    rows = [{name: np.array([features[name][i]], np.int64) for name in names} for i in range(len(features["length"]))]
+    padding = {
+        "side": tokenizer.padding_side,
+        "values": {"input_ids": tokenizer.pad_token_id or 0, "token_type_ids": tokenizer.pad_token_type_id},
+    }
+    rows = [
+        {name: np.array([_square(features[name][i], name, padding)], np.int64) for name in names}
+        for i in range(len(features["length"]))
+    ]
     texts = [text for field in data.fields.values() for text in field]
     compared = [*texts[:: max(1, len(texts) // _MOST_TEXTS)], *_HARD_TEXTS]
     facts = {
@@ -162,10 +169,7 @@ def make_reference(
         "max_length": max_length,
         "texts": compared,
         "token_ids": [tokenizer(text, truncation=True, max_length=max_length)["input_ids"] for text in compared],
-        "padding": {
-            "side": tokenizer.padding_side,
-            "values": {"input_ids": tokenizer.pad_token_id or 0, "token_type_ids": tokenizer.pad_token_type_id},
-        },
+        "padding": padding,
     }
     reference = Reference(facts, rows, [np.empty(0)] * len(rows), [])
     for chosen, batch in reference.batches():
@@ -175,10 +179,10 @@ def make_reference(
         progress(done, len(rows))
     longest = longest_input(model, tokenizer)
     try:
-        reference.probes.extend(_probes(run, rows, longest, facts["padding"]))
+        reference.probes.extend(_probes(task, run, rows, longest, facts["padding"]))
     except (IndexError, RuntimeError):
         # Some models name more positions than they have; the texts' own limit is known to work.
-        reference.probes.extend(_probes(run, rows, max_length, facts["padding"]))
+        reference.probes.extend(_probes(task, run, rows, max_length, facts["padding"]))
     return reference
 
 
@@ -189,7 +193,7 @@ def longest_input(model: Any, tokenizer: Any) -> int:
 
 
 def _probes(
-    run: TorchRunner, rows: Sequence[Batch], longest: int, padding: Mapping[str, Any]
+    task: Any, run: TorchRunner, rows: Sequence[Batch], longest: int, padding: Mapping[str, Any]
 ) -> list[tuple[Batch, np.ndarray]]:
     """Return batches of every probe length and size, and one of mixed lengths, with their logits."""
     stream = {name: np.concatenate([row[name].ravel() for row in rows]) for name in rows[0]}
@@ -201,7 +205,24 @@ def _probes(
     lengths = [*PROBE_LENGTHS, longest]
     batches = [pad([row(97 * i, length) for i in range(n)], padding) for length in lengths for n in PROBE_ROWS]
     batches.append(pad([row(31 * i, lengths[i % 3]) for i in range(4)], padding))
-    return [(batch, run(batch)) for batch in batches]
+    return [(batch, seen(task, run(batch))) for batch in batches]
+
+
+def seen(task: Any, outputs: np.ndarray) -> np.ndarray:
+    """Return what a task keeps of outputs whose labels nobody knows."""
+    import torch
+
+    return task.reduce(torch.from_numpy(outputs), None).numpy()
+
+
+def _square(values: list[Any], name: str, padding: Mapping[str, Any]) -> list[Any]:
+    """Return the texts of a feature, where it has several, padded to its longest one."""
+    if not values or not isinstance(values[0], list):
+        return values
+    longest = max(map(len, values))
+    more = [[padding["values"].get(name, 0)] * (longest - len(each)) for each in values]
+    is_left = padding["side"] == "left"
+    return [extra + own if is_left else own + extra for extra, own in zip(more, values, strict=True)]
 
 
 def pad(rows: Sequence[Batch], padding: Mapping[str, Any]) -> Batch:

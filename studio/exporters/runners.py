@@ -1,7 +1,7 @@
 """Runs a model on batches of token ids, whatever runtime holds it."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -79,7 +79,15 @@ def _side_by_side(outputs: Sequence[np.ndarray]) -> np.ndarray:
     return outputs[0] if len(outputs) == 1 else np.stack(outputs, axis=-1)
 
 
-def load_transformers(directory: Path, output_names: Sequence[str] = ("logits",)) -> TorchRunner:
+Wrap = Callable[[Any, Path], Any]
+
+
+def as_it_is(model: Any, directory: Path) -> Any:
+    """Return a loaded model; a task may make something else of it (`Task.wrap`)."""
+    return model
+
+
+def load_transformers(directory: Path, output_names: Sequence[str] = ("logits",), wrap: Wrap = as_it_is) -> TorchRunner:
     """Return the model in a transformers folder, in float32, on the processor; code in the folder never runs."""
     import transformers
 
@@ -87,7 +95,7 @@ def load_transformers(directory: Path, output_names: Sequence[str] = ("logits",)
     config = transformers.AutoConfig.from_pretrained(directory, **safe)
     model_class = getattr(transformers, config.architectures[0])
     model = model_class.from_pretrained(directory, config=config, use_safetensors=True, dtype="float32")
-    return TorchRunner(model, output_names)
+    return TorchRunner(wrap(model, directory), output_names)
 
 
 def n_usable_cores() -> int:

@@ -17,7 +17,7 @@ import numpy as np
 
 from studio.core.processes import command, environment
 from studio.core.registry import family
-from studio.exporters.reference import BATCH_SIZE, Reference
+from studio.exporters.reference import BATCH_SIZE, Reference, seen
 from studio.exporters.runners import Runner, load_transformers, n_usable_cores
 
 Progress = Callable[[float, float], None]
@@ -85,7 +85,7 @@ def verify(directory: Path, reference: Path, format_id: str, progress: Progress 
     check = _Check(directory, format_id)
     try:
         expected = Reference.load(reference)
-        runner = check.load(expected.task.output_names)
+        runner = check.load(expected.task)
     except Exception as error:
         check.problem("loading", error)
         return check.verdict()
@@ -131,11 +131,11 @@ class _Check:
         head = {"format": self.facts.pop("format"), "verified": not self.problems}
         return head | self.facts | {"problems": self.problems}
 
-    def load(self, output_names: Sequence[str]) -> Runner:
+    def load(self, task: Any) -> Runner:
         self.facts["size_bytes"] = sum(
             path.stat().st_size for pattern in self.plugin.files for path in self.directory.glob(pattern)
         )
-        return self.plugin.load(self.directory, self.n_threads, output_names)
+        return self.plugin.load(self.directory, self.n_threads, task.output_names, task.wrap)
 
     def labels(self, expected: Reference) -> None:
         if not expected.facts["labels"]:
@@ -174,7 +174,9 @@ class _Check:
             step()
         task, data = expected.task, expected.data()
         self.facts["n_rows"] = len(data)
-        found, wanted = (np.concatenate([each.ravel() for each in e]) for e in (outputs, expected.outputs))
+        found, wanted = (
+            np.concatenate([task.compared(each).ravel() for each in e]) for e in (outputs, expected.outputs)
+        )
         if not np.isfinite(found).all():
             self.problems.append("The exported model answers with numbers that are not finite.")
             return
@@ -196,7 +198,8 @@ class _Check:
         allowed = self.plugin.tolerance
         drop = trained - metric if task.greater_is_better else (metric - trained) / max(1.0, abs(trained))
         # A rank or a square changes with the last digit of a number; a label does not.
-        if not drop <= max(allowed.metric_drop, _LEAST_DROP if is_number else 1e-9):
+        changes = is_number or not task.greater_is_better
+        if not drop <= max(allowed.metric_drop, _LEAST_DROP if changes else 0.0) + 1e-9:
             self.problems.append(f"{task.main_metric} falls from {trained:.4f} to {metric:.4f}.")
         if agreement < allowed.agreement:
             self.problems.append(f"Only {agreement:.1%} of the rows get the answer that the trained model gives.")
@@ -213,7 +216,7 @@ class _Check:
         self.facts["shapes_checked"] = []
         for batch, answer in expected.probes:
             shape = list(batch["input_ids"].shape)
-            logits = runner(batch)
+            logits = seen(expected.task, runner(batch))
             if logits.shape != answer.shape or not np.isfinite(logits).all():
                 self.problems.append(f"A batch of {shape[0]} rows with {shape[1]} tokens gets no usable answer.")
                 continue
@@ -226,7 +229,7 @@ class _Check:
             chosen = [shortest, longest]
             padded = expected.kept(chosen, runner(expected.padded(chosen)))[0]
             alone = expected.kept(chosen[:1], runner(expected.rows[shortest]))[0]
-            self._compare_logits(alone - padded, padded)
+            self._compare_logits(expected.task.compared(alone - padded), expected.task.compared(padded))
 
     def _compare_logits(self, difference: np.ndarray, answer: np.ndarray) -> None:
         found = float(np.abs(difference).max(initial=0.0))
@@ -240,7 +243,7 @@ class _Check:
         import torch
 
         torch.set_num_threads(self.n_threads)
-        trained = load_transformers(Path(expected.facts["trained"]), expected.task.output_names)
+        trained = load_transformers(Path(expected.facts["trained"]), expected.task.output_names, expected.task.wrap)
         rows = np.resize(np.arange(len(expected.rows)), max(len(expected.rows), BATCH_SIZE))
         starts = np.linspace(0, len(rows) - BATCH_SIZE, _TIMED_BATCHES).astype(int)
         batches = [expected.padded(rows[start : start + BATCH_SIZE]) for start in starts]

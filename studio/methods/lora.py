@@ -56,7 +56,10 @@ class Lora:
         if not targets:
             raise Failure("method-unsupported", "method", method=self.label, model_type=model.config.model_type)
         heads = {name for name, _ in model.named_parameters() if classify(name)[0] == "head"}
-        saved = sorted({".".join(name.split(".")[:-1]) for name in heads})
+        parents = {".".join(name.split(".")[:-1]) for name in heads}
+        # What shares the word embeddings stays with them: a copy of its own would be as large as these.
+        words = model.get_input_embeddings().weight
+        saved = sorted(name for name in parents if all(p is not words for p in modules[name].parameters()))
         adapter = LoraConfig(
             r=config.r, lora_alpha=config.lora_alpha, lora_dropout=config.lora_dropout,
             target_modules=targets, modules_to_save=saved,

@@ -63,16 +63,18 @@ def _code(spec: TrainSpec, is_quick: bool, is_frozen: bool) -> Bundle:
     sources = {each.kind: each for each in (getattr(spec.data, p) for p in _PARTS) if isinstance(each, PluginConfig)}
     for config in sources.values():
         _add_plugin(bundle, plugin("sources", config), ["read"])
-    task_methods = ["__init__", "rows", "encode", "targets", "collator", "reduce", "answers", "score"]
+    task_methods = ["__init__", "rows", "encode", "targets", "collator", "training_collator", "reduce", "answers"]
+    task_methods += ["score", "wrap", "finish_folder", "target_names"]
     _add_plugin(bundle, task_of(spec.task), task_methods)
     _add_plugin(bundle, plugin("methods", spec.method), ["apply"])
     for name in ("Rows", "of_tokens"):
         bundle.add("studio.tasks.base", name)
+    bundle.add("studio.engine.tokens", "for_model")
     for name in ("hold_in_bf16", "restore"):
         bundle.add("studio.engine.frozen_weights", name)
     if is_quick:
         bundle.add_module("studio.engine.kernels")
-    methods = ["__init__", "_get_train_sampler", "evaluate", "_determine_best_metric"]
+    methods = ["__init__", "_get_train_sampler", "get_train_dataloader", "evaluate", "_determine_best_metric"]
     methods += ["create_optimizer", "_clip_grad_norm", "_get_grad_norm"] if is_quick else []
     bundle.add_methods("studio.engine.own_trainer", "OwnTrainer", methods)
     if is_frozen:
@@ -213,7 +215,8 @@ def _arguments(
     return {
         **{name: value for name, value in training.model_dump().items() if name in _SAME},
         "learning_rate": picked["learning_rate"],
-        "per_device_eval_batch_size": 64,
+        "per_device_eval_batch_size": max(1, min(64, task_of(spec.task).batch_tokens // 128)),
+        "remove_unused_columns": False,
         "bf16": picked["precision"] == "bf16",
         "fp16": picked["precision"] == "fp16",
         "eval_strategy": "steps" if has_validation else "no",

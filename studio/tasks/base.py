@@ -113,7 +113,9 @@ class Task:
     a feature, and labels as one number, or one a token, or floats, as frozen layers that are computed once need it.
     can_smooth: labels can be softened. sample: its file among the samples. main_metric: the one by which the best
     checkpoint is chosen. training: settings of a training that suit the task better than the usual ones, by name.
-    rate_factor: how many times as high the method's own learning rate should be.
+    rate_factor: how many times as high the method's own learning rate should be. is_base: what it trains is a base
+    for other tasks, so that a run keeps a copy without adapters. batch_tokens: of a batch that is measured; fewer
+    where a token's output is large. n_company: rows of the data that are answered behind a typed one for `explain`.
     """
 
     id: str
@@ -132,6 +134,9 @@ class Task:
     per_token = False
     is_plain = True
     can_smooth = False
+    is_base = False
+    batch_tokens = 8192
+    n_company = 0
     training: Mapping[str, Any] = {}
     rate_factor = 1.0
 
@@ -163,6 +168,10 @@ class Task:
     def rows(self, table: Any, columns: dict[str, str]) -> Rows:
         """Return all rows, complete or not; roles without a column are absent or without gold."""
         raise NotImplementedError
+
+    def may_lack(self) -> set[str]:
+        """Return the roles without whose columns a file can still be predicted."""
+        return {role.id for role in self.roles if role.is_gold}
 
     def complete(self, rows: Rows) -> list[int]:
         """Return the places of the rows that can be trained and measured on."""
@@ -199,6 +208,21 @@ class Task:
     def learning_rate(self, usual: float) -> float:
         """Return the learning rate for a method that usually learns well with another."""
         return float(f"{usual * self.rate_factor:.6g}")
+
+    def check_model(self, info: ModelInfo) -> list[Problem]:
+        """Return what a person should know of this task with a model."""
+        return []
+
+    def output_width(self, info: ModelInfo) -> int:
+        """Return how many numbers the model gives for a token, where they are so many that memory must have them."""
+        return 0
+
+    def wrap(self, model: Any, folder: Any) -> Any:
+        """Return a loaded model as this task trains and asks it. folder: where it was loaded from."""
+        return model
+
+    def finish_folder(self, model: Any, folder: Any) -> None:
+        """Add to a folder with a saved model what other libraries need to read it as a model for this task."""
 
     def head(self, labels: Sequence[str]) -> dict[str, Any]:
         """Return the settings of a model's config that its new head is made from."""
@@ -245,9 +269,28 @@ class Task:
         # On a processor each new shape costs its kernels a preparation; a multiple of 8 keeps them few.
         return DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8)
 
+    def training_collator(self, tokenizer: Any, seed: int) -> Any:
+        """Return what makes a batch of training features; its `set_epoch`, if it has one, is told each epoch."""
+        return self.collator(tokenizer)
+
     def reduce(self, outputs: Any, labels: Any) -> Any:
-        """Return what is kept of the outputs (a torch tensor) of a batch of features, with the labels they have."""
+        """Return what is kept of the outputs (a torch tensor) of a batch of features, with the labels they have.
+
+        labels: None where nobody knows them, as in the batches that an export is tried with.
+        """
         return outputs
+
+    def compared(self, outputs: np.ndarray) -> np.ndarray:
+        """Return those of the kept outputs that are close where two models are."""
+        return outputs
+
+    def export_features(self, features: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        """Return features of rows as an exported model reads them."""
+        return features
+
+    def decode(self, answers: Answers, tokenizer: Any) -> Answers:
+        """Return answers in words, where they are tokens."""
+        return answers
 
     def n_unlabelled(self, features: Any) -> int:
         """Return how many features have lost all that they should teach to the longest length."""

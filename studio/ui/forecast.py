@@ -161,7 +161,8 @@ class Forecast(QObject):
         lengths = np.minimum(np.sort(self._lengths)[chosen], most)
         keeps = estimate.keeps_frozen(spec.method)
         pieces = draft.trainable()
-        return Job(pieces, draft.model_info.n_heads, lengths, parts, draft.method["kind"], training, keeps)
+        width = task_of(draft.task).output_width(draft.model_info)
+        return Job(pieces, draft.model_info.n_heads, lengths, parts, draft.method["kind"], training, keeps, width)
 
     def _look_at_machine(self) -> Machine:
         from studio import supervisor

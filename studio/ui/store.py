@@ -160,6 +160,21 @@ class Store(Drafting):
         """Write what a trained run says of the rows of a source to a file; return the prediction's id."""
         return self.start_run(PredictSpec(run=str(self.run_dir(run_id).path), data=data, out=str(out)))
 
+    def classify_with(self, run_id: str) -> None:
+        """Make a run's model the base of the draft, which is to classify texts; its data come next."""
+        from studio.core.continuing import continue_with
+
+        try:
+            folder = continue_with(self.run_dir(run_id))
+        except Failure as error:
+            self.fail(error)
+            return
+        self.set_task(parse_config("tasks", "text-classification"))
+        self.choose_model(folder)
+        self.page_requested.emit("data")
+        name = self.run_name(run_id)
+        self.notice.emit(Notice(tr("The model of {name} is the base now.", name=name), tr("Open the labelled texts.")))
+
     def inspect(self, run_id: str = "", model: str = "", text: str = "", idle_seconds: float = 600) -> str:
         """Start looking into a run or a model; send it `Explain` commands by `send`. Return the inspection's id."""
         run = str(self.run_dir(run_id).path) if run_id else None

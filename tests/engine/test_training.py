@@ -108,12 +108,23 @@ def same_tokens(straight: RunDir, run: RunDir) -> bool:
     return np.array_equal(*(read_state(some).series["train", "loss"].on("tokens") for some in (straight, run)))
 
 
+def checkpoints_measured(workspace: Path, run: RunDir) -> dict[int, dict[str, float]]:
+    """Return the metrics of a run's checkpoints by their step."""
+    spec = {"kind": "evaluate", "run": str(run.path)}
+    return {step: execute(workspace, spec | {"checkpoint": step})[1].result["metrics"] for step in run.checkpoints()}
+
+
 def test_stopped_run_goes_on_exactly_where_it_ended(
     workspace: Path, long_spec: Callable[[str], dict], straight: Callable[[str], tuple[RunDir, RunState]]
 ) -> None:
     run, state = execute(workspace, long_spec("full"), stop_at(25))  # in the third of the epochs of nine steps
     assert state.state == "stopped" and 25 <= len(losses(run)) <= 27
+    measured = checkpoints_measured(workspace, run)
+    kept = execute(workspace, {"kind": "evaluate", "run": str(run.path)})[1].result["metrics"]
+    assert len(measured) > 1 and kept in measured.values() and any(each != kept for each in measured.values())
     assert go_on(run).state == "finished"
+    _, state = execute(workspace, {"kind": "evaluate", "run": str(run.path), "checkpoint": 25})
+    assert (state.problem.reason, state.problem.field) == ("checkpoint-missing", "checkpoint")
     whole, state = straight("full")
     assert same_losses(whole, run) and same_tokens(whole, run)
     counted = state.series["train", "loss"].on("tokens")

@@ -6,6 +6,7 @@ from PySide6.QtGui import QDropEvent
 from PySide6.QtWidgets import QLabel, QWidget
 
 from studio.core.paths import sample_file
+from studio.core.registry import family
 from studio.ui.panels.data_desk import DataDesk
 from studio.ui.widgets.cards import Finding
 from studio.ui.window import MainWindow
@@ -258,3 +259,40 @@ def test_while_a_file_is_read_the_page_shows_its_shape(qtbot, window: MainWindow
     assert desk.body.currentWidget() is desk.skeleton
     settle(qtbot, window)
     assert desk.body.currentWidget() is desk.opened
+
+
+def test_a_sample_of_each_task_is_one_click_away(qtbot, window: MainWindow) -> None:
+    page = window.pages["data"]
+    for task in family("tasks").values():
+        button = page.findChild(QWidget, f"data.sample.{task.id}")
+        button.click()
+        settle(qtbot, window)
+        store = window.store
+        qtbot.waitUntil(lambda store=store, task=task: store.draft.task.kind == task.id and store.draft.table is not None)
+        assert [p.reason for p in store.problems()] == [], task.id
+        assert store.draft.source.path.endswith(task.sample)
+
+
+def test_the_task_is_chosen_and_set_above_the_rows(qtbot, window: MainWindow, tmp_path: Path) -> None:
+    path = tmp_path / "stars.csv"
+    path.write_text("text,stars\n" + "".join(f"it was visit number {i},{i % 5}.5\n" for i in range(40)))
+    window.store.open_data(path)
+    settle(qtbot, window)
+    desk, store = window.pages["data"].desk, window.store
+    assert store.draft.task.problem_type == "single_label_classification"
+    form = next(form for form in desk.task.forms if "problem_type" in form.all_values())
+    editor = form.editor("problem_type")
+    editor.setCurrentIndex([editor.itemText(i) for i in range(editor.count())].index("A number"))
+    editor.activated.emit(editor.currentIndex())
+    qtbot.waitUntil(lambda: store.draft.task.problem_type == "regression")
+    assert store.draft.columns == {"text": "text", "label": "stars"}, "the roles stay"
+    qtbot.waitUntil(lambda: "Numbers" in words(desk.about))
+    assert store.draft.spec().task.problem_type == "regression"
+
+
+def test_a_file_that_is_clearly_for_a_task_chooses_it(open_file, window: MainWindow, tmp_path: Path) -> None:
+    path = tmp_path / "names.conll"
+    path.write_text("".join(f"Ada B-PER\nsleeps O\nin O\nBern{i} B-LOC\n\n" for i in range(12)))
+    open_file(path)
+    assert window.store.draft.task.kind == "token-classification"
+    assert window.store.draft.columns == {"text": "tokens", "labels": "tags"}

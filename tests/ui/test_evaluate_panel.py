@@ -4,11 +4,16 @@ from PySide6.QtWidgets import QPushButton
 from recorded_runs import ROWS, add_evaluation, add_model
 
 from studio.core import events as ev
+from studio.core.blocks import Span, SpanText, SpanTexts, Token, TokenText, TokenTexts
 from studio.core.commands import Command, Explain
-from studio.core.rundir import RunDir
+from studio.core.files import read_json, write_json
+from studio.core.rundir import RunDir, create_run
+from studio.core.spec import parse_spec
 from studio.core.state import RunState
 from studio.ui.panels.evaluate import EvaluatePanel
 from studio.ui.store import Store
+from studio.ui.widgets.span_texts import SpanTextsView
+from studio.ui.widgets.token_texts import TokenTextsView
 
 ANSWERS = {"before": {"bad": 0.52, "good": 0.48}, "after": {"bad": 0.03, "good": 0.97}}
 
@@ -145,3 +150,80 @@ def test_without_a_trained_run_the_way_to_one_is_shown(qtbot, store: Store) -> N
     with qtbot.waitSignal(store.page_requested) as asked:
         way.click()
     assert asked.args == ["train"]
+
+
+def block_of(label: str) -> dict:
+    text = SpanText(text="Ada lives in Bern", predicted=[Span(start=0, end=3, label=label)])
+    return SpanTexts(texts=[text]).model_dump(mode="json")
+
+
+def test_a_row_is_tried_in_the_shape_of_its_task(qtbot, store: RecordedStore, recorded_run: RunDir) -> None:
+    spec = read_json(recorded_run.spec_file)
+    spec["columns"] |= {"text_pair": "other"}
+    write_json(recorded_run.spec_file, spec)
+    add_model(recorded_run)
+    panel = EvaluatePanel(store)
+    qtbot.addWidget(panel)
+    panel.show()
+    trial = panel.try_it
+    qtbot.waitUntil(lambda: list(trial.more) == ["text_pair"])
+    trial.try_row({"text": "A man sleeps.", "text_pair": "He is awake.", "label": "no", "unused": "x"})
+    assert store.asked[-1].fields == {"text": "A man sleeps.", "text_pair": "He is awake."}
+    seen = TokenTexts(texts=[TokenText(tokens=[Token(text="[CLS]", kind="special")])]).model_dump(mode="json")
+    store.answer(probabilities={}, blocks={"before": [block_of("X")], "after": [block_of("PER")]}, seen=seen)
+    drawn = [card.findChildren(SpanTextsView) for card in (trial.before, trial.after)]
+    assert [len(views) for views in drawn] == [1, 1] and not trial.after.bars.isVisible()
+    trial.sees.click()
+    assert trial.findChildren(TokenTextsView), "the row as the model sees it"
+    trial.try_row({"text": "A cat.", "label": ""})
+    assert trial.more["text_pair"].toPlainText() == "", "a field of the former row does not stay"
+
+
+def test_another_run_of_the_same_task_is_offered_to_compare(
+    qtbot, store: RecordedStore, panel: EvaluatePanel, recorded_run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+    monkeypatch.setattr(store, "start_run", lambda spec: started.append(spec) or "")
+    spec = parse_spec(read_json(recorded_run.spec_file))
+    other, stranger = (create_run(store.workspace, each) for each in (spec, spec))
+    for run in (other, stranger):
+        add_model(run)
+    value = read_json(stranger.spec_file)
+    value["task"] |= {"problem_type": "regression"}
+    write_json(stranger.spec_file, value)
+    results = panel.results
+    results.show_run(recorded_run.id)
+    qtbot.waitUntil(lambda: results.against.count() > 1)
+    assert [results.against.itemData(i) for i in range(1, results.against.count())] == [other.id]
+    results.against.setCurrentIndex(1)
+    results.against.activated.emit(1)
+    assert (started[0].run, started[0].against) == (str(recorded_run.path), str(other.path))
+    assert results.checkpoint.isHidden(), "a finished run has none"
+
+
+def test_answers_to_a_file_are_shown_when_they_are_written(
+    qtbot, store: RecordedStore, panel: EvaluatePanel, recorded_run: RunDir, tmp_path
+) -> None:
+    rows, out = tmp_path / "rows.csv", tmp_path / "answers.csv"
+    rows.write_text("text\na\nb\n")
+    out.write_text("text,predicted,p(good)\na,good,0.9\nb,bad,0.2\n")
+    store.runs["job"] = RunState(id="job", kind="predict", state="running")
+    store.predict = lambda run_id, data, path: "job"
+    panel.file.predict(rows, out)
+    store.runs["job"].state = "finished"
+    store.run_changed.emit("job")
+    qtbot.waitUntil(lambda: not panel.file.card.isHidden())
+    assert panel.file.path.text() == str(out) and panel.file.counted.text() == "2 rows"
+    assert panel.file.table.model.table.column_names == ["text", "predicted"], "one column a label would be too many"
+    panel.file.predict(tmp_path / "gone.csv", out)  # is told as a notice, and nothing begins
+    panel.file.show_run("another")
+    assert panel.file.card.isHidden()
+
+
+def test_predictions_are_saved_as_they_are(qtbot, panel: EvaluatePanel, tmp_path) -> None:
+    from pyarrow import csv
+
+    panel.results.rows.save_csv(str(tmp_path / "all.csv"))
+    qtbot.waitUntil((tmp_path / "all.csv").is_file)
+    qtbot.waitUntil(lambda: csv.read_csv(tmp_path / "all.csv").num_rows == len(ROWS))
+    assert "p(good)" in csv.read_csv(tmp_path / "all.csv").column_names

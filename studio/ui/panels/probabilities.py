@@ -6,7 +6,7 @@ from PySide6.QtCore import QRect, QSize, Qt
 from PySide6.QtGui import QColor, QFontMetrics, QPainter
 from PySide6.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
-from studio.core.blocks import Block
+from studio.core.blocks import Block, SpanTexts, Texts
 from studio.ui import words
 from studio.ui.i18n import tr
 from studio.ui.theme import GRID, current, number_font
@@ -15,6 +15,7 @@ from studio.ui.widgets.cards import Card
 from studio.ui.widgets.chips import Chip
 from studio.ui.widgets.labels import ElidedLabel, Small
 
+LEAST_TEXTS = 140  # the least height of texts in an answer, in logical pixels
 LINE, LEAST_LINE, MOST = 26, 18, 8  # heights of a line in logical pixels, and the most lines
 
 
@@ -123,7 +124,10 @@ class AnswerCard(Card):
         while self._blocks.count():
             self._blocks.takeAt(0).widget().deleteLater()
         for block in blocks:
-            self._blocks.addWidget(draw(block))
+            view = draw(block)
+            if isinstance(block, SpanTexts | Texts):
+                view.setMinimumHeight(LEAST_TEXTS)
+            self._blocks.addWidget(view)
         for widget in (self.answer, self.bars):
             widget.setVisible(not blocks)
         if blocks:

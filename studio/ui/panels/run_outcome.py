@@ -28,6 +28,7 @@ class Remedy:
     """A way on from a run that has ended, as a button.
 
     kind: resume (from the last checkpoint, with `changes` of its settings), again (a new run of the same spec),
+    classify (its model becomes the base of a classifier),
     settings (take `changes` into the draft), page (`target` is a page) or action (`target` is the id of an action of
     the window).
     """
@@ -50,13 +51,14 @@ class Outcome:
     remedies: list[Remedy]
 
 
-def outcome_of(state: RunState, training: Any = None) -> Outcome:
-    """Return how a run ended; `training` is its TrainingSpec, where it is known already."""
+def outcome_of(state: RunState, training: Any = None, is_base: bool = False) -> Outcome:
+    """Return how a run ended. training: its TrainingSpec, where it is known already. is_base: see tasks.base.Task."""
     if state.state == "queued":
         hint = tr("It begins by itself when the runs before it have ended, also while this window is closed.")
         return Outcome(tr("It waits in the queue."), hint, {}, [Remedy("page", "Show the queue", "runs", "runs")])
     if state.state == "finished":
-        return Outcome(tr("Finished."), _finished_hint(state), tiles_of(state.result), list(_NEXT))
+        return Outcome(tr("Finished."), _finished_hint(state), tiles_of(state.result),
+                       [_CLASSIFY, *_NEXT] if is_base else list(_NEXT))  # fmt: skip
     step = last_checkpoint_step(state)
     if state.problem is not None:
         said = words_of(state.problem)
@@ -104,6 +106,10 @@ def _finished_hint(state: RunState) -> str:
     return tr("Measured on {n} rows that the model never saw.", n=words.count(n_test)) if n_test else ""
 
 
+_CLASSIFY = Remedy(
+    "classify", "Continue as classifier", "arrow-right",
+    tip="Take the adapted model as the base of a text classification; open the labelled texts next",
+)  # fmt: skip
 _NEXT = (
     Remedy("page", "Try it", "evaluate", "evaluate"),
     Remedy("page", "Inspect", "inspect", "inspect"),
@@ -191,9 +197,9 @@ class RunOutcome(Card):
         self._remedies: list[Remedy] = []
         self._has_accent = True
 
-    def show_outcome(self, state: RunState, training: Any) -> None:
+    def show_outcome(self, state: RunState, training: Any, is_base: bool = False) -> None:
         """Show how a run ended."""
-        outcome = outcome_of(state, training)
+        outcome = outcome_of(state, training, is_base)
         if (state.id, state.state, outcome) == self._shown:
             return
         self._shown = (state.id, state.state, outcome)
@@ -238,6 +244,6 @@ class RunOutcome(Card):
         is_other = remedy.kind == "resume" and remedy.changes
         name = "halve" if is_other else remedy.target or remedy.kind
         button = make(tr(remedy.text), f"train.{name}", remedy.icon)
-        button.setToolTip(remedy.tip)
+        button.setToolTip(tr(remedy.tip) if remedy.tip else "")
         button.clicked.connect(lambda: self.chosen.emit(remedy))
         return button

@@ -4,6 +4,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QPushButton, QScrollArea, QSplitter, QVBoxLayout, QWidget
 
 from studio.core.state import RunState
+from studio.tasks.base import task_of
 from studio.ui.i18n import tr
 from studio.ui.panels.run_about import RunFacts
 from studio.ui.panels.run_controls import RunControls
@@ -96,7 +97,8 @@ class RunView(QWidget):
         if state.is_active:
             self.strip.show_state(state)
         else:
-            self.outcome.show_outcome(state, facts.spec.training if facts else None)
+            is_base = facts is not None and task_of(facts.spec.task).is_base
+            self.outcome.show_outcome(state, facts.spec.training if facts else None, is_base)
         self.plots.show_state(state)
         self.report.show_state(state)
 

@@ -199,6 +199,8 @@ class TrainPanel(QWidget):
     def _follow_remedy(self, remedy: Remedy) -> None:
         if remedy.kind == "resume":
             self.store.resume(self._run, remedy.changes)
+        elif remedy.kind == "classify":
+            self.store.classify_with(self._run)
         elif remedy.kind == "again" and self._facts is not None:
             self.store.select_run(self.store.start_run(self._facts.spec) or self._run)
         elif remedy.kind == "page":

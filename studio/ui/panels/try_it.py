@@ -5,7 +5,7 @@ from typing import Any
 
 from PySide6.QtCore import QEvent, QObject, Qt, QTimer
 from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QProgressBar, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QProgressBar, QScrollArea, QVBoxLayout, QWidget
 
 from studio.core.events import Explained
 from studio.core.reasons import Problem
@@ -47,10 +47,16 @@ class TryIt(QWidget):
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, GRID, 0, 0)
         layout.setSpacing(GROUP)
-        left, right = QVBoxLayout(), QVBoxLayout()
+        content, area, right = QWidget(), QScrollArea(), QVBoxLayout()
+        content.setObjectName("scrolled")
+        left = QVBoxLayout(content)
+        left.setContentsMargins(0, 0, GRID, 0)
         left.setSpacing(GRID)
         right.setSpacing(GROUP)
-        layout.addLayout(left, 5)
+        area.setWidgetResizable(True)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setWidget(content)
+        layout.addWidget(area, 5)
         layout.addLayout(right, 2)
         self._make_question(left)
         self._make_answers(left)
@@ -120,7 +126,7 @@ class TryIt(QWidget):
         layout.addLayout(self._seen)
         layout.addWidget(Small(tr(
             "Before is the same model as this run found it: what it knew of language, with a new head that no row "
-            "has trained yet. It can only guess among the labels."
+            "has trained yet. It can only guess."
         )))  # fmt: skip
         layout.addStretch(1)
 
