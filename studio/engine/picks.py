@@ -33,7 +33,7 @@ def pick(run_dir: RunDir, spec: TrainSpec, info: ModelInfo, is_resume: bool) -> 
     layers, why_layers = device.pick_kernels(t.kernels)
     task, rate, why_rate = task_of(spec.task), t.learning_rate, "as you asked"
     if rate == "auto":
-        rate = method.learning_rate(spec.method) * task.rate_factor
+        rate = task.learning_rate(method.learning_rate(spec.method))
         why_rate = f"what {method.label} learns {task.label.lower()} well with"
     n_threads = device.n_threads() if t.threads == "auto" else t.threads
     why_threads = "as many as this machine has cores" if t.threads == "auto" else "as you asked"

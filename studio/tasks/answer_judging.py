@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from studio.core.blocks import Block, Histogram, Span, SpanText, SpanTexts, Table, Tiles
+from studio.core.blocks import Bars, Block, Histogram, Span, SpanText, SpanTexts, Tiles
 from studio.tasks.base import Answers, Judged, Rows
 from studio.tasks.squad_rules import exact, f1
 
@@ -48,27 +48,25 @@ def judge_spans(answers: Answers, rows: Rows) -> Judged:
         found: list[Block] = []
         if not has_answer.all():
             values = {
-                "With an answer": float(has_answer.sum()),
-                "without": float((~has_answer).sum()),
-                "answered": float((~silent).sum()),
-                "answered though there is none": float((~silent & ~has_answer).sum()),
-                "not answered though there is one": float((silent & has_answer).sum()),
+                "with an answer": float(has_answer.sum()),
+                "without one": float((~has_answer).sum()),
+                "wrongly answered": float((~silent & ~has_answer).sum()),
+                "wrongly not answered": float((silent & has_answer).sum()),
             }
-            found.append(Tiles(title="Questions", values=values))
             found.append(_by_kind(exacts, f1s, has_answer))
+            found.append(Bars(title="Questions", values=values, unit="rows"))
         found.append(Histogram(title="F1", edges=edges.tolist(), counts=heights.tolist(), unit="F1 of a row"))
         return [*found, _worst(answers, rows, losses, f1s)]
 
     return Judged(losses, metrics, blocks, exacts == 1)
 
 
-def _by_kind(exacts: np.ndarray, f1s: np.ndarray, has_answer: np.ndarray) -> Table:
-    lines = [
-        [name, int(chosen.sum()), round(float(exacts[chosen].mean()), 4), round(float(f1s[chosen].mean()), 4)]
-        for name, chosen in (("with an answer", has_answer), ("without", ~has_answer))
-        if chosen.any()
-    ]
-    return Table(title="With and without an answer", header=["Questions", "Rows", "Exact match", "F1"], rows=lines)
+def _by_kind(exacts: np.ndarray, f1s: np.ndarray, has_answer: np.ndarray) -> Tiles:
+    values = {"Without an answer: right": float(exacts[~has_answer].mean())}
+    if has_answer.any():
+        with_one = {"With an answer: exact": float(exacts[has_answer].mean()), "F1": float(f1s[has_answer].mean())}
+        values = with_one | values
+    return Tiles(title="With and without an answer", values=values)
 
 
 def _worst(answers: Answers, rows: Rows, losses: np.ndarray, f1s: np.ndarray) -> SpanTexts:

@@ -205,6 +205,10 @@ class Task:
         message = "Labels can be softened only where exactly one of several is right."
         return [Problem("field-invalid", {"message": message}, "training.label_smoothing_factor")]
 
+    def learning_rate(self, usual: float) -> float:
+        """Return the learning rate for a method that usually learns well with another."""
+        return float(f"{usual * self.rate_factor:.6g}")
+
     def check_model(self, info: ModelInfo) -> list[Problem]:
         """Return what a person should know of this task with a model."""
         return []

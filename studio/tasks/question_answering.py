@@ -222,7 +222,7 @@ class QuestionAnswering(Task):
         parts: list[list[int]] = [[] for _ in range(len(rows))]
         for i, row in enumerate(features["row"]):
             parts[row].append(i)
-        begins, stops, nulls = features["starts"], features["ends"], features["null"]
+        begins, stops, nulls = list(features["starts"]), list(features["ends"]), list(features["null"])
         known = rows.gold if all(each is not None for each in rows.gold) else None
         spans, margins, losses = [], [], []
         for row, places in enumerate(parts):

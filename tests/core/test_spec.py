@@ -86,6 +86,18 @@ def test_newer_version_and_broken_file_are_told_apart(tmp_path: Path) -> None:
     assert caught.value.problem.reason == "spec-missing"
 
 
+def test_settings_of_a_training_that_are_absent_are_those_of_the_task() -> None:
+    columns = {"context": "context", "question": "question", "answers": "answers"}
+    value = {"data": {"train": "a.csv"}, "columns": columns, "task": "question-answering"}
+    own = family("tasks")["question-answering"].training
+    assert own["max_length"] == parse_spec(value).training.max_length == 384
+    asked = parse_spec(value | {"training": {"max_length": 64, "num_train_epochs": 1}})
+    assert (asked.training.max_length, asked.training.num_train_epochs) == (64, 1)
+    assert parse_spec(dump_spec(asked)) == asked, "what a spec has is kept"
+    usual = {"data": {"train": "a.csv"}, "columns": {"text": "text", "label": "label"}}
+    assert parse_spec(usual).training.max_length == 128
+
+
 def test_every_reason_that_the_code_names_has_words() -> None:
     import re
 

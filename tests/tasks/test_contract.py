@@ -93,6 +93,8 @@ def test_evaluation_finds_what_the_training_measured_and_a_file_is_predicted(
     assert measured.state == "finished", measured.problem
     for name, value in state.result["metrics"]["test"].items():
         assert measured.result["metrics"][name] == pytest.approx(value, abs=1e-6)
+    if task == "question-answering":
+        assert read_json(run.resolved_file)["task"]["null_threshold"] != "auto", "found on the validation rows"
     rows = predicted(workspace, run, task)
     assert all("predicted" in row for row in rows) and len(rows) == CASES[task].UNLABELLED[1].count("\n") - 1
 

@@ -84,9 +84,9 @@ def test_metrics_with_and_without_an_answer() -> None:
         "no_answer_accuracy": 0.5,
     }  # fmt: skip
     assert np.isnan(found.metrics["no_answer_accuracy"](np.array([0, 1])))
-    tiles, table, histogram, shown = found.blocks()
-    assert isinstance(tiles, Tiles) and tiles.values["answered though there is none"] == 1
-    assert tiles.values["not answered though there is one"] == 1 and [row[1] for row in table.rows] == [2, 2]
+    tiles, bars, histogram, shown = found.blocks()
+    assert isinstance(tiles, Tiles) and list(tiles.values.values()) == [0.5, 0.5, 0.5]
+    assert list(bars.values.values()) == [2, 2, 1, 1]
     assert isinstance(histogram, Histogram) and sum(histogram.counts) == 4
     assert isinstance(shown, SpanTexts) and {text.row for text in shown.texts[:2]} == {1, 2}
     kinds = {text.row: [s.kind for s in (*text.gold, *text.predicted)] for text in shown.texts}

@@ -90,3 +90,12 @@ def test_showing_values_does_not_disturb_what_is_being_typed(qtbot) -> None:
     type_into(qtbot, form, "num_train_epochs", "2.")
     form.set_values({"num_train_epochs": 2.0})
     assert form.editor("num_train_epochs").text() == "2."
+
+
+def test_other_defaults_take_the_place_of_those_that_nobody_changed(qtbot) -> None:
+    form = show(qtbot, Form(TrainingSpec))
+    type_into(qtbot, form, "max_length", "64")
+    form.set_defaults({"num_train_epochs": 5.0, "max_length": 384})
+    assert form.values() == {"max_length": 64} and form.all_values()["num_train_epochs"] == 5
+    form.set_values({})
+    assert form.all_values()["max_length"] == 384 and form.values() == {}

@@ -150,7 +150,7 @@ class SettingsColumn(Card):
             config: PluginConfig = parse_config("methods", self._store.draft.method)
         except ValueError:
             return  # the Model page says what is wrong with it
-        rate = plugin("methods", config).learning_rate(config) * plugin("tasks", self._store.draft.task).rate_factor
+        rate = plugin("tasks", self._store.draft.task).learning_rate(plugin("methods", config).learning_rate(config))
         self.form.show_automatic("learning_rate", editors.say(rate))
         settled = self.estimate.forecast.training
         size = settled.per_device_train_batch_size if settled is not None else batch_size(TrainingSpec())
