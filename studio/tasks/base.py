@@ -201,6 +201,13 @@ class Task:
             "label2id": {label: i for i, label in enumerate(labels)},
         }
 
+    def head_start(self, gold: Sequence[Any], labels: Sequence[str]) -> tuple[list[float], float] | None:
+        """Return what each output of a new head shall begin around, and how widely they shall spread, or None.
+
+        gold: of the training rows.
+        """
+        return None
+
     def head_tensors(self, info: ModelInfo, labels: Sequence[str]) -> list[Tensor]:
         """Return the weights that the new head adds to a model."""
         return classifier_head(info, len(labels))

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
+from pydantic import Field
 
 from studio.core.blocks import Bars, Block, Histogram, Tiles
 from studio.core.reasons import Problem
@@ -36,6 +37,12 @@ class Config(PluginConfig):
         "Answer",
         "One label: exactly one of several. Several labels: any number of them, such as all topics of a text; a cell "
         "holds them with ; or | or , between, or as a JSON list. A number: such as a rating or a similarity.",
+    )
+    # Without a title it is in no form: off, a training is what transformers alone would do.
+    starts_at_mean: bool = Field(
+        True,
+        description="Several labels and a number: before the first step the model answers as the training rows do on "
+        "average, with each label's share, or with about their mean number; it need not learn that first.",
     )
 
 
@@ -230,6 +237,15 @@ class TextClassification(Task):
     def head(self, labels: Sequence[str]) -> dict[str, Any]:
         names = super().head(labels) if labels else {"num_labels": 1}
         return names | {"problem_type": self.config.problem_type}
+
+    def head_start(self, gold: Sequence[Any], labels: Sequence[str]) -> tuple[list[float], float] | None:
+        if self.config.problem_type == SINGLE or not self.config.starts_at_mean:
+            return None
+        if self.config.problem_type == NUMBER:
+            return [float(np.mean(gold))], float(np.std(gold))
+        n_each = self._matrix(gold, labels).sum(0)
+        odds = (n_each + 0.5) / (len(gold) - n_each + 0.5)  # finite for a label that all rows have
+        return np.log(odds).tolist(), 1.0
 
     def head_tensors(self, info: Any, labels: Sequence[str]) -> list[Any]:
         return super().head_tensors(info, labels or [""])
