@@ -184,6 +184,19 @@ def classifier_head(info: ModelInfo, n_labels: int) -> list[Tensor]:
     return [Tensor(name, shape, "head", None) for name, shape in shapes]
 
 
+def token_head(info: ModelInfo, n_outputs: int, name: str = "classifier") -> list[Tensor]:
+    """Return the weights of a model with a new head that answers at each token, as transformers builds it.
+
+    Without a pooler, which such models don't have.
+    """
+    h = info.hidden_size
+    shapes: list[tuple[str, tuple[int, ...]]] = [(f"{name}.weight", (n_outputs, h)), (f"{name}.bias", (n_outputs,))]
+    if info.model_type == "modernbert":
+        shapes += [("head.dense.weight", (h, h)), ("head.norm.weight", (h,))]
+    kept = [tensor for tensor in info.tensors if "pooler" not in tensor.name]
+    return [*kept, *(Tensor(name, shape, "head", None) for name, shape in shapes)]
+
+
 _DENSE_HEADS = {
     "roberta": "classifier.dense", "xlm-roberta": "classifier.dense", "camembert": "classifier.dense",
     "electra": "classifier.dense", "mpnet": "classifier.dense", "distilbert": "pre_classifier",

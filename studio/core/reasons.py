@@ -185,6 +185,41 @@ REASONS: dict[str, Reason] = {
     "no-tags": Reason(
         "No token has a tag other than O.", "Nothing can be learned from that. Are the tags in the last column?"
     ),
+    "tags-uneven": Reason(
+        "Words and tags are not equally many in {n_rows} rows; row {row} has {n_words} words and {n_tags} tags.",
+        "Choose the column of the tags, with one tag for each word and one blank between them.",
+        "go.data",
+    ),
+    "some-tags-uneven": Reason(
+        "Rows whose words and tags are not equally many: {n_rows}.",
+        "They are left out; row {row} has {n_words} words and {n_tags} tags.",
+    ),
+    "tags-no-entities": Reason(
+        "Every word has a tag, such as {tag}, and none stands outside of entities.",
+        "That looks like parts of speech. Choose Classes as the answer, or another column of tags.",
+        "go.data",
+    ),
+    "spans-no-classes": Reason(
+        "The labels are spans of characters, not one class a word.", "Choose Entities as the answer.", "go.data"
+    ),
+    "no-entities": Reason("No row has an entity.", "Choose another column of tags or spans.", "go.data"),
+    "spans-lost": Reason(
+        "Rows with spans that lie outside of the text, overlap longer ones or have no label: {n_rows}.",
+        "These spans are left out; the first is in row {row}.",
+    ),
+    "spans-in-words": Reason(
+        "Rows with spans that begin or end inside of a word: {n_rows}.",
+        "Each counts for the whole words that it touches; the first is in row {row}.",
+    ),
+    "answers-not-there": Reason(
+        "The answers of {n_rows} rows do not stand in their context; the first is row {row}.",
+        "An extractive model can only give words of the context. Choose another column of answers or contexts.",
+        "go.data",
+    ),
+    "answers-nowhere": Reason(
+        "Rows whose answer does not stand in the context: {n_rows}.", "They are left out; the first is row {row}."
+    ),
+    "only-unanswerable": Reason("No question has an answer.", "Choose another column of answers.", "go.data"),
     "answers-misplaced": Reason(
         "Answers that do not stand where answer_start says: {n_answers}.",
         "They stay as they are; the first is in row {row}: {text}. Mend answer_start, which counts characters from 0.",
@@ -219,6 +254,11 @@ REASONS: dict[str, Reason] = {
     "model-corrupt": Reason("The weights in {path} are damaged.", "{message} Copy the model again.", "model.open"),
     "model-no-tokenizer": Reason(
         "{path} has no tokenizer.", "Add tokenizer.json and tokenizer_config.json to the folder.", "model.open"
+    ),
+    "tokenizer-slow": Reason(
+        "The tokenizer of this model ({kind}) can't tell which characters a token stands for.",
+        "This task needs that. Choose a model with a fast tokenizer, one that has a tokenizer.json.",
+        "model.open",
     ),
     "model-custom-code": Reason(
         "{path} brings its own code.",

@@ -186,8 +186,19 @@ class TrainingSpec(Model):
     )
 
 
+def training_defaults(task: PluginConfig) -> dict[str, Any]:
+    """Return the settings of a training that nobody chose: the usual ones, but for those that a task has of its own."""
+    usual = {name: field.default for name, field in TrainingSpec.model_fields.items()}
+    return usual | dict(family("tasks")[task.kind].training)
+
+
+def _training(value: Any, info: ValidationInfo) -> Any:
+    task = info.data.get("task")
+    return dict(family("tasks")[task.kind].training) | value if task is not None and isinstance(value, dict) else value
+
+
 class TrainSpec(Model):
-    """Fine-tune a model on a data set."""
+    """Fine-tune a model on a data set; settings of the training that are absent are those of the task."""
 
     version: Literal[1] = VERSION
     kind: Literal["train"] = "train"
@@ -197,7 +208,7 @@ class TrainSpec(Model):
     task: plugin_field("tasks") = Field(default_factory=lambda: parse_config("tasks", "text-classification"))
     model: str = "starter"
     method: plugin_field("methods") = Field(default_factory=lambda: parse_config("methods", "full"))
-    training: TrainingSpec = Field(default_factory=TrainingSpec)
+    training: Annotated[TrainingSpec, BeforeValidator(_training)] = Field(default_factory=dict, validate_default=True)
 
 
 class EvaluateSpec(Model):

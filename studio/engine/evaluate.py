@@ -18,7 +18,7 @@ from studio.engine.data import slice_columns, workspace_of
 from studio.engine.reporter import Reporter
 from studio.engine.tokens import for_model, tokenise
 from studio.engine.trained import Trained, open_trained
-from studio.tasks.base import Answers, Judged, Rows, of_tokens
+from studio.tasks.base import Answers, Judged, Rows, of_tokens, task_of
 
 MOST_ROWS, MOST_TOKENS = 256, 8192  # in one batch
 
@@ -66,24 +66,29 @@ def _judge(trained: Trained, rows: Rows, report: Reporter) -> tuple[Judged, Answ
 
 @dataclass(frozen=True)
 class Measured:
-    """Metrics by name, and the 95 % interval [low, high] of each."""
+    """Metrics by name, and the 95 % interval [low, high] of each. task: with what the rows taught it."""
 
     metrics: dict[str, float]
     intervals: dict[str, list[float]]
+    task: Any
 
 
 def measure(
     run_dir: RunDir, task: Any, model: Any, tokenizer: Any, rows: Rows, dataset: Any, labels: Sequence[str],
-    groups: Mapping[str, list[str]], split: str, report: Reporter, precision: str,
+    groups: Mapping[str, list[str]], split: str, report: Reporter, precision: str, teaches: bool = False,
 ) -> Measured:  # fmt: skip
     """Return how good a model is on rows; write `evaluation-<split>.json` and `predictions-<split>.parquet`.
 
     dataset: the features of the rows, all of which have gold that the model knows. groups: see `slice_columns`.
-    precision: that of the training.
+    precision: that of the training. teaches: the task may find settings of its own on these rows.
     """
     report.say(ev.Phase(name="evaluating"))
     outputs = predict(task, model, tokenizer, dataset, precision, report.progress("evaluating"))
     answers = task.answers(outputs, dataset, rows, labels)
+    found = task.fitted(answers, rows) if teaches else task.config
+    if found != task.config:
+        task = task_of(found)
+        answers = task.answers(outputs, dataset, rows, labels)
     return write(run_dir, task, answers, task.judge(answers, rows, labels), rows, groups, split, report)
 
 
@@ -92,7 +97,7 @@ def write(
     split: str, report: Reporter, extra: Sequence[Block] = (),
 ) -> Measured:  # fmt: skip
     """Write what was measured, with intervals and by groups, and return the metrics. extra: blocks to show first."""
-    found = Measured(judged.measured(), compare.bootstrap(judged.metrics, len(rows), report.check))
+    found = Measured(judged.measured(), compare.bootstrap(judged.metrics, len(rows), report.check), task)
     by_group = compare.group_blocks(judged.metrics[task.main_metric], task.main_metric, groups, report.check)
     blocks = [block.model_dump(mode="json") for block in [*extra, *judged.blocks(), *by_group]]
     said = {"metrics": found.metrics, "intervals": found.intervals, "n_rows": len(rows), "blocks": blocks}

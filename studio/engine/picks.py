@@ -31,8 +31,10 @@ def pick(run_dir: RunDir, spec: TrainSpec, info: ModelInfo, is_resume: bool) -> 
     method, t = plugin("methods", spec.method), spec.training
     precision = device.pick_precision(t.precision, info.hidden_size)
     layers, why_layers = device.pick_kernels(t.kernels)
-    rate = method.learning_rate(spec.method) if t.learning_rate == "auto" else t.learning_rate
-    why_rate = f"what {method.label} learns well with" if t.learning_rate == "auto" else "as you asked"
+    task, rate, why_rate = task_of(spec.task), t.learning_rate, "as you asked"
+    if rate == "auto":
+        rate = method.learning_rate(spec.method) * task.rate_factor
+        why_rate = f"what {method.label} learns {task.label.lower()} well with"
     n_threads = device.n_threads() if t.threads == "auto" else t.threads
     why_threads = "as many as this machine has cores" if t.threads == "auto" else "as you asked"
     max_length = min(t.max_length, info.max_positions or t.max_length)
@@ -59,7 +61,7 @@ def job_of(
     lengths: tokens of the training features, cut to the longest that is taken. parts: features of train, validation
     and test.
     """
-    tensors = [*info.tensors, *task_of(spec.task).head_tensors(info, labels)]
+    tensors = task_of(spec.task).tensors(info, labels)
     pieces = plugin("methods", spec.method).n_trainable(tensors, spec.method)
     keeps = keeps_frozen(spec.method)
     return Job(pieces, info.n_heads, np.asarray(lengths), parts, spec.method.kind, spec.training, keeps)

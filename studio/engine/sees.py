@@ -64,7 +64,7 @@ def seen(
     names = task.token_labels(feature, labels)
     tokens = _tokens(ids, tokenizer, names)
     whole = task.encode({role: list(text) for role, text in row.fields.items()}, tokenizer, _LONGEST)["input_ids"]
-    if len(whole) == 1 and not isinstance(whole[0][0], list):
+    if task.is_plain and len(whole) == 1 and not isinstance(whole[0][0], list):  # what a part lacks others may have
         tokens = _with_cut(tokens, ids, whole[0], tokenizer)
     width = -(-len(ids) // 8) * 8
     pad = Token(text=tokenizer.pad_token or "", kind="padding")

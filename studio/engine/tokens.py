@@ -90,7 +90,8 @@ def _features(task: Any, rows: Rows, tokenizer: Any, max_length: int, folder: Pa
 
 def _key(task: Any, rows: Rows, tokenizer: Any, max_length: int) -> str:
     """Return what the features depend on, as one name."""
-    settings: Any = [_VERSION, task.config.model_dump(), list(rows.fields), max_length, type(tokenizer).__name__]
+    settings: Any = [_VERSION, task.id, task.settings_of_features(), list(rows.fields), max_length]
+    settings.append(type(tokenizer).__name__)
     if tokenizer.is_fast:
         backend = json.loads(tokenizer.backend_tokenizer.to_str())
         settings.append({k: v for k, v in backend.items() if k not in ("truncation", "padding")})

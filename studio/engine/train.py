@@ -14,7 +14,7 @@ from studio.core.anatomy import describe_model
 from studio.core.estimate import keeps_frozen, steps_per_epoch
 from studio.core.files import read_json, write_json
 from studio.core.reasons import Failure, Problem
-from studio.core.registry import plugin
+from studio.core.registry import PluginConfig, plugin
 from studio.core.reports import reports_of
 from studio.core.rundir import RunDir
 from studio.core.spec import TrainingSpec, TrainSpec, dump_spec
@@ -84,15 +84,19 @@ def run(run_dir: RunDir, spec: TrainSpec, report: Reporter) -> ev.Event:
     precision = prepared.picks["precision"].value
     # The training is done: a stop that comes now leaves out what is not measured yet, and nothing else.
     with contextlib.suppress(StopRequested):
+        task = task_of(spec.task)
+        if not len(prepared.parts["validation"]):
+            task = _keep(run_dir, task, task.fitted(None, prepared.parts["train"]))
         for name in ("validation", "test"):
             rows = prepared.parts[name]
             if not len(rows):
                 continue
             groups = slice_columns(spec, name, rows, workspace_of(run_dir.path))
             measured = evaluate.measure(
-                run_dir, task_of(spec.task), model, prepared.tokenizer, rows, prepared.datasets[name], prepared.labels,
-                groups, name, report, precision,
+                run_dir, task, model, prepared.tokenizer, rows, prepared.datasets[name], prepared.labels,
+                groups, name, report, precision, teaches=name == "validation",
             )  # fmt: skip
+            task = _keep(run_dir, task, measured.task.config)
             result["metrics"][name] = measured.metrics
             if name == "test":
                 step, epoch = trainer.state.global_step, float(trainer.state.epoch or 0)
@@ -101,6 +105,14 @@ def run(run_dir: RunDir, spec: TrainSpec, report: Reporter) -> ev.Event:
     # The model is saved; the checkpoints of a finished run are three times as large and serve nobody.
     shutil.rmtree(run_dir.checkpoints_dir, ignore_errors=True)
     return ev.Finished(result=result)
+
+
+def _keep(run_dir: RunDir, task: Any, found: PluginConfig) -> Any:
+    """Return a task with the settings that were found for it, after adding them to `resolved.json`."""
+    if found == task.config:
+        return task
+    write_json(run_dir.resolved_file, read_json(run_dir.resolved_file) | {"task": found.model_dump(mode="json")})
+    return task_of(found)
 
 
 def prepare(run_dir: RunDir, spec: TrainSpec, report: Reporter, is_resume: bool) -> Prepared:

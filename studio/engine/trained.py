@@ -7,7 +7,7 @@ from typing import Any
 
 from studio.core.files import read_json
 from studio.core.reasons import Failure, Problem
-from studio.core.registry import plugin
+from studio.core.registry import PluginConfig, parse_config, plugin
 from studio.core.rundir import RunDir, find_run
 from studio.core.spec import TrainSpec
 from studio.engine import models
@@ -20,7 +20,8 @@ class Trained:
     """What a finished or stopped training left.
 
     max_length: in tokens. hashes: of its files, by path. precision: `bf16`, `fp16` or `fp32`, what it was computed in.
-    checkpoint: the folder of one, in place of the model that was kept.
+    task_config: the settings of its task, with what the training found. checkpoint: the folder of one, in place of
+    the model that was kept.
     """
 
     run: RunDir
@@ -29,6 +30,7 @@ class Trained:
     max_length: int
     hashes: dict[str, str]
     precision: str
+    task_config: PluginConfig
     checkpoint: Path | None = None
 
     @property
@@ -37,7 +39,7 @@ class Trained:
 
     @property
     def task(self) -> Any:
-        return task_of(self.spec.task)
+        return task_of(self.task_config)
 
     @property
     def workspace(self) -> Path:
@@ -118,7 +120,10 @@ def open_trained(workspace: Path, name: str, field: str = "run", checkpoint: int
     if "labels" not in resolved or not folder and not (run.model_dir / "tokenizer_config.json").is_file():
         raise Failure("run-not-finished", field, run=run.id)
     precision = resolved["picked"]["precision"]["value"]
-    return Trained(run, run.spec(), resolved["labels"], resolved["max_length"], resolved["hashes"], precision, folder)
+    spec = run.spec()
+    task = parse_config("tasks", resolved.get("task") or spec.task)
+    labels, most, hashes = resolved["labels"], resolved["max_length"], resolved["hashes"]
+    return Trained(run, spec, labels, most, hashes, precision, task, folder)
 
 
 def require_same(before: dict[str, str], now: dict[str, str]) -> None:

@@ -112,7 +112,8 @@ class Task:
     `targets` returns. per_token: outputs have an axis of tokens behind the one of features. is_plain: one text or pair
     a feature, and labels as one number, or one a token, or floats, as frozen layers that are computed once need it.
     can_smooth: labels can be softened. sample: its file among the samples. main_metric: the one by which the best
-    checkpoint is chosen.
+    checkpoint is chosen. training: settings of a training that suit the task better than the usual ones, by name.
+    rate_factor: how many times as high the method's own learning rate should be.
     """
 
     id: str
@@ -131,6 +132,8 @@ class Task:
     per_token = False
     is_plain = True
     can_smooth = False
+    training: Mapping[str, Any] = {}
+    rate_factor = 1.0
 
     def __init__(self, config: Any):
         self.config = config
@@ -212,6 +215,10 @@ class Task:
         """Return the weights that the new head adds to a model."""
         return classifier_head(info, len(labels))
 
+    def tensors(self, info: ModelInfo, labels: Sequence[str]) -> list[Tensor]:
+        """Return the weights of a model with its new head."""
+        return [*info.tensors, *self.head_tensors(info, labels)]
+
     def encode(self, batch: Mapping[str, Sequence[str]], tokenizer: Any, max_length: int) -> dict[str, list[Any]]:
         """Return features of a batch of rows by column: the tokenizer's own, `length` in tokens, `cut`.
 
@@ -222,6 +229,17 @@ class Task:
     def targets(self, features: Any, rows: Rows, labels: Sequence[str]) -> dict[str, list[Any]]:
         """Return the columns of features that hold what the model shall say, such as `labels`."""
         raise NotImplementedError
+
+    def settings_of_features(self) -> dict[str, Any]:
+        """Return the settings that features depend on; others may change while the same features are used."""
+        return self.config.model_dump()
+
+    def fitted(self, answers: "Answers | None", rows: Rows) -> PluginConfig:
+        """Return the settings of this task with what the trained model teaches, such as a threshold.
+
+        answers: to the validation rows; None where there are none, and `rows` then are those of the training.
+        """
+        return self.config
 
     def collator(self, tokenizer: Any) -> Any:
         """Return what makes a batch of features, padded to the longest of them."""

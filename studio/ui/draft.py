@@ -10,11 +10,12 @@ from studio.core.anatomy import ModelInfo, Tensor, can_be
 from studio.core.reasons import Failure, Problem
 from studio.core.registry import PluginConfig, parse_config, plugin
 from studio.core.reports import missing_library
-from studio.core.spec import TrainingSpec, TrainSpec, dump_spec, parse_spec
+from studio.core.spec import TrainingSpec, TrainSpec, dump_spec, parse_spec, training_defaults
 from studio.tasks.base import missing_columns, task_of
 
 # Findings that a person should know of but that don't keep a training from starting.
-HARMLESS = ("some-empty-texts", "some-empty-labels", "rare-class", "duplicates", "several-labels")
+HARMLESS = ("some-empty-texts", "some-empty-labels", "rare-class", "duplicates", "several-labels",
+            "some-tags-uneven", "spans-lost", "spans-in-words", "answers-nowhere")  # fmt: skip
 PARTS = ("data", "columns", "split", "model", "method", "training")
 
 
@@ -91,7 +92,7 @@ class Draft:
         """Return the model's tensors with its new head, each with how many of its parameters the method trains."""
         if self.model_info is None:
             return []
-        tensors = [*self.model_info.tensors, *task_of(self.task).head_tensors(self.model_info, self.labels)]
+        tensors = task_of(self.task).tensors(self.model_info, self.labels)
         try:
             config = parse_config("methods", self.method)
         except (ValidationError, ValueError):
@@ -138,7 +139,7 @@ class Draft:
             if part == "method":
                 parse_config("methods", self.method)
             else:
-                training = TrainingSpec.model_validate(self.training)
+                training = TrainingSpec.model_validate(training_defaults(self.task) | self.training)
                 problem = missing_library(training.report_to)
                 return task_of(self.task).check_training(training) + ([problem] if problem is not None else [])
         except ValidationError as error:

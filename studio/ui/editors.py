@@ -19,6 +19,8 @@ from studio.ui.theme import number_font
 OPTIONS = {
     "auto": "Automatic",
     "all": "All",
+    "entities": "Entities",
+    "classes": "Classes",
     "single_label_classification": "One label",
     "multi_label_classification": "Several labels",
     "regression": "A number",

@@ -75,6 +75,12 @@ class Form(QWidget):
             row.set_value(values.get(name, row.default))
         self._refresh()
 
+    def set_defaults(self, defaults: dict[str, Any]) -> None:
+        """Take other defaults for some fields; a field that shows its former one shows the new one."""
+        for name, row in self._rows.items():
+            row.set_default(defaults.get(name, row.default))
+        self._refresh()
+
     def set_errors(self, errors: dict[str, str]) -> None:
         """Show messages at their fields, beside what the form itself finds wrong."""
         self._outer_errors = dict(errors)
@@ -199,7 +205,8 @@ class _Row:
         self.unit.setProperty("level", "small")
         if any(_extra(form.model, field).get("unit") for field in form.model.model_fields):
             self.unit.setMinimumWidth(UNIT_WIDTH)
-        self.back = _BackButton(tr("Back to {default}", default=say(self.default)))
+        self.back = _BackButton()
+        self.back.say(self.default)
         self.back.clicked.connect(lambda: self._go_back(form, name))
         self.error = ErrorLine()
 
@@ -225,6 +232,14 @@ class _Row:
     def set_value(self, value: Any) -> None:
         if value != self.value() or isinstance(value, bool) != isinstance(self.value(), bool):
             self.editor.set_value(value)
+
+    def set_default(self, default: Any) -> None:
+        if default == self.default:
+            return
+        was_changed, self.default = self.is_changed(), default
+        self.back.say(default)
+        if not was_changed:
+            self.editor.set_value(default)
 
     def show_state(self, error: str) -> None:
         self.back.setVisible(self.is_changed())
@@ -258,16 +273,20 @@ class _HelpButton(QToolButton):
 class _BackButton(QToolButton):
     """The dot of a changed setting; under the mouse it becomes the way back."""
 
-    def __init__(self, tip: str):
+    def __init__(self):
         super().__init__()
         self.setProperty("tiny", True)
         self.setIconSize(QSize(14, 14))
-        self.setToolTip(tip)
-        self.setAccessibleName(tip)
         policy = self.sizePolicy()
         policy.setRetainSizeWhenHidden(True)
         self.setSizePolicy(policy)
         follow_theme(self, lambda theme: self._draw("dot"))
+
+    def say(self, default: Any) -> None:
+        """Tell where it leads back to."""
+        tip = tr("Back to {default}", default=say(default))
+        self.setToolTip(tip)
+        self.setAccessibleName(tip)
 
     def event(self, event: QEvent) -> bool:
         if event.type() in (QEvent.Type.Enter, QEvent.Type.FocusIn):

@@ -89,5 +89,6 @@ class SeesCard(Card):
         self.said.clear()
         self.bar.hide()
         if self._view is not None:
+            self._view.hide()
             self._view.deleteLater()
             self._view = None

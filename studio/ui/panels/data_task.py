@@ -60,6 +60,7 @@ class TaskBar(QWidget):
     def _build(self, config: type[PluginConfig]) -> None:
         for form in self.forms:
             self._flow.removeWidget(form)
+            form.hide()
             form.deleteLater()
         extra = {name: field.json_schema_extra or {} for name, field in config.model_fields.items() if field.title}
         plain = [[name] for name in extra if not extra[name].get("advanced")]

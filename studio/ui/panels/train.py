@@ -6,7 +6,7 @@ from typing import Any
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QHBoxLayout, QPushButton, QStackedWidget, QWidget
 
-from studio.core.spec import TrainSpec
+from studio.core.spec import TrainSpec, training_defaults
 from studio.core.state import RunState
 from studio.ui.actions import action_button
 from studio.ui.i18n import tr
@@ -215,9 +215,9 @@ class TrainPanel(QWidget):
         spec: TrainSpec = self._facts.spec
         if not _is_same_work(self.store, spec):
             self.store.take_spec(spec)
-        training = spec.training.model_dump(exclude_defaults=True) | (changes or {})
-        defaults = {n: type(spec.training).model_fields[n].default for n in self.store.draft.training}
-        self.store.set_training(**(defaults | training))
+        defaults = training_defaults(spec.task)
+        training = {n: v for n, v in spec.training.model_dump().items() if v != defaults[n]} | (changes or {})
+        self.store.set_training(**({n: defaults[n] for n in self.store.draft.training} | training))
         self.column.show_form(next(iter(changes or {}), ""))
         self._prepare()
 

@@ -7,7 +7,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QScrollArea, QTa
 
 from studio.core.estimate import batch_size
 from studio.core.registry import PluginConfig, parse_config, plugin
-from studio.core.spec import TrainingSpec
+from studio.core.spec import TrainingSpec, training_defaults
 from studio.ui import editors, words
 from studio.ui.draft import field_messages
 from studio.ui.forms import Form
@@ -115,11 +115,12 @@ class SettingsColumn(Card):
         # The form says which values differ; a field that is back at its default leaves the draft as well.
         values, draft = self.form.values(), self._store.draft
         for name in [n for n in draft.training if n not in values]:
-            values[name] = TrainingSpec.model_fields[name].default
+            values[name] = training_defaults(draft.task)[name]
         self._store.set_training(**values)
 
     def _show_draft(self, part: str) -> None:
         store, draft = self._store, self._store.draft
+        self.form.set_defaults(training_defaults(draft.task))
         if part == "training":
             self.form.set_values(draft.training)
         data = words.file_name(draft.source.path) if draft.source else tr("Choose data")
@@ -149,7 +150,7 @@ class SettingsColumn(Card):
             config: PluginConfig = parse_config("methods", self._store.draft.method)
         except ValueError:
             return  # the Model page says what is wrong with it
-        rate = plugin("methods", config).learning_rate(config)
+        rate = plugin("methods", config).learning_rate(config) * plugin("tasks", self._store.draft.task).rate_factor
         self.form.show_automatic("learning_rate", editors.say(rate))
         settled = self.estimate.forecast.training
         size = settled.per_device_train_batch_size if settled is not None else batch_size(TrainingSpec())
@@ -161,7 +162,7 @@ class SettingsColumn(Card):
         if draft.table is None or self.form.errors():
             return ""
         shares = sum(p for p in (draft.validation, draft.test) if isinstance(p, int | float))
-        t = TrainingSpec.model_validate(self.form.values())
+        t = TrainingSpec.model_validate(self.form.all_values())
         n_rows = round(draft.table.table.num_rows * (1 - shares))
         batch = batch_size(t, n_rows) * t.gradient_accumulation_steps
         per_epoch = max(1, math.ceil(n_rows / batch))

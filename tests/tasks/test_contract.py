@@ -1,0 +1,116 @@
+"""Every task trains, stops, resumes exactly, evaluates, predicts and exports; with models of several architectures."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from studio.core import commands
+from studio.core import events as ev
+from studio.core.files import read_json
+from studio.core.registry import family
+from studio.core.replay import read_state
+from studio.core.rundir import RunDir
+from studio.engine.reporter import Reporter
+from tests.in_process import execute, go_on
+from tests.tasks.conftest import CASES, FAMILIES, read_lines
+
+Make = Callable[..., dict]
+
+
+def losses(run: RunDir) -> dict[int, float]:
+    series = read_state(run).series["train", "loss"]
+    return dict(zip(series.x.astype(int).tolist(), series.y.tolist(), strict=True))
+
+
+def predicted(workspace: Path, run: RunDir, task: str) -> list[dict]:
+    name, text = CASES[task].UNLABELLED
+    (workspace / name).write_text(text, encoding="utf-8")
+    out = workspace / "predicted.jsonl"
+    spec = {"kind": "predict", "run": str(run.path), "data": str(workspace / name), "out": str(out)}
+    _, state = execute(workspace, spec)
+    assert state.state == "finished", state.problem
+    return read_lines(out)
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory, make_spec: Make) -> Callable[[str], tuple[RunDir, object]]:
+    """A function that returns a task's training with the tiny BERT that went straight to its end; done once."""
+    done: dict[str, tuple[RunDir, object]] = {}
+
+    def train(task: str) -> tuple[RunDir, object]:
+        if task not in done:
+            done[task] = execute(tmp_path_factory.mktemp(task), make_spec(task, evaluations_per_epoch=1))
+        return done[task]
+
+    return train
+
+
+@pytest.mark.parametrize("task", CASES)
+def test_task_learns_and_trains_what_the_window_said(task: str, straight: Callable, tiny: Callable) -> None:
+    from studio.core.anatomy import describe_model
+    from studio.core.registry import plugin
+    from studio.tasks.base import task_of
+
+    run, state = straight(task)
+    assert state.state == "finished", state.problem
+    found = list(losses(run).values())
+    assert np.mean(found[-5:]) < 0.6 * np.mean(found[:5])
+    spec, main = run.spec(), task_of(run.spec().task).main_metric
+    metrics = state.result["metrics"]
+    assert metrics["test"][main] > CASES[task].LEAST and metrics["validation"].keys() == metrics["test"].keys()
+    labels = read_json(run.resolved_file)["labels"]
+    tensors = task_of(spec.task).tensors(describe_model(str(tiny("bert"))), labels)
+    pieces = plugin("methods", spec.method).n_trainable(tensors, spec.method)
+    assert state.model.n_trainable == sum(n for _, n in pieces) == state.model.n_parameters
+
+
+@pytest.mark.parametrize("task", CASES)
+def test_stopped_training_goes_on_exactly(task: str, straight: Callable, make_spec: Make, workspace: Path) -> None:
+    def stop(report: Reporter, event: ev.Event) -> None:
+        if isinstance(event, ev.Metrics) and event.split == "train" and event.step == 20:
+            report.obey(commands.Stop())
+
+    run, state = execute(workspace, make_spec(task, evaluations_per_epoch=1), stop)
+    assert state.state == "stopped" and max(losses(run)) < max(losses(straight(task)[0]))
+    assert go_on(run).state == "finished"
+    before, after = losses(straight(task)[0]), losses(run)
+    assert before.keys() == after.keys() and max(abs(before[step] - after[step]) for step in before) <= 1e-6
+
+
+@pytest.mark.parametrize("task", CASES)
+def test_evaluation_finds_what_the_training_measured_and_a_file_is_predicted(
+    task: str, straight: Callable, workspace: Path
+) -> None:
+    run, state = straight(task)
+    other = run.path.parent.parent
+    _, measured = execute(other, {"kind": "evaluate", "run": str(run.path), "split": "test"})
+    assert measured.state == "finished", measured.problem
+    for name, value in state.result["metrics"]["test"].items():
+        assert measured.result["metrics"][name] == pytest.approx(value, abs=1e-6)
+    rows = predicted(workspace, run, task)
+    assert all("predicted" in row for row in rows) and len(rows) == CASES[task].UNLABELLED[1].count("\n") - 1
+
+
+@pytest.mark.parametrize("task", CASES)
+@pytest.mark.parametrize("architecture", [name for name in FAMILIES if name != "bert"])
+def test_other_architectures_learn_and_predict(
+    task: str, architecture: str, make_spec: Make, workspace: Path
+) -> None:  # fmt: skip
+    run, state = execute(workspace, make_spec(task, architecture, evaluations_per_epoch=1, num_train_epochs=6))
+    assert state.state == "finished", state.problem
+    found = list(losses(run).values())
+    assert np.mean(found[-5:]) < 0.9 * np.mean(found[:5])
+    assert len(predicted(workspace, run, task)) >= 1
+
+
+@pytest.mark.parametrize("task", CASES)
+@pytest.mark.parametrize("format_", list(family("exporters")))
+def test_export_is_verified(task: str, format_: str, straight: Callable, tmp_path: Path) -> None:
+    run, _ = straight(task)
+    spec = {"kind": "export", "run": str(run.path), "format": format_, "out": str(tmp_path / "out")}
+    _, state = execute(run.path.parent.parent, spec)
+    assert state.state == "finished", state.problem
+    result = state.result
+    assert result["verified"] and result["metric_name"] and result["prediction_agreement"] >= 0.9
