@@ -14,7 +14,7 @@ from studio.core.reasons import Problem
 from studio.core.registry import PluginConfig
 from studio.core.spec import setting
 from studio.sources.texts import Texts, digest
-from studio.tasks.base import Answers, Judged, Role, Rows, Task, columns_by_name, missing_columns, word_lengths
+from studio.tasks.base import Answers, Judged, Role, Rows, Sample, Task, columns_by_name, missing_columns, word_lengths
 from studio.tasks.judging import judge_numbers, judge_one, judge_several, log_softmax, spearman
 
 _MOST_LABELS = 200
@@ -57,6 +57,14 @@ class TextClassification(Task):
     auto_class = "AutoModelForSequenceClassification"
     pipeline = "text-classification"
     sample = "support_desk.csv"
+    more_samples = (
+        Sample(
+            "Several labels", "Notices of a town hall, each with any number of topics.", "town_notices.csv",
+            {"problem_type": MULTI},
+        ),
+        Sample("Numbers", "Reviews of a guesthouse and their stars.", "guesthouse_reviews.csv", {"problem_type": NUMBER}),
+        Sample("Pairs of texts", "Statements, and claims that follow, contradict or are left open.", "claims.csv"),
+    )  # fmt: skip
     roles = (
         Role("text", "Text", "What the model reads."),
         Role("text_pair", "Second text", "Where two texts are compared: the other one.", is_optional=True),
@@ -70,6 +78,11 @@ class TextClassification(Task):
     @property
     def can_smooth(self) -> bool:
         return self.config.problem_type == SINGLE
+
+    @property
+    def rate_factor(self) -> float:
+        # A label is one answer of several to a row, and most rows lack it: at the usual rate all stay below one half.
+        return 3.0 if self.config.problem_type == MULTI else 1.0
 
     # --- on tables ---------------------------------------------------------------------------------------------
 
@@ -155,7 +168,8 @@ class TextClassification(Task):
         elif gold:
             is_single = self.config.problem_type == SINGLE
             values = {label: float(n) for label, n in self._counts(gold).most_common()}
-            bars = Bars(title="Labels", values=values, unit="rows", select=columns["label"] if is_single else "")
+            select = columns["label"] if is_single else ""
+            bars = Bars(title="Labels", values=values, unit="rows", select=select, whole=len(gold))
             blocks.insert(0, bars)
         return blocks
 
@@ -344,7 +358,7 @@ def split_labels(cell: str) -> tuple[str, ...]:
 
 _USUAL_NAMES = {
     "text": ["text", "sentence", "message", "review", "content", "body", "comment", "input", "question", "title"],
-    "label": ["label", "labels", "class", "category", "topic", "sentiment", "intent", "target", "tag", "output",
+    "label": ["label", "labels", "class", "category", "topic", "topics", "tags", "sentiment", "intent", "target", "tag", "output",
               "score", "rating", "stars", "similarity"],
 }  # fmt: skip
 _PAIRS = {

@@ -31,6 +31,7 @@ class BarsView(QWidget):
         clickable: bool = False,
         intervals: Mapping[str, tuple[float, float]] | None = None,
         reference: float | None = None,
+        whole: float | None = None,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
@@ -40,7 +41,7 @@ class BarsView(QWidget):
         self._reference = np.nan if reference is None else reference
         self._unit, self._clickable = unit, clickable
         self._hovered, self._current, self._chosen = -1, 0, -1
-        self._total = self._values.sum() if unit and np.all(self._values >= 0) else 0.0
+        self._total = whole or self._values.sum() if unit and np.all(self._values >= 0) else 0.0
         self.setMouseTracking(True)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         if clickable:
