@@ -322,7 +322,7 @@ class TextClassification(Task):
         if self.config.problem_type == MULTI:
             chances = dict(zip(labels, answers.values["chances"][0].tolist(), strict=True))
             shown = dict(sorted(chances.items(), key=lambda each: -each[1])[:_MOST_SHOWN])
-            return [Bars(title=answers.columns["predicted"][0] or "No label", values=shown, reference=_HALF)]
+            return [Bars(title=answers.columns["predicted"][0] or "No label", values=shown, reference=_HALF, whole=1.0)]
         return []
 
     def gold_text(self, gold: Any) -> str:

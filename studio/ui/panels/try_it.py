@@ -120,7 +120,7 @@ class TryIt(QWidget):
         layout.addLayout(self._seen)
         layout.addWidget(Small(tr(
             "Before is the same model as this run found it: what it knew of language, with a new head that no row "
-            "has trained yet. It can only guess among the labels."
+            "has trained yet. It can only guess."
         )))  # fmt: skip
         layout.addStretch(1)
 
