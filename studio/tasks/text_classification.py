@@ -62,7 +62,9 @@ class TextClassification(Task):
             "Several labels", "Notices of a town hall, each with any number of topics.", "town_notices.csv",
             {"problem_type": MULTI},
         ),
-        Sample("Numbers", "Reviews of a guesthouse and their stars.", "guesthouse_reviews.csv", {"problem_type": NUMBER}),
+        Sample(
+            "Numbers", "Reviews of a guesthouse and their stars.", "guesthouse_reviews.csv", {"problem_type": NUMBER}
+        ),
         Sample("Pairs of texts", "Statements, and claims that follow, contradict or are left open.", "claims.csv"),
     )  # fmt: skip
     roles = (
@@ -358,8 +360,8 @@ def split_labels(cell: str) -> tuple[str, ...]:
 
 _USUAL_NAMES = {
     "text": ["text", "sentence", "message", "review", "content", "body", "comment", "input", "question", "title"],
-    "label": ["label", "labels", "class", "category", "topic", "topics", "tags", "sentiment", "intent", "target", "tag", "output",
-              "score", "rating", "stars", "similarity"],
+    "label": ["label", "labels", "class", "category", "topic", "topics", "tags", "sentiment", "intent", "target", "tag",
+              "output", "score", "rating", "stars", "similarity"],
 }  # fmt: skip
 _PAIRS = {
     "text": ["premise", "sentence1", "text1", "question1", "text_a", "sentence_a", "query"],
