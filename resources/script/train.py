@@ -131,7 +131,11 @@ def main() -> None:
     tokenizer = load_tokenizer()
     rows = read_parts()
     parts = {name: tokenise(each, tokenizer) for name, each in rows.items()}
-    model = METHOD.apply(load_base(tokenizer), METHOD_SETTINGS)
+    base = load_base(tokenizer)
+    # [if started]
+    start_head(base, *HEAD_START)
+    # [end]
+    model = METHOD.apply(base, METHOD_SETTINGS)
     held = hold_in_bf16(model) if PRECISION == "bf16" else 0
     make_batch = padded = TASK.collator(tokenizer)
     make_training_batch = TASK.training_collator(tokenizer, SEED)

@@ -31,7 +31,8 @@ class Bars(Block):
     """One bar a name; `select` is the column of the rows that a click filters by.
 
     intervals: low and high end by name, in the unit of the values, for all or some names. reference: a value that the
-    bars are measured against, such as the metric over all rows.
+    bars are measured against, such as the metric over all rows. whole: a bar of full length, where it is not the
+    largest, and what shares are of, where that is not the sum of all.
     """
 
     type: Literal["bars"] = "bars"
@@ -40,6 +41,7 @@ class Bars(Block):
     select: str = ""
     intervals: dict[str, tuple[float, float]] = {}
     reference: float | None = None
+    whole: float | None = None
 
 
 class Histogram(Block):

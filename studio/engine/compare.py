@@ -1,5 +1,6 @@
 """How far measured numbers can be believed: intervals, groups of rows, and two models on the same rows."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -46,7 +47,8 @@ def group_blocks(metric: Metric, name: str, groups: Mapping[str, list[str]], che
     """
     bars: list[Block] = []
     for column, values in groups.items():
-        found = {value: np.flatnonzero(np.array(values) == value) for value in dict.fromkeys(values)}
+        names = sorted(dict.fromkeys(values), key=_first_number)
+        found = {value: np.flatnonzero(np.array(values) == value) for value in names}
         measured = {value: metric(rows) for value, rows in found.items() if len(rows) >= _LEAST_ROWS}
         measured = {value: number for value, number in measured.items() if not np.isnan(number)}
         if len(measured) < 2:
@@ -65,6 +67,12 @@ def group_blocks(metric: Metric, name: str, groups: Mapping[str, list[str]], che
             Bars(title=title, values=measured, intervals=intervals, select=column, reference=metric(slice(None)))
         )
     return bars
+
+
+def _first_number(name: str) -> float:
+    """Return what groups such as "up to 14" and "15 to 25" are sorted by; those without a number come last."""
+    found = re.search(r"\d+", name)
+    return float(found[0]) if found else np.inf
 
 
 def blocks(ours: Judged, theirs: Judged, main: str, names: tuple[str, str], check: Callable[[], None]) -> list[Block]:

@@ -48,3 +48,22 @@ def load_base(spec: TrainSpec, labels: Sequence[str], tokenizer: Any) -> Any:
         info.path, config=config, use_safetensors=True, dtype="float32", ignore_mismatched_sizes=True, **SAFE
     )
     return task.wrap(model, Path(info.path))
+
+
+def start_head(model: Any, means: Sequence[float], spread: float) -> bool:
+    """Let the outputs of a new head begin around `means`, in steps of `spread`; return whether it has a bias for that.
+
+    With AdamW a weight moves by about the learning rate a step, however large the error is: from zero, a bias would
+    need tens of thousands of steps to a number like 3.5, and the layers below are spoilt in getting there. For labels
+    that few rows have see section 4.1 of Lin et al. 2017, https://arxiv.org/abs/1708.02002.
+    """
+    import torch
+
+    found = [each for each in model.modules() if isinstance(each, torch.nn.Linear)]
+    last = [each for each in found if each.out_features == len(means)][-1:]
+    if not last or last[0].bias is None:
+        return False
+    with torch.no_grad():
+        last[0].weight.mul_(spread)
+        last[0].bias.copy_(torch.tensor(means))
+    return True

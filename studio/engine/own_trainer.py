@@ -119,8 +119,8 @@ class OwnTrainer(Trainer):
 
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
         """Trainer's choice, but of two evaluations with the same metric the one with the lower loss is the better."""
-        if not metrics:
-            return False  # a stop cut the evaluation short
+        if f"eval_{self.args.metric_for_best_model}" not in metrics:
+            return False  # a stop cut the evaluation short, or it is not defined, as a correlation with one number is
         losses = {entry["step"]: entry["eval_loss"] for entry in self.state.log_history if "eval_loss" in entry}
         best_step, best_metric = self.state.best_global_step, self.state.best_metric
         is_best = super()._determine_best_metric(metrics, trial)

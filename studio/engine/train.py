@@ -160,7 +160,9 @@ def prepare(run_dir: RunDir, spec: TrainSpec, report: Reporter, is_resume: bool)
     max_length = min(spec.training.max_length, info.max_positions or spec.training.max_length)
     datasets, n_cut = _tokenise(task, parts, labels, tokenizer, max_length, report)
     report.phase("model")
-    model = method.apply(models.load_base(spec, labels, tokenizer), spec.method)
+    base, start = models.load_base(spec, labels, tokenizer), task.head_start(parts["train"].gold, labels)
+    is_started = start is not None and models.start_head(base, *start)
+    model = method.apply(base, spec.method)
     # peft keeps a copy of the untrained head beside the trained one, which nobody would call a part of the model.
     counted = [p for name, p in model.named_parameters() if ".original_module." not in name]
     n_trainable = sum(p.numel() for p in counted if p.requires_grad)
@@ -168,6 +170,9 @@ def prepare(run_dir: RunDir, spec: TrainSpec, report: Reporter, is_resume: bool)
     n_features = tuple(len(datasets.get(name, ())) for name in ("train", "validation", "test"))
     picks = pick(run_dir, spec, info, is_resume)
     picks[reporting.name] = reporting
+    if is_started:
+        why = "the new head begins with what the training rows say on average, and with their spread"
+        picks["head_start"] = ev.Picked(name="head_start", value=list(start), why=why)
     device.use_threads(picks["threads"].value)
     precision, is_quick = picks["precision"].value, picks["kernels"].value == "quick"
     training, seconds = pick_batch(

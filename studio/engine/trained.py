@@ -69,7 +69,11 @@ class Trained:
 
     def load_base(self, tokenizer: Any) -> Any:
         """Return the model as it was before the training, with the same new head."""
-        return models.load_base(self.spec, self.labels, tokenizer).eval()
+        model = models.load_base(self.spec, self.labels, tokenizer).eval()
+        started = read_json(self.run.resolved_file)["picked"].get("head_start")
+        if started:
+            models.start_head(model, *started["value"])
+        return model
 
     def merged(self) -> tuple[Any, Any]:
         """Return the model as a plain transformers model, and the tokenizer."""

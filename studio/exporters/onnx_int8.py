@@ -35,7 +35,7 @@ class OnnxInt8:
     summary = "A quarter of the size, and faster on the processor, for a very small loss of accuracy."
     order = 30
     Config = Config
-    tolerance = Tolerance(agreement=0.97, metric_drop=0.01, rms=0.2, padding=False)
+    tolerance = Tolerance(agreement=0.97, number=0.1, metric_drop=0.01, rms=0.2, padding=False)
     files = ("model.onnx", "model.onnx.data")
     usage = USAGE
 

@@ -25,13 +25,15 @@ class Tolerance:
     """How far a format may lie from the trained model.
 
     logits: largest difference, as a share of the largest logit where that is above 1. agreement: least share of rows
-    with the same answer. metric_drop: largest loss of the metric. rms: largest root mean square of the
+    with the same answer. number: how far a number may lie off to be the same answer, as a share of the spread of the
+    trained model's numbers. metric_drop: largest loss of the metric. rms: largest root mean square of the
     differences, as a share of the logits' standard deviation. padding: whether a row must get the same answer alone
     and padded, within `logits`.
     """
 
     logits: float = float("inf")
     agreement: float = 1.0
+    number: float = 0.05
     metric_drop: float = 0.0
     rms: float = float("inf")
     padding: bool = True

@@ -21,7 +21,7 @@ from studio.exporters.reference import BATCH_SIZE, Reference, seen
 from studio.exporters.runners import Runner, load_transformers, n_usable_cores
 
 Progress = Callable[[float, float], None]
-_LEAST_DROP, _SAME_SHARE = 1e-3, 0.05  # where answers are numbers: of the metric, and of the spread of the numbers
+_LEAST_DROP = 1e-3  # of the metric where answers are numbers
 _TIMED_BATCHES = 4
 _TIMED_ROUNDS = 5
 _TIMED_SECONDS = 15.0  # after this the rounds end, however slow the model is
@@ -185,7 +185,8 @@ class _Check:
             task.judge(each, data, expected.facts["labels"]).metrics[task.main_metric](slice(None))
             for each in (ours, theirs)
         )
-        agreement, is_number = _agreement(ours.columns["predicted"], theirs.columns["predicted"])
+        allowed = self.plugin.tolerance
+        agreement, is_number = _agreement(ours.columns["predicted"], theirs.columns["predicted"], allowed.number)
         difference = found - wanted
         self.facts |= {
             "metric_name": task.main_metric,
@@ -195,7 +196,6 @@ class _Check:
             "rms_logit_difference": float(np.sqrt(np.square(difference).mean())),
         }
         self._compare_logits(difference, wanted)
-        allowed = self.plugin.tolerance
         drop = trained - metric if task.greater_is_better else (metric - trained) / max(1.0, abs(trained))
         # A rank or a square changes with the last digit of a number; a label does not.
         changes = is_number or not task.greater_is_better
@@ -253,12 +253,12 @@ class _Check:
             self.facts |= {f"latency_ms{name}": ours, f"reference_latency_ms{name}": theirs}
 
 
-def _agreement(ours: Sequence[Any], theirs: Sequence[Any]) -> tuple[float, bool]:
-    """Return the share of rows with the same answer, and whether they are numbers: within 5 % of their spread."""
+def _agreement(ours: Sequence[Any], theirs: Sequence[Any], near: float) -> tuple[float, bool]:
+    """Return the share of rows with the same answer, and whether they are numbers: within `near` of their spread."""
     if not isinstance(theirs[0], float):
         return sum(a == b for a, b in zip(ours, theirs, strict=True)) / len(theirs), False
     a, b = np.array(ours), np.array(theirs)
-    return float((np.abs(a - b) <= _SAME_SHARE * max(float(b.std()), 1e-6)).mean()), True
+    return float((np.abs(a - b) <= near * max(float(b.std()), 1e-6)).mean()), True
 
 
 def _time_in_turn(runners: list[Runner], inputs: list[dict], step: Callable[[], None]) -> list[float]:

@@ -42,8 +42,9 @@ def script_of(run: RunDir, file: str = "script.py") -> str:
         raise Failure("script-too-early", run=run.id)
     picked = {name: each["value"] for name, each in resolved["picked"].items()}
     parts = {"quick": picked["kernels"] == "quick", "frozen": picked.get("frozen_output") == "once"}
+    parts["started"] = "head_start" in picked
     try:
-        bundle = _code(spec, parts["quick"], parts["frozen"])
+        bundle = _code(spec, parts)
     except LookupError as error:
         raise Failure("script-no-source", message=str(error)) from error
     template = (resources_dir() / "script" / "train.py").read_text(encoding="utf-8").splitlines()
@@ -58,7 +59,8 @@ def script_of(run: RunDir, file: str = "script.py") -> str:
     return _fill([line for line in template if line not in own], filled, parts)
 
 
-def _code(spec: TrainSpec, is_quick: bool, is_frozen: bool) -> Bundle:
+def _code(spec: TrainSpec, parts: dict[str, bool]) -> Bundle:
+    is_quick, is_frozen = parts["quick"], parts["frozen"]
     bundle = Bundle(given=["Failure"])
     sources = {each.kind: each for each in (getattr(spec.data, p) for p in _PARTS) if isinstance(each, PluginConfig)}
     for config in sources.values():
@@ -77,6 +79,8 @@ def _code(spec: TrainSpec, is_quick: bool, is_frozen: bool) -> Bundle:
     methods = ["__init__", "_get_train_sampler", "get_train_dataloader", "evaluate", "_determine_best_metric"]
     methods += ["create_optimizer", "_clip_grad_norm", "_get_grad_norm"] if is_quick else []
     bundle.add_methods("studio.engine.own_trainer", "OwnTrainer", methods)
+    if parts["started"]:
+        bundle.add("studio.engine.models", "start_head")
     if is_frozen:
         for name in ("Trunk", "n_frozen_layers", "collate"):
             bundle.add("studio.engine.trunk", name)
@@ -190,6 +194,7 @@ def _settings(run: RunDir, spec: TrainSpec, resolved: dict[str, Any], picked: di
         "GROUP_BY_LENGTH": (training.group_by_length, ""),
         "PATIENCE": (training.early_stopping_patience, "evaluations without a better result; 0 never stops early"),
         "HEAD": (task_of(spec.task).head(resolved["labels"]), "what the new head is made from"),
+        "HEAD_START": (picked.get("head_start"), "what its outputs begin around, and their spread"),
         "N_OUTPUTS": (len(task_of(spec.task).output_names), "that count, of all that the model gives"),
         "PER_TOKEN": (task_of(spec.task).per_token, "whether they have an axis of tokens"),
         "MAIN_METRIC": (task_of(spec.task).main_metric, ""),

@@ -30,6 +30,16 @@ class Role:
 
 
 @dataclass(frozen=True)
+class Sample:
+    """A file among the samples: its title and what is in it, for people, and the settings of the task that suit it."""
+
+    title: str
+    summary: str
+    file: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Rows:
     """Rows of a data set as a task reads them.
 
@@ -111,7 +121,8 @@ class Task:
     outputs that count; several of one shape become the last axis of one array. target_names: the columns that
     `targets` returns. per_token: outputs have an axis of tokens behind the one of features. is_plain: one text or pair
     a feature, and labels as one number, or one a token, or floats, as frozen layers that are computed once need it.
-    can_smooth: labels can be softened. sample: its file among the samples. main_metric: the one by which the best
+    can_smooth: labels can be softened. sample: its file among the samples. more_samples: for what else it can do.
+    main_metric: the one by which the best
     checkpoint is chosen. training: settings of a training that suit the task better than the usual ones, by name.
     rate_factor: how many times as high the method's own learning rate should be. is_base: what it trains is a base
     for other tasks, so that a run keeps a copy without adapters. batch_tokens: of a batch that is measured; fewer
@@ -127,6 +138,7 @@ class Task:
     pipeline: str
     roles: tuple[Role, ...]
     sample: str
+    more_samples: tuple[Sample, ...] = ()
     main_metric: str
     greater_is_better = True
     output_names: tuple[str, ...] = ("logits",)
@@ -142,6 +154,10 @@ class Task:
 
     def __init__(self, config: Any):
         self.config = config
+
+    def samples(self) -> list[Sample]:
+        """Return all samples of this task, that for its usual settings first."""
+        return [Sample(self.label, self.summary, self.sample), *self.more_samples]
 
     # --- on tables ---------------------------------------------------------------------------------------------
 
@@ -231,6 +247,13 @@ class Task:
             "id2label": dict(enumerate(labels)),
             "label2id": {label: i for i, label in enumerate(labels)},
         }
+
+    def head_start(self, gold: Sequence[Any], labels: Sequence[str]) -> tuple[list[float], float] | None:
+        """Return what each output of a new head shall begin around, and how widely they shall spread, or None.
+
+        gold: of the training rows.
+        """
+        return None
 
     def head_tensors(self, info: ModelInfo, labels: Sequence[str]) -> list[Tensor]:
         """Return the weights that the new head adds to a model."""

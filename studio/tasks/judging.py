@@ -158,11 +158,12 @@ def judge_several(logits: np.ndarray, gold: np.ndarray, labels: list[str]) -> Ju
             f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
             best = int(f1[:-1].argmax())
             counts = [int(gold[:, i].sum()), int(told[:, i].sum())]
-            lines.append([label, *counts, *(round(float(v), 4) for v in (by_label[i], thresholds[best], f1[best]))])
-        header = ["Label", "Rows", "Predicted", "F1 at 0.5", "Best threshold", "F1 there"]
+            there = [round(float(v), 4) for v in (thresholds[best], f1[best])]
+            lines.append([label, *there, round(float(by_label[i]), 4), *counts])
+        header = ["Label", "Threshold", "F1 there", "F1 at 0.5", "Rows", "Predicted"]
         return [
             Bars(title="F1 by label", values=dict(zip(labels, by_label.tolist(), strict=True))),
-            Table(title="Threshold of each label", header=header, rows=lines),
+            Table(title="Best threshold of each label", header=header, rows=lines),
             *ranking_curves(gold, chances, labels),
             calibration_curve(np.maximum(chances, 1 - chances).ravel(), (told == gold).ravel()),
         ]

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
+from pydantic import Field
 
 from studio.core.blocks import Bars, Block, Histogram, Tiles
 from studio.core.reasons import Problem
 from studio.core.registry import PluginConfig
 from studio.core.spec import setting
 from studio.sources.texts import Texts, digest
-from studio.tasks.base import Answers, Judged, Role, Rows, Task, columns_by_name, missing_columns, word_lengths
+from studio.tasks.base import Answers, Judged, Role, Rows, Sample, Task, columns_by_name, missing_columns, word_lengths
 from studio.tasks.judging import judge_numbers, judge_one, judge_several, log_softmax, spearman
 
 _MOST_LABELS = 200
@@ -37,6 +38,12 @@ class Config(PluginConfig):
         "One label: exactly one of several. Several labels: any number of them, such as all topics of a text; a cell "
         "holds them with ; or | or , between, or as a JSON list. A number: such as a rating or a similarity.",
     )
+    # Without a title it is in no form: off, a training is what transformers alone would do.
+    starts_at_mean: bool = Field(
+        True,
+        description="Several labels and a number: before the first step the model answers as the training rows do on "
+        "average, with each label's share, or with about their mean number; it need not learn that first.",
+    )
 
 
 class TextClassification(Task):
@@ -50,6 +57,16 @@ class TextClassification(Task):
     auto_class = "AutoModelForSequenceClassification"
     pipeline = "text-classification"
     sample = "support_desk.csv"
+    more_samples = (
+        Sample(
+            "Several labels", "Notices of a town hall, each with any number of topics.", "town_notices.csv",
+            {"problem_type": MULTI},
+        ),
+        Sample(
+            "Numbers", "Reviews of a guesthouse and their stars.", "guesthouse_reviews.csv", {"problem_type": NUMBER}
+        ),
+        Sample("Pairs of texts", "Statements, and claims that follow, contradict or are left open.", "claims.csv"),
+    )  # fmt: skip
     roles = (
         Role("text", "Text", "What the model reads."),
         Role("text_pair", "Second text", "Where two texts are compared: the other one.", is_optional=True),
@@ -63,6 +80,11 @@ class TextClassification(Task):
     @property
     def can_smooth(self) -> bool:
         return self.config.problem_type == SINGLE
+
+    @property
+    def rate_factor(self) -> float:
+        # A label is one answer of several to a row, and most rows lack it: at the usual rate all stay below one half.
+        return 3.0 if self.config.problem_type == MULTI else 1.0
 
     # --- on tables ---------------------------------------------------------------------------------------------
 
@@ -148,7 +170,8 @@ class TextClassification(Task):
         elif gold:
             is_single = self.config.problem_type == SINGLE
             values = {label: float(n) for label, n in self._counts(gold).most_common()}
-            bars = Bars(title="Labels", values=values, unit="rows", select=columns["label"] if is_single else "")
+            select = columns["label"] if is_single else ""
+            bars = Bars(title="Labels", values=values, unit="rows", select=select, whole=len(gold))
             blocks.insert(0, bars)
         return blocks
 
@@ -231,6 +254,15 @@ class TextClassification(Task):
         names = super().head(labels) if labels else {"num_labels": 1}
         return names | {"problem_type": self.config.problem_type}
 
+    def head_start(self, gold: Sequence[Any], labels: Sequence[str]) -> tuple[list[float], float] | None:
+        if self.config.problem_type == SINGLE or not self.config.starts_at_mean:
+            return None
+        if self.config.problem_type == NUMBER:
+            return [float(np.mean(gold))], float(np.std(gold))
+        n_each = self._matrix(gold, labels).sum(0)
+        odds = (n_each + 0.5) / (len(gold) - n_each + 0.5)  # finite for a label that all rows have
+        return np.log(odds).tolist(), 1.0
+
     def head_tensors(self, info: Any, labels: Sequence[str]) -> list[Any]:
         return super().head_tensors(info, labels or [""])
 
@@ -292,7 +324,7 @@ class TextClassification(Task):
         if self.config.problem_type == MULTI:
             chances = dict(zip(labels, answers.values["chances"][0].tolist(), strict=True))
             shown = dict(sorted(chances.items(), key=lambda each: -each[1])[:_MOST_SHOWN])
-            return [Bars(title=answers.columns["predicted"][0] or "No label", values=shown, reference=_HALF)]
+            return [Bars(title=answers.columns["predicted"][0] or "No label", values=shown, reference=_HALF, whole=1.0)]
         return []
 
     def gold_text(self, gold: Any) -> str:
@@ -328,8 +360,8 @@ def split_labels(cell: str) -> tuple[str, ...]:
 
 _USUAL_NAMES = {
     "text": ["text", "sentence", "message", "review", "content", "body", "comment", "input", "question", "title"],
-    "label": ["label", "labels", "class", "category", "topic", "sentiment", "intent", "target", "tag", "output",
-              "score", "rating", "stars", "similarity"],
+    "label": ["label", "labels", "class", "category", "topic", "topics", "tags", "sentiment", "intent", "target", "tag",
+              "output", "score", "rating", "stars", "similarity"],
 }  # fmt: skip
 _PAIRS = {
     "text": ["premise", "sentence1", "text1", "question1", "text_a", "sentence_a", "query"],

@@ -9,7 +9,7 @@ from studio.core.disk import can_not_write, is_full, no_room
 from studio.core.files import write_json
 from studio.core.paths import resources_dir
 from studio.core.reasons import Failure, Problem
-from studio.core.registry import PluginConfig, parse_config
+from studio.core.registry import PluginConfig, family, parse_config
 from studio.core.settings import Settings, load_settings, save_settings
 from studio.core.spec import TrainSpec, read_spec
 from studio.tasks.base import task_of
@@ -68,13 +68,14 @@ class Drafting(QObject):
             return
         self._read_data(config, {}, guess=True)
 
-    def open_sample(self, task: str) -> None:
-        """Read the sample of a task as the data of the next run."""
-        self.draft.task = parse_config("tasks", task)
-        self.draft_changed.emit("task")
+    def open_sample(self, task: str, number: int = 0) -> None:
+        """Read a sample of a task as the data of the next run, by default its first."""
         from studio.sources.tables import source_for
 
-        self._read_data(source_for(resources_dir() / "samples" / task_of(self.draft.task).sample), {})
+        sample = family("tasks")[task].samples()[number]
+        self.draft.task = parse_config("tasks", {"kind": task} | sample.settings)
+        self.draft_changed.emit("task")
+        self._read_data(source_for(resources_dir() / "samples" / sample.file), {})
 
     def set_task(self, config: PluginConfig) -> None:
         """Choose the task and its settings; columns keep the roles that it has too, the others are guessed."""

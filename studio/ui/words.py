@@ -53,6 +53,7 @@ PHASES = {
 }
 METRICS = {
     "loss": "Loss",
+    "predicted": "Predicted",
     "accuracy": "Accuracy",
     "f1_macro": "F1 (macro)",
     "perplexity": "Perplexity",

@@ -13,6 +13,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 
+from studio.core.registry import family, plugin
+from studio.sources.tables import source_for
+
+SAMPLES = Path(__file__).parents[2] / "resources/samples"
 SUPPORT_DESK = Path(__file__).parents[2] / "resources/samples/support_desk.csv"
 
 Row = tuple[str, str]
@@ -83,3 +87,23 @@ def test_topics_cannot_be_told_by_their_words_alone(rows):
     scores = [tfidf_accuracy([rows[i] for i in train], [rows[i] for i in test]) for train, test in folds]
     accuracy = np.mean(scores)
     assert 0.45 <= accuracy <= 0.80
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_samples_of_other_answers_open_as_they_are_meant(number: int) -> None:
+    """Columns, settings and rows fit: nothing stands against training, and no row is there twice."""
+    task = family("tasks")["text-classification"]
+    sample = task.samples()[number]
+    config = source_for(SAMPLES / sample.file)
+    table = plugin("sources", config).read(config).table
+    made = type(task)(task.Config(**sample.settings))
+    columns = made.guess_roles(table)
+    assert made.check(table, columns) == [] and table.num_rows >= 600
+    assert list(columns.values()) == {
+        1: ["notice", "topics"], 2: ["review", "stars"], 3: ["premise", "hypothesis", "label"],
+    }[number]  # fmt: skip
+    rows = made.rows(table, columns)
+    assert len(set(rows.digests())) == len(rows), "no row twice"
+    if number == 3:
+        assert max(Counter(rows.gold).values()) <= len(rows) / 3 + 1, "no answer is more frequent"
+    assert f"`{sample.file}`: {table.num_rows} " in (SAMPLES / "README.md").read_text("utf-8")

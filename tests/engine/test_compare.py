@@ -48,6 +48,9 @@ def test_groups_show_their_gap() -> None:
     assert bars.values == {"north": 1.0, "south": 0.5} and bars.reference == 0.75 and bars.select == "city"
     low, high = bars.intervals["south"]
     assert low < 0.5 < high and "gap 0.500" in bars.title
+    lengths = {"length": ["over 9"] * 40 + ["up to 4"] * 40 + ["5 to 9"] * 40}
+    (bars,) = compare.group_blocks(metric, "accuracy", lengths, lambda: None)
+    assert list(bars.values) == ["up to 4", "5 to 9", "over 9"]
 
 
 def test_what_is_not_defined_has_no_interval() -> None:

@@ -56,6 +56,22 @@ def test_script_trains_as_the_run_did(workspace: Path, tmp_path: Path, tiny_spec
         assert distance(execute(workspace, tiny_spec)[1], found) > 1e-2, "another seed is another run"
 
 
+def test_script_starts_the_head_of_a_number_as_the_run_did(workspace: Path, tmp_path: Path, tiny_spec: dict) -> None:
+    rows = [f"red {i},blue {i % 7},{50 + i % 5}" for i in range(120)]
+    (tmp_path / "pairs.csv").write_text("\n".join(["a,b,score", *rows]) + "\n", encoding="utf-8")
+    tiny_spec |= {
+        "data": tiny_spec["data"] | {"train": str(tmp_path / "pairs.csv")},
+        "columns": {"text": "a", "text_pair": "b", "label": "score"},
+        "task": {"kind": "text-classification", "problem_type": "regression"},
+    }
+    run, state = execute(workspace, tiny_spec)
+    assert state.state == "finished", state.problem
+    save_script(run, tmp_path / "script.py")
+    found = losses(tmp_path / "script.py", tmp_path / "out")
+    assert distance(state, found) <= 1e-4
+    assert max(found.values()) < 100, "a head that begins at zero is 2,700 off"
+
+
 def test_all_methods_are_covered_above() -> None:
     assert {method if isinstance(method, str) else method["kind"] for method in METHODS} == set(family("methods"))
 

@@ -284,8 +284,10 @@ def test_classifier_goes_on_from_a_masked_language_model(
 
     run, state = execute(workspace, make_spec("masked-lm", num_train_epochs=2) | {"method": method})
     assert state.state == "finished", state.problem
-    spec = {"kind": "train", "model": continue_with(run)} | {"data": {"train": str(tiny_csv)}, "columns": {"text": "text", "label": "label"}}
-    spec["training"] = {"num_train_epochs": 1, "precision": "fp32"}
+    spec = {
+        "kind": "train", "model": continue_with(run), "data": {"train": str(tiny_csv)},
+        "columns": {"text": "text", "label": "label"}, "training": {"num_train_epochs": 1, "precision": "fp32"},
+    }  # fmt: skip
     after, done = execute(workspace, spec)
     assert done.state == "finished", done.problem
     before = open_trained(workspace, str(run.path)).merged()[0].state_dict()

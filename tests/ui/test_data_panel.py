@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent
-from PySide6.QtWidgets import QLabel, QWidget
+from PySide6.QtWidgets import QLabel, QPushButton, QWidget
 
 from studio.core.paths import sample_file
 from studio.core.registry import family
@@ -63,6 +63,18 @@ def test_the_empty_desk_offers_the_ways_on(qtbot, window: MainWindow) -> None:
     settle(qtbot, window)
     assert page.desk.rows.table.model.rowCount() >= 640
     assert words(page.desk.file).startswith(sample_file().name)
+
+
+def test_each_sample_is_one_click_away_with_its_settings(qtbot, window: MainWindow) -> None:
+    page = window.pages["data"]
+    page.findChild(QPushButton, "data.sample.text-classification.2").click()
+    settle(qtbot, window)
+    draft = window.store.draft
+    assert draft.task.problem_type == "regression" and draft.columns == {"text": "review", "label": "stars"}
+    assert not [problem for problem in draft.problems() if problem.field != "model"]
+    window.store.open_sample("text-classification")
+    settle(qtbot, window)
+    assert draft.task.problem_type == "single_label_classification" and draft.source.path == str(sample_file())
 
 
 def test_a_last_run_is_offered_on_the_empty_desk(recorded_run, window: MainWindow) -> None:

@@ -148,6 +148,13 @@ def test_bars_tell_their_intervals_and_what_they_are_measured_against(qtbot: QtB
     assert "95 % interval" in view.drawing.accessibleDescription()
 
 
+def test_bars_are_shares_of_a_whole_that_is_not_their_sum(qtbot: QtBot) -> None:
+    block = blocks.Bars(values={"noise": 30.0, "events": 10.0}, unit="rows", whole=120)
+    drawing = shown(qtbot, draw(block), 400, 100).drawing
+    assert "25" in drawing.accessibleDescription() and "75" not in drawing.accessibleDescription()
+    assert drawing._range() == (0.0, 120.0)
+
+
 def test_every_block_is_printed_and_an_empty_one_is_left_out(qapp: object) -> None:
     text = "Merkel <met> Berlin"
     item = SpanText(text=text, gold=[span(text, "Merkel", "PER")], predicted=[span(text, "Berlin", "LOC", "invented")])

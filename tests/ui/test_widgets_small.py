@@ -10,6 +10,7 @@ from studio.core import blocks
 from studio.ui import theme
 from studio.ui.widgets.blocks import draw
 from studio.ui.widgets.chips import FITS, STATES, Chip
+from studio.ui.widgets.flow import FlowLayout
 from studio.ui.widgets.layers import LayerStrip
 from studio.ui.widgets.log import LogView
 from studio.ui.widgets.split import SplitBar
@@ -165,3 +166,15 @@ def test_states_and_fits_differ_by_more_than_their_colour(qtbot: QtBot) -> None:
     assert len({STATES[s][1] for s in ("running", "paused", "finished", "failed", "ended")}) == 5
     for chip in chips:
         chip.deleteLater()
+
+
+def test_centred_lines_are_about_equally_long(qtbot: QtBot) -> None:
+    place = QWidget()
+    qtbot.addWidget(place)
+    flow = FlowLayout(place, centred=True)
+    for _ in range(6):
+        one = QWidget()
+        one.setFixedSize(100, 20)
+        flow.addWidget(one)
+    assert [len(line) for line in flow._lines(550)] == [3, 3], "not five, and one alone"
+    assert [len(line) for line in flow._lines(50)] == [1] * 6

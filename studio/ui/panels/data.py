@@ -54,10 +54,11 @@ class DataPanel(QWidget):
         )
         samples = FlowLayout(centred=True)
         for task in family("tasks").values():
-            button = flat_button(tr(task.label), f"data.sample.{task.id}")
-            button.setToolTip(tr("Open the sample: {summary}", summary=tr(task.summary)))
-            button.clicked.connect(lambda _, task=task: self.store.open_sample(task.id))
-            samples.addWidget(button)
+            for number, sample in enumerate(task.samples()):
+                button = flat_button(tr(sample.title), f"data.sample.{task.id}" + (f".{number}" if number else ""))
+                button.setToolTip(tr("Open the sample: {summary}", summary=tr(sample.summary)))
+                button.clicked.connect(lambda _, task=task.id, number=number: self.store.open_sample(task, number))
+                samples.addWidget(button)
         page.add_below(tr("A sample of each task"), samples)
         return page
 

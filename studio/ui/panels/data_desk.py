@@ -1,5 +1,6 @@
 """The Data page once there is a file: all its rows, what was found in them, and how they are split."""
 
+from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QEvent, QObject, Qt, QTimer
@@ -239,8 +240,10 @@ class DataDesk(QWidget):
         menu.addAction(tr("Another file…"), lambda: self._act("data.open"))
         samples = menu.addMenu(tr("A sample"))
         for task in family("tasks").values():
-            samples.addAction(tr(task.label), lambda task=task: self.store.open_sample(task.id))
-        recent = [path for path in self.store.settings.recent_data if path not in (current, str(sample_file()))]
+            for number, sample in enumerate(task.samples()):
+                samples.addAction(tr(sample.title), lambda t=task.id, number=number: self.store.open_sample(t, number))
+        samples_dir = sample_file().parent
+        recent = [p for p in self.store.settings.recent_data if p != current and Path(p).parent != samples_dir]
         if recent:
             menu.addSection(tr("Recent"))
         for path in recent:

@@ -77,7 +77,7 @@ class TaskBar(QWidget):
     def _choose(self) -> None:
         from pydantic import ValidationError
 
-        values = {name: value for form in self.forms for name, value in form.values().items()}
+        values = self._config.model_dump() | {n: value for form in self.forms for n, value in form.values().items()}
         try:
             config = type(self._config).model_validate(values)
         except ValidationError as error:

@@ -122,7 +122,9 @@ class AnswerCard(Card):
     def show_blocks(self, blocks: Sequence[Block]) -> None:
         """Show an answer in the shape of its task, in place of a label with its probability."""
         while self._blocks.count():
-            self._blocks.takeAt(0).widget().deleteLater()
+            former = self._blocks.takeAt(0).widget()
+            former.hide()  # at once: it is deleted later, and would show through what stands in its place
+            former.deleteLater()
         for block in blocks:
             view = draw(block)
             if isinstance(block, SpanTexts | Texts):

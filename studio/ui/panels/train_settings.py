@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QScrollArea, QTa
 from studio.core.estimate import batch_size
 from studio.core.registry import PluginConfig, parse_config, plugin
 from studio.core.spec import TrainingSpec, training_defaults
+from studio.tasks.base import task_of
 from studio.ui import editors, words
 from studio.ui.draft import field_messages
 from studio.ui.forms import Form
@@ -150,7 +151,7 @@ class SettingsColumn(Card):
             config: PluginConfig = parse_config("methods", self._store.draft.method)
         except ValueError:
             return  # the Model page says what is wrong with it
-        rate = plugin("tasks", self._store.draft.task).learning_rate(plugin("methods", config).learning_rate(config))
+        rate = task_of(self._store.draft.task).learning_rate(plugin("methods", config).learning_rate(config))
         self.form.show_automatic("learning_rate", editors.say(rate))
         settled = self.estimate.forecast.training
         size = settled.per_device_train_batch_size if settled is not None else batch_size(TrainingSpec())

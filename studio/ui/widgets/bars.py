@@ -31,6 +31,7 @@ class BarsView(QWidget):
         clickable: bool = False,
         intervals: Mapping[str, tuple[float, float]] | None = None,
         reference: float | None = None,
+        whole: float | None = None,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
@@ -40,7 +41,8 @@ class BarsView(QWidget):
         self._reference = np.nan if reference is None else reference
         self._unit, self._clickable = unit, clickable
         self._hovered, self._current, self._chosen = -1, 0, -1
-        self._total = self._values.sum() if unit and np.all(self._values >= 0) else 0.0
+        self._whole = np.nan if whole is None else whole
+        self._total = whole or self._values.sum() if unit and np.all(self._values >= 0) else 0.0
         self.setMouseTracking(True)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         if clickable:
@@ -104,8 +106,8 @@ class BarsView(QWidget):
             painter.drawLine(QPointF(x, 0), QPointF(x, len(self._names) * ROW))
 
     def _range(self) -> tuple[float, float]:
-        """Return the ends of the scale: nothing, all bars, whiskers and the reference lie within."""
-        drawn = np.concatenate([self._values, self._ends.ravel(), [self._reference, 0.0]])
+        """Return the ends of the scale: nothing, the whole, all bars, whiskers and the reference lie within."""
+        drawn = np.concatenate([self._values, self._ends.ravel(), [self._reference, self._whole, 0.0]])
         drawn = drawn[np.isfinite(drawn)]
         low, high = float(drawn.min()), float(drawn.max())
         return low, high if high > low else low + 1.0

@@ -63,7 +63,7 @@ def _tiles(block: blocks.Tiles) -> BlockView:
 
 
 def _bars(block: blocks.Bars) -> BlockView:
-    drawing = BarsView(block.values, block.unit, bool(block.select), block.intervals, block.reference)
+    drawing = BarsView(block.values, block.unit, bool(block.select), block.intervals, block.reference, block.whole)
     view = BlockView(block, drawing)
     drawing.chosen.connect(lambda name: view.selected.emit({block.select: name} if name else {}))
     return view

@@ -1,5 +1,7 @@
 """A layout that breaks its line of widgets where it is full."""
 
+from bisect import bisect_left
+
 from PySide6.QtCore import QPoint, QRect, QSize, Qt
 from PySide6.QtWidgets import QLayout, QLayoutItem, QWidget
 
@@ -72,6 +74,15 @@ class FlowLayout(QLayout):
         return max(0, y - rect.top() - self._below) + margins.top() + margins.bottom()
 
     def _lines(self, width: int) -> list[list[tuple[QLayoutItem, QSize]]]:
+        """Return the items with their sizes in lines no wider than `width`; centred ones are about equally long."""
+        lines = self._filled(width)
+        if not self._centred or len(lines) < 2:
+            return lines
+        # The narrowest width that needs no line more: nothing is left alone on the last one.
+        narrowest = bisect_left(range(width), True, key=lambda tried: len(self._filled(tried)) <= len(lines))
+        return self._filled(narrowest)
+
+    def _filled(self, width: int) -> list[list[tuple[QLayoutItem, QSize]]]:
         """Return the items with their sizes, broken where a line of `width` is full."""
         lines: list[list[tuple[QLayoutItem, QSize]]] = []
         used = width + 1
