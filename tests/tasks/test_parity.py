@@ -49,7 +49,7 @@ def spec_of(make_spec: Callable[..., dict]) -> Callable[[str], dict]:
     def make(task: str) -> dict:
         return make_spec(
             task, kernels="plain", group_by_length=False, num_train_epochs=1, per_device_train_batch_size=3, seed=7,
-            learning_rate=1e-3, evaluations_per_epoch=1,
+            learning_rate=1e-3, evaluations_per_epoch=1, max_length=64,
         )  # fmt: skip
 
     return make
@@ -71,7 +71,7 @@ def test_token_classification(workspace: Path, tmp_path: Path, spec_of: Callable
     names = read_json(run.resolved_file)["labels"]
     features = []
     for row in rows_in(run):
-        encoded = tokenizer(row["tokens"].split(" "), is_split_into_words=True, truncation=True, max_length=128)
+        encoded = tokenizer(row["tokens"].split(" "), is_split_into_words=True, truncation=True, max_length=64)
         tags, labels, before = row["tags"].split(" "), [], None
         for word in encoded.word_ids():
             labels.append(-100 if word is None or word == before else names.index(tags[word]))

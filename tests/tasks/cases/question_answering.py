@@ -8,7 +8,7 @@ TASK = {"kind": "question-answering", "doc_stride": 8, "max_answer_length": 4}
 COLUMNS = {"context": "context", "question": "question", "answers": "answers"}
 FILE = "questions.json"
 UNLABELLED = ("open.csv", "context,question\nthe red key was found by Leila in the barn,what colour was it\n")
-TRAINING = {"num_train_epochs": 12, "learning_rate": 5e-3, "max_length": 32}
+TRAINING = {"num_train_epochs": 12, "learning_rate": 5e-3, "max_length": 48}
 LEAST = 0.4  # of the main metric on the test rows
 
 
