@@ -186,6 +186,8 @@ class _Check:
             for each in (ours, theirs)
         )
         agreement, is_number = _agreement(ours.columns["predicted"], theirs.columns["predicted"])
+        by_answer = task.agreement(ours, theirs)
+        agreement = agreement if by_answer is None else by_answer
         difference = found - wanted
         self.facts |= {
             "metric_name": task.main_metric,
