@@ -187,6 +187,8 @@ class _Check:
         )
         allowed = self.plugin.tolerance
         agreement, is_number = _agreement(ours.columns["predicted"], theirs.columns["predicted"], allowed.number)
+        by_answer = task.agreement(ours, theirs)
+        agreement = agreement if by_answer is None else by_answer
         difference = found - wanted
         self.facts |= {
             "metric_name": task.main_metric,

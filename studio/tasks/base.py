@@ -307,6 +307,10 @@ class Task:
         """Return those of the kept outputs that are close where two models are."""
         return outputs
 
+    def agreement(self, ours: "Answers", theirs: "Answers") -> float | None:
+        """Return the share of answers of two models that are the same; None where each row has one answer."""
+        return None
+
     def export_features(self, features: dict[str, list[Any]]) -> dict[str, list[Any]]:
         """Return features of rows as an exported model reads them."""
         return features

@@ -205,6 +205,10 @@ class MaskedLM(Task):
     def compared(self, outputs: np.ndarray) -> np.ndarray:
         return outputs[..., :1] if outputs.shape[-1] == 1 + 2 * TOP else outputs
 
+    def agreement(self, ours: Answers, theirs: Answers) -> float | None:
+        """Return the share of hidden words for which both guess the same."""
+        return float((ours.values["tokens"][:, 0] == theirs.values["tokens"][:, 0]).mean())
+
     def answers(self, outputs: Any, features: Mapping[str, Any], rows: Rows, labels: Sequence[str]) -> Answers:
         """Return the guesses for each hidden token, in the order of the features.
 
