@@ -13,6 +13,7 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 import studio.attention.capture as capture_module
 import studio.attention.interface as interface
+import studio.attention.streaming as streaming
 from studio.attention.capture import CaptureRefused, base_state, capture
 from studio.core.reasons import REASONS
 
@@ -244,8 +245,8 @@ def test_lost_causality_is_not_verified(models, monkeypatch):
 
 
 def tampered(change):
-    """Return an `_eager_function` whose formula gives changed weights, its output untouched."""
-    original = interface._eager_function
+    """Return an `eager_function` whose formula gives changed weights, its output untouched."""
+    original = interface.eager_function
 
     def find(module):
         def formula(*args, **options):
@@ -266,7 +267,7 @@ def tampered(change):
     ],
 )
 def test_wrong_weights_are_not_verified(models, monkeypatch, change, error):
-    monkeypatch.setattr(interface, "_eager_function", tampered(change))
+    monkeypatch.setattr(streaming, "eager_function", tampered(change))
     checks = capture(models("bert"), make_input("bert", 3)).checks
     assert not checks["verified"]
     assert not checks[error] <= 1e-5
@@ -275,12 +276,12 @@ def test_wrong_weights_are_not_verified(models, monkeypatch, change, error):
 @pytest.mark.parametrize(("family", "forgotten"), [("bert", {"scaling": 0.5}), ("t5", {"position_bias": None})])
 def test_weights_of_another_formula_are_not_verified(models, monkeypatch, family, forgotten):
     """Rows still sum to one, but these weights times the values are not what the layer gave."""
-    original = interface._eager_function
+    original = interface.eager_function
 
     def find(module):
         return lambda *args, **options: original(module)(*args, **options | forgotten)
 
-    monkeypatch.setattr(interface, "_eager_function", find)
+    monkeypatch.setattr(streaming, "eager_function", find)
     checks = capture(models(family), make_input(family, 0)).checks
     assert not checks["verified"]
     assert checks["output_error"] > 1e-3 and checks["row_sum_error"] < 1e-5 and checks["logit_difference"] == 0
