@@ -18,12 +18,15 @@ from studio.attention.checks import verify
 from studio.attention.interface import (
     CaptureRefused,
     Record,
+    Recorder,
     base_implementation,
     memory_refusal,
     recording,
     switched,
+    uses_interface,
 )
 from studio.attention.qk import INDEX, Layers, QueryKeys, write_layers
+from studio.attention.spy import sees_no_future, watching
 from studio.core.files import write_json
 
 if TYPE_CHECKING:
@@ -88,10 +91,19 @@ def capture(
 
     # The random state is restored once, at the end: were it the same in both runs, dropout would go unseen.
     with _undisturbed(model, device), torch.inference_mode():
-        with recording(inner, budget_bytes, queries, spool) as recorder:
-            out = model(**inputs, **options)
-        with switched(inner, base_implementation(inner)):
-            plain = model(**inputs, **options)
+        if uses_interface(inner):
+            with recording(inner, budget_bytes, queries, spool) as recorder:
+                out = model(**inputs, **options)
+            with switched(inner, base_implementation(inner)):
+                plain = model(**inputs, **options)
+        else:
+            recorder = Recorder({}, budget_bytes, queries, spool)
+            causal, mask = sees_no_future(model, inputs, options), inputs.get("attention_mask")
+            # In inference mode torch does not take matrix products apart, and what is used could not be seen.
+            with torch.inference_mode(False), torch.no_grad():
+                plain = model(**inputs, **options)
+                with watching(inner, recorder, causal, None if mask is None else mask[0].bool().cpu().numpy()):
+                    out = model(**inputs, **options)
         difference = _largest_difference(out, plain)
 
     groups = _grouped(recorder.take(), inner.config)
@@ -99,6 +111,9 @@ def capture(
     real = {kind: _real(kind, shape, inputs) for kind, shape in shapes.items()}
     half = torch.is_autocast_enabled(device.type) or any(part.element_size() < 4 for part in model.parameters())
     checks = verify(groups, real, expected, difference, half)
+    if not checks["verified"] and not uses_interface(inner):
+        # What was only watched and does not add up may be no attention at all: it is not shown, not even in red.
+        raise CaptureRefused("capture-unsupported", model_type=inner.config.model_type)
     modules = {kind: [record.module for record in records] for kind, records in groups.items()}
     maps = {kind: _stacked(records) for kind, records in groups.items()}
     logits = out.get("logits")

@@ -60,16 +60,21 @@ class Record:
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """What an attention function was given and what it returned; `query` is [batch, head, query, d]."""
+    """What an attention function was given and what it returned; `query` is [batch, head, query, d].
+
+    `formula` computes output and weights from the same arguments, `causal` says whether a leak is to be looked for.
+    """
 
     name: str
-    module: Module
+    module: Module | None
     query: Tensor
     key: Tensor
     value: Tensor
     mask: Tensor | None
     options: dict[str, Any]
     output: Tensor
+    formula: Callable
+    causal: bool
 
     @property
     def n_bytes(self) -> int:
@@ -97,7 +102,8 @@ class Recorder:
 
     def add(self, module: Module, query: Tensor, key: Tensor, value: Tensor, mask: Any, options: dict, output: Tensor):
         """Hold on to one call of an attention function."""
-        self.pending.append(Call(self.names[id(module)], module, query, key, value, mask, options, output))
+        name, formula, causal = self.names[id(module)], eager_function(module), is_causal(module, options)
+        self.pending.append(Call(name, module, query, key, value, mask, options, output, formula, causal))
         if sum(call.n_bytes for call in self.pending) > PENDING_BYTES:
             self.flush()
 
@@ -216,7 +222,7 @@ def switched(model: Module, implementation: str) -> Iterator[None]:
     parts = [part for part in model.modules() if isinstance(part, PreTrainedModel)]
     refusal = CaptureRefused("capture-unsupported", model_type=model.config.model_type)
     # Asked first because set_attn_implementation only logs a warning and keeps the old implementation.
-    if not all(part._can_set_attn_implementation() for part in parts):
+    if not uses_interface(model):
         raise refusal
     try:
         model.set_attn_implementation(implementation)
@@ -227,6 +233,14 @@ def switched(model: Module, implementation: str) -> Iterator[None]:
         # The property's setter also writes into sub-configs; the attribute behind it touches only this one.
         for config, name in before:
             config._attn_implementation_internal = name
+
+
+def uses_interface(model: Module) -> bool:
+    """Return whether the files of `model` and of its parts use transformers' attention interface."""
+    from transformers import PreTrainedModel
+
+    parts = [part for part in model.modules() if isinstance(part, PreTrainedModel)]
+    return all(part._can_set_attn_implementation() for part in parts)
 
 
 def base_implementation(model: Module) -> str:

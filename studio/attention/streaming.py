@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from studio.attention.checks import QK_BOUND, Sums
-from studio.attention.interface import Call, Record, Recorder, eager_function, is_causal
+from studio.attention.interface import Call, Record, Recorder
 from studio.attention.qk import Mask, QueryKeys
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def _stream(call: Call, recorder: Recorder) -> Record:
     batch, n_heads, n_queries, _ = call.query.shape
     n_keys = call.key.shape[-2]
     room = recorder.room((batch * n_heads, n_queries, n_keys))
-    sums = Sums(n_queries, n_keys, is_causal(call.module, call.options))
+    sums = Sums(n_queries, n_keys, call.causal)
     call = _in_float32(call)
     worst = 0.0
     for rows in _chunks(n_queries, 4 * batch * n_heads * n_keys):
@@ -59,9 +60,8 @@ def weights_of(call: Call, rows: slice) -> tuple[np.ndarray, np.ndarray | None, 
         name: option[..., rows, :] if _has_rows(option, n_queries) else option
         for name, option in call.options.items()
     }
-    formula = eager_function(call.module)
     with torch.autocast(call.query.device.type, enabled=False):
-        ours, weights = formula(call.module, call.query[:, :, rows], call.key, call.value, additive, **options)
+        ours, weights = call.formula(call.module, call.query[:, :, rows], call.key, call.value, additive, **options)
     batch, _, n_heads, _ = ours.shape
     difference = (ours - call.output.reshape(batch, n_queries, n_heads, -1)[:, rows].float()).abs()
     if allowed is not None:
@@ -80,7 +80,7 @@ def mask_rows(call: Call, rows: slice) -> tuple[Tensor | None, Tensor | None]:
     n_queries, n_keys = call.query.shape[-2], call.key.shape[-2]
     device, mask = call.query.device, call.mask
     if mask is None:
-        if not is_causal(call.module, call.options) or n_queries == 1:
+        if not _is_causal(call) or n_queries == 1:
             return None, None
         # SDPA builds the triangle of an unpadded causal input itself; here it must be written out.
         steps = torch.arange(n_keys, device=device) - torch.arange(rows.start, rows.stop, device=device)[:, None]
@@ -115,7 +115,7 @@ def _queries(call: Call, recorder: Recorder) -> Record | None:
         width**-0.5 if scale is None else float(scale),
         mask,
     )
-    sums = Sums(n_queries, n_keys, is_causal(call.module, call.options))
+    sums = Sums(n_queries, n_keys, call.causal)
     sample = [_rows_at(share / (SAMPLE_BLOCKS - 1), n_queries) for share in range(SAMPLE_BLOCKS)]
     exact = _in_float32(call)
     own_rows = [weights_of(exact, rows) for rows in sample]
@@ -159,7 +159,7 @@ def _compact(call: Call, recorder: Recorder) -> Mask:
     bias = call.options.get("position_bias")
     window = call.options.get("sliding_window") if call.mask is None else None
     given = (call.mask, bias)
-    causal = is_causal(call.module, call.options)
+    causal = _is_causal(call)
     where = tuple(None if tensor is None else (tensor.data_ptr(), tensor.shape) for tensor in given)
     known = recorder.masks.get((*where, window, causal))
     if known is None:
@@ -173,7 +173,7 @@ def _mask_of(call: Call, bias: Tensor | None) -> Mask:
 
     n_queries, n_keys = call.query.shape[-2], call.key.shape[-2]
     if call.mask is None and bias is None:
-        if not is_causal(call.module, call.options) or n_queries == 1:
+        if not _is_causal(call) or n_queries == 1:
             return Mask()
         window = call.options.get("sliding_window")
         return Mask((1 - (window or n_queries), 0))
@@ -237,7 +237,7 @@ def _in_float32(call: Call) -> Call:
         for name, option in call.options.items()
     }
     tensors = (call.query.float(), call.key.float(), call.value.float())
-    return Call(call.name, call.module, *tensors, call.mask, options, call.output)
+    return replace(call, query=tensors[0], key=tensors[1], value=tensors[2], options=options)
 
 
 def _sink_share(call: Call, rows: slice, additive: Tensor | None) -> np.ndarray | None:
@@ -250,6 +250,11 @@ def _sink_share(call: Call, rows: slice, additive: Tensor | None) -> np.ndarray 
     scores = scores * call.options["scaling"] + (0.0 if additive is None else additive)
     sink = sink.float().view(1, -1, 1)
     return (sink - scores.logsumexp(dim=-1).logaddexp(sink)).exp().flatten(0, 1).cpu().numpy()
+
+
+def _is_causal(call: Call) -> bool:
+    """Return whether a missing mask means the triangle."""
+    return bool(call.options["is_causal"]) if call.module is None else call.causal
 
 
 def _has_rows(option: object, n_queries: int) -> bool:

@@ -8,13 +8,14 @@ import torch
 from test_attention_capture import eager_maps
 from tiny_models import CAPTURED, make_model
 
+import studio.attention.interface as interface
 import studio.attention.streaming as streaming
 from studio.attention import maps, qk
 from studio.attention.capture import CaptureRefused, capture, save
 from studio.attention.interface import Recorder, recording
 
 N_TOKENS = 60
-OWN_FORMULA = ["gemma2"]  # softcap
+OWN_FORMULA = ["gemma2", "gpt_oss"]  # softcap, sinks
 
 
 def long_input(family, padding=0):
@@ -26,7 +27,7 @@ def long_input(family, padding=0):
         ids[:, place], mask[:, place] = 0, 0
         ids[0, int(mask[0].nonzero().max())] = 2
     inputs = {"input_ids": ids, "attention_mask": mask}
-    return inputs | ({"decoder_input_ids": ids[:, :50]} if family == "t5" else {})
+    return inputs | ({"decoder_input_ids": ids[:, :50]} if family in ("t5", "marian") else {})
 
 
 def by_kind(captured):
@@ -91,10 +92,11 @@ def test_any_form_of_mask(form):
     module = type("Attention", (torch.nn.Module,), {"num_key_value_groups": 2, "is_causal": False})().eval()
     module.__class__.__module__ = "transformers.models.llama.modeling_llama"
     given = mask[None, None] if form != "float" else torch.where(mask, 0.25, torch.finfo(torch.float32).min)[None, None]
-    output, weights = streaming.eager_function(module)(
+    formula = interface.eager_function(module)
+    output, weights = formula(
         module, query, key, value, torch.where(mask, 0.25 * (form == "float"), -torch.inf), scaling=0.5
     )
-    call = streaming.Call("a", module, query, key, value, given, {"scaling": 0.5}, output)
+    call = streaming.Call("a", module, query, key, value, given, {"scaling": 0.5}, output, formula, False)
     record = streaming.read(call, Recorder({}, 1 << 20, queries=True))
     assert isinstance(record.maps, qk.QueryKeys) and record.qk_error < 1e-6
     np.testing.assert_allclose(np.asarray(record.maps), weights[0].nan_to_num(0), atol=1e-6)
@@ -173,12 +175,12 @@ def test_wrong_queries_are_not_verified(models, monkeypatch, error):
 
 def test_another_formula_is_kept_as_maps(models, monkeypatch):
     """What queries and keys can't say (here: a factor unknown to them) is found by the sample of rows."""
-    original = streaming.eager_function
+    original = interface.eager_function
 
     def find(module):
         return lambda *args, scaling, **options: original(module)(*args, scaling=scaling * 2, **options)
 
-    monkeypatch.setattr(streaming, "eager_function", find)
+    monkeypatch.setattr(interface, "eager_function", find)
     captured = capture(models("llama"), long_input("llama"), queries=True)
     assert isinstance(captured.attention, np.ndarray)
     assert captured.checks["output_error"] > 1e-3 and not captured.checks["verified"]
