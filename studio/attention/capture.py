@@ -162,6 +162,8 @@ def token_facts(tokenizer: Any, encoded: Mapping[str, Tensor], text: str) -> dic
 def save(captured: Capture, tokens: list[str], directory: Path, **facts: Any) -> None:
     """Write `attention.npz`, `tokens.json` (tokens, facts, modules, probabilities) and `checks.json`, each by rename.
 
+    `query_tokens` and `key_tokens` name rows and columns; virtual tokens of a prompt method are labelled there.
+
     What is kept as `Layers` is written beside it: `layers.json` and the arrays that it names.
     The checks come last: where they are, the rest is complete. Numbers that are not finite are written as null.
     """
@@ -177,12 +179,20 @@ def save(captured: Capture, tokens: list[str], directory: Path, **facts: Any) ->
         (directory / INDEX).unlink(missing_ok=True)
     probabilities = None if captured.probabilities is None else captured.probabilities.tolist()
     known = {"tokens": list(tokens), "modules": captured.modules, "probabilities": probabilities}
+    if "attention" in kinds:
+        known |= _sides(kinds["attention"].shape, list(tokens))
     write_json(directory / "tokens.json", known | facts)
     finite = {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in captured.checks.items()
     }
     write_json(directory / "checks.json", finite)
+
+
+def _sides(shape: tuple[int, ...], tokens: list[str]) -> dict[str, list[str]]:
+    """Return the tokens of the rows and of the columns: prompt methods put virtual ones in front of one or both."""
+    names = {"query_tokens": shape[-2] - len(tokens), "key_tokens": shape[-1] - len(tokens)}
+    return {name: [f"[virtual {i}]" for i in range(1, n + 1)] + tokens for name, n in names.items()}
 
 
 def _expected(config: Any) -> dict[str, tuple[int | None, int | None]]:

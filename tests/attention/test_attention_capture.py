@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from peft import IA3Config, LoraConfig, PrefixTuningConfig, get_peft_model
+from peft import IA3Config, LoraConfig, PrefixTuningConfig, PromptTuningConfig, get_peft_model
 from tiny_models import CAPTURED, MEDIA, WATCHED, make_input, make_media, make_model
 from transformers import PreTrainedModel
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 import studio.attention.capture as capture_module
 import studio.attention.interface as interface
-from studio.attention.capture import CaptureRefused, base_state, capture
+from studio.attention import maps
+from studio.attention.capture import CaptureRefused, base_state, capture, save
 from studio.attention.checks import Sums, verify
 from studio.core.reasons import REASONS
 
@@ -137,10 +138,10 @@ def test_layers_are_ordered_by_number_not_by_text():
 
 
 def test_sliding_window_hides_what_lies_behind_it(models):
-    maps = capture(models("mistral"), make_input("mistral", 0)).attention
-    rows, columns = np.indices(maps.shape[-2:])
-    assert (maps[..., columns <= rows - 4] == 0).all()
-    assert (maps[..., (columns <= rows) & (columns > rows - 4)] > 0).all()
+    values = capture(models("mistral"), make_input("mistral", 0)).attention
+    rows, columns = np.indices(values.shape[-2:])
+    assert (values[..., columns <= rows - 4] == 0).all()
+    assert (values[..., (columns <= rows) & (columns > rows - 4)] > 0).all()
 
 
 def test_sixteen_bits_are_captured_in_float32():
@@ -199,11 +200,41 @@ def test_disabled_adapter_is_the_base_model(method):
     assert [parameter.requires_grad for parameter in tuned.parameters()] == trained
 
 
-def test_prefix_tuning_has_virtual_keys():
-    model = get_peft_model(make_model("llama"), PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2))
+@pytest.mark.parametrize(("method", "n_rows"), [(PrefixTuningConfig, 11), (PromptTuningConfig, 13)])
+def test_virtual_tokens_widen_the_maps_and_are_labelled(tmp_path, method, n_rows):
+    model = get_peft_model(make_model("llama"), method(task_type="CAUSAL_LM", num_virtual_tokens=2))
     captured = capture(model, make_input("llama", 0))
-    assert captured.attention.shape == (2, 4, 11, 13)
+    assert captured.attention.shape == (2, 4, n_rows, 13)
     assert captured.checks["verified"], captured.checks
+    save(captured, list("abcdefghijk"), tmp_path)
+    facts = maps.load(tmp_path).facts
+    assert facts["key_tokens"] == ["[virtual 1]", "[virtual 2]", *"abcdefghijk"]
+    assert facts["query_tokens"] == facts["key_tokens"][-n_rows:] and facts["tokens"] == list("abcdefghijk")
+    assert captured.attention[..., -11:, :2].min() > 0
+
+
+def trained_losses(probes):
+    """Return the losses of 50 steps with dropout; every fifth step is looked into, or not."""
+    torch.manual_seed(5)
+    model = make_model("bert", hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    losses = []
+    for step in range(50):
+        ids = torch.randint(3, 60, (4, 20))
+        loss = model(input_ids=ids, labels=ids[:, 0] % 3).loss
+        loss.backward()
+        if probes and step % 5 == 0:
+            assert capture(model, make_input("bert", 3), queries=probes == "queries").checks["verified"]
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    return losses
+
+
+@pytest.mark.parametrize("probes", ["maps", "queries"])
+def test_probes_leave_a_training_bit_for_bit_alone(probes):
+    losses = trained_losses(None)
+    assert losses == trained_losses(probes) and len(set(losses)) == 50
 
 
 def test_base_state_needs_an_adapter(models):
