@@ -23,6 +23,7 @@ from studio.attention.interface import (
     memory_refusal,
     recording,
     switched,
+    undisturbed,
     uses_interface,
 )
 from studio.attention.qk import INDEX, Layers, QueryKeys, write_layers
@@ -90,7 +91,7 @@ def capture(
         options["use_cache"] = False
 
     # The random state is restored once, at the end: were it the same in both runs, dropout would go unseen.
-    with _undisturbed(model, device), torch.inference_mode():
+    with undisturbed(model, device), torch.inference_mode():
         if uses_interface(inner):
             with recording(inner, budget_bytes, queries, spool) as recorder:
                 out = model(**inputs, **options)
@@ -236,24 +237,6 @@ def _refuse_too_large(inputs: Mapping[str, Tensor], expected: Mapping, budget_by
     )
     if needed > budget_bytes:
         raise memory_refusal(needed, budget_bytes)
-
-
-@contextmanager
-def _undisturbed(model: Module, device: Any) -> Iterator[None]:
-    """Hold the model in eval mode; training flags of every module and the random state are as before afterwards."""
-    import torch
-
-    flags = [(module, module.training) for module in model.modules()]
-    generators = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=generators):
-        try:
-            model.eval()
-            if any(module.training for module in model.modules()):
-                raise CaptureRefused("capture-training")
-            yield
-        finally:
-            for module, training in flags:
-                module.training = training
 
 
 def _largest_difference(out: Mapping[str, Any], plain: Mapping[str, Any]) -> float:

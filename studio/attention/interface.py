@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import re
@@ -138,7 +139,7 @@ class Recorder:
         self.flush()
         if len(self.records) > 1 and any(len(calls) > 1 for calls in self.records.values()):
             raise CaptureRefused("capture-shared", modules=len(self.records))
-        ordered = [record for name in sorted(self.records, key=_by_number) for record in self.records[name]]
+        ordered = [record for name in sorted(self.records, key=by_number) for record in self.records[name]]
         self.records.clear()
         return ordered
 
@@ -216,17 +217,14 @@ def switched(model: Module, implementation: str) -> Iterator[None]:
 
     Raises CaptureRefused where a part's file does not use transformers' attention interface.
     """
-    from transformers import PreTrainedModel
-
     before = [(config, config._attn_implementation) for config in _configs(model)]
-    parts = [part for part in model.modules() if isinstance(part, PreTrainedModel)]
     refusal = CaptureRefused("capture-unsupported", model_type=model.config.model_type)
     # Asked first because set_attn_implementation only logs a warning and keeps the old implementation.
     if not uses_interface(model):
         raise refusal
     try:
         model.set_attn_implementation(implementation)
-        if any(part.config._attn_implementation != implementation for part in parts):
+        if any(part.config._attn_implementation != implementation for part in _parts(model)):
             raise refusal
         yield
     finally:
@@ -235,12 +233,39 @@ def switched(model: Module, implementation: str) -> Iterator[None]:
             config._attn_implementation_internal = name
 
 
+@contextmanager
+def undisturbed(model: Module, device: Any) -> Iterator[None]:
+    """Hold the model in eval mode; training flags of every module and the random state are as before afterwards."""
+    import torch
+
+    flags = [(module, module.training) for module in model.modules()]
+    generators = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=generators):
+        try:
+            model.eval()
+            if any(module.training for module in model.modules()):
+                raise CaptureRefused("capture-training")
+            yield
+        finally:
+            for module, training in flags:
+                module.training = training
+
+
 def uses_interface(model: Module) -> bool:
     """Return whether the files of `model` and of its parts use transformers' attention interface."""
+    return all(_file_uses_interface(kind) for kind in {type(part) for part in _parts(model)})
+
+
+def _parts(model: Module) -> list[Any]:
     from transformers import PreTrainedModel
 
-    parts = [part for part in model.modules() if isinstance(part, PreTrainedModel)]
-    return all(part._can_set_attn_implementation() for part in parts)
+    return [part for part in model.modules() if isinstance(part, PreTrainedModel)]
+
+
+@functools.cache
+def _file_uses_interface(kind: Any) -> bool:
+    # transformers reads and searches the whole file each time it is asked.
+    return kind._can_set_attn_implementation()
 
 
 def base_implementation(model: Module) -> str:
@@ -252,7 +277,8 @@ def _configs(model: Module) -> list[Any]:
     from transformers import PreTrainedConfig
 
     found: dict[int, Any] = {}
-    waiting = [module.config for module in model.modules() if hasattr(module, "config")]
+    # Asking every module for an attribute that it does not have takes longer than a short forward.
+    waiting = [module.__dict__["config"] for module in model.modules() if "config" in module.__dict__]
     while waiting:
         config = waiting.pop()
         if isinstance(config, PreTrainedConfig) and id(config) not in found:
@@ -261,7 +287,7 @@ def _configs(model: Module) -> list[Any]:
     return list(found.values())
 
 
-def _by_number(name: str) -> list[tuple[int, int | str]]:
+def by_number(name: str) -> list[tuple[int, int | str]]:
     return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", name)]
 
 

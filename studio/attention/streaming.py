@@ -150,8 +150,13 @@ def log_sum_exp(layer: QueryKeys, rows: slice) -> np.ndarray:
         scores += torch.tensor(added)
     if allowed is not None:
         scores.masked_fill_(~torch.tensor(allowed), -math.inf)
-    sums = scores.logsumexp(dim=-1)
-    return torch.where(sums == -math.inf, math.inf, sums).numpy()
+    if not scores.shape[-1]:
+        return np.full(scores.shape[:2], np.inf)
+    largest = scores.amax(dim=-1, keepdim=True)
+    largest = torch.where(largest == -math.inf, 0.0, largest)
+    # What is left is at most 1, where float32 is exact enough and three times as fast.
+    sums = (scores - largest).float().exp().sum(dim=-1, dtype=torch.float64)
+    return torch.where(sums > 0, sums.log() + largest[..., 0], math.inf).numpy()
 
 
 def _compact(call: Call, recorder: Recorder) -> Mask:

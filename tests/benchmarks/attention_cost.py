@@ -53,14 +53,16 @@ def cost(folder, n_tokens, repeats):
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     model = AutoModel.from_pretrained(folder, attn_implementation="sdpa").eval()
     eager = AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
-    waits = []
+    switches, waits = [], []
 
     def recorded():
-        """Take the time up to the end of the forward, and that of reading what it passed."""
+        """Take the time of switching to our function, of the forward, and of reading what it passed."""
         start = time.perf_counter()
         with recording(model, 1 << 30, queries=True) as recorder:
+            switched = time.perf_counter()
             model(**inputs)
-            waits.append((time.perf_counter() - start) * 1e3)
+            waits.append((time.perf_counter() - switched) * 1e3)
+            switches.append((switched - start) * 1e3)
         recorder.take()
 
     with torch.inference_mode():
@@ -75,6 +77,7 @@ def cost(folder, n_tokens, repeats):
     return {
         "tokens": n_tokens,
         "sdpa_ms": round(plain, 1),
+        "switch_ms": round(statistics.median(switches), 1),
         "queries_forward_ms": round(forward, 1),
         "queries_ratio": round(ratio, 3),
         "queries_with_lse_and_checks_ms": round(read, 1),
