@@ -61,17 +61,18 @@ def capture(
     model: Module,
     encoded: Mapping[str, Tensor],
     budget_bytes: int = BUDGET_BYTES,
-    queries: bool = False,
+    queries: bool | None = None,
     spool: Path | None = None,
 ) -> Capture:
     """Return the attention of one encoded input (batch of one; padding allowed) and its checks.
 
     The model runs twice, plainly and with our attention function, in eval and inference mode; its attention
     implementation, training flags and random state are as before afterwards. With `queries`, layers are kept as
-    queries and keys where that is smaller than the map. What exceeds `budget_bytes` is written into the folder
-    `spool` (give it to `save`). Encoder-decoders need `decoder_input_ids` where their forward does. Raises
-    CaptureRefused: nothing of the model's attention can be seen, the maps exceed `budget_bytes` and there is no
-    `spool`, the batch is not one, or the model stays in training mode.
+    queries and keys where that is smaller than the map; by default where maps exceed the budget. What exceeds
+    `budget_bytes` even so is written into the folder `spool` (give it to `save`). Encoder-decoders need
+    `decoder_input_ids` where their forward does. Raises CaptureRefused: nothing of the model's attention can be
+    seen, the maps exceed `budget_bytes` and there is no `spool`, the batch is not one, or the model stays in
+    training mode.
     """
     import torch
 
@@ -84,8 +85,10 @@ def capture(
     if (n_rows := len(next(iter(inputs.values())))) != 1:
         raise CaptureRefused("capture-batch", n_rows=n_rows)
     expected = _expected(inner.config)
-    if spool is None and not queries:
-        _refuse_too_large(inputs, expected, budget_bytes)
+    needed = _map_bytes(inputs, expected)
+    if needed > budget_bytes and spool is None and not queries:
+        raise memory_refusal(needed, budget_bytes)
+    queries = needed > budget_bytes if queries is None else queries
     options: dict[str, Any] = {"return_dict": True}
     if "use_cache" in inspect.signature(inner.forward).parameters:
         options["use_cache"] = False
@@ -226,17 +229,15 @@ def _has_towers(config: Any) -> bool:
     return all(hasattr(config, part) for part in ("text_config", "vision_config", "projection_dim"))
 
 
-def _refuse_too_large(inputs: Mapping[str, Tensor], expected: Mapping, budget_bytes: int) -> None:
-    """Refuse a text before the forward; of pictures and sounds only the forward tells how long they are."""
+def _map_bytes(inputs: Mapping[str, Tensor], expected: Mapping) -> int:
+    """Return what full maps will take, told before the forward; of pictures and sounds only the forward tells."""
     text = inputs.get("input_ids", inputs.get("inputs_embeds"))
     n_tokens = 0 if text is None else text.shape[1]
     n_target = inputs["decoder_input_ids"].shape[1] if "decoder_input_ids" in inputs else n_tokens
     cells = {"decoder": n_target**2, "cross": n_target * n_tokens, "vision": 0}
-    needed = sum(
+    return sum(
         (layers or 0) * (heads or 0) * cells.get(kind, n_tokens**2) * 4 for kind, (layers, heads) in expected.items()
     )
-    if needed > budget_bytes:
-        raise memory_refusal(needed, budget_bytes)
 
 
 def _largest_difference(out: Mapping[str, Any], plain: Mapping[str, Any]) -> float:

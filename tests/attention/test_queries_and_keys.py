@@ -69,6 +69,19 @@ def test_output_is_that_of_sdpa(models, family):
             assert torch.equal(out[name], value), name
 
 
+def test_everything_that_reads_maps_reads_queries(models):
+    """What the window computes of maps (thumbnails, changes, tables) it computes of queries and keys as well."""
+    texts = [long_input("llama"), long_input("llama", 7)]
+    before, after = (capture(models("llama"), text, queries=True).attention for text in texts)
+    before_maps, after_maps = (capture(models("llama"), text).attention for text in texts)
+    np.testing.assert_allclose(maps.atlas(before, 8), maps.atlas(before_maps, 8), atol=1e-6)
+    np.testing.assert_allclose(maps.difference(before, after), maps.difference(before_maps, after_maps), atol=1e-6)
+    np.testing.assert_allclose(
+        maps.js_divergence(before, after), maps.js_divergence(before_maps, after_maps), atol=1e-5
+    )
+    np.testing.assert_allclose(before[:, :, 3:5, 7], before_maps[:, :, 3:5, 7], atol=1e-6)
+
+
 def test_a_short_text_is_kept_as_maps(models):
     inputs = {name: value[:, -16:] for name, value in long_input("bert").items()}
     assert isinstance(capture(models("bert"), inputs, queries=True).attention, np.ndarray)
@@ -118,6 +131,14 @@ def test_saved_queries_are_read_back_as_memory_maps(models, tmp_path, spooled):
     # A later, short answer in the same folder is not mistaken for this one.
     save(capture(models("llama"), inputs), ["x"] * N_TOKENS, tmp_path)
     assert isinstance(maps.load(tmp_path).maps["attention"], np.ndarray)
+
+
+def test_queries_are_kept_by_themselves_where_maps_exceed_the_budget(models, tmp_path):
+    model, inputs = models("llama"), long_input("llama")
+    needed = 2 * 4 * N_TOKENS**2 * 4
+    assert isinstance(capture(model, inputs, needed, spool=tmp_path).attention, np.ndarray)
+    layers = capture(model, inputs, needed - 1, spool=tmp_path).attention.layers
+    assert all(isinstance(layer, qk.QueryKeys) for layer in layers) and not list(tmp_path.iterdir())
 
 
 def test_maps_beyond_the_budget_go_to_the_folder(models, tmp_path):

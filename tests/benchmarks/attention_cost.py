@@ -67,7 +67,7 @@ def cost(folder, n_tokens, repeats):
 
     with torch.inference_mode():
         functions = [lambda: model(**inputs), recorded, lambda: eager(**inputs, output_attentions=True)]
-        functions += [lambda: capture(model, inputs, queries=True), lambda: capture(model, inputs)]
+        functions += [lambda: capture(model, inputs, queries=True), lambda: capture(model, inputs, queries=False)]
         (plain, read, full, whole, maps), times = interleaved(functions, repeats)
         ratio = statistics.median(w / p for w, p in zip(waits[2:], times[0], strict=True))
         captured = capture(model, inputs, queries=True)
@@ -155,7 +155,7 @@ def memory_of(how, n_tokens):
         ways = {
             "queries": lambda: capture(model, inputs, queries=True),
             "queries in a file": lambda: capture(model, inputs, 0, queries=True, spool=Path(folder)),
-            "streaming": lambda: capture(model, inputs, 0, spool=Path(folder)),
+            "streaming": lambda: capture(model, inputs, 0, queries=False, spool=Path(folder)),
         }
         found, seconds, captured = peak(ways[how])
         facts = {"way": how, "plain_mb": round(plain), "extra_mb": round(found - plain), "seconds": round(seconds, 1)}
