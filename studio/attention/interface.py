@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 # Our names carry none of the words ("sdpa", "eager", "flash") by which transformers picks special treatment.
 IMPLEMENTATIONS = {"sdpa": "attune-fused", "eager": "attune-plain"}
 # Calls that wait to be read. Reading them after the forward leaves its speed alone; of long texts it can't wait.
-PENDING_BYTES = 32 << 20
+PENDING_BYTES = 20 << 20
 
 
 class CaptureRefused(Failure):

@@ -124,7 +124,7 @@ def _queries(call: Call, recorder: Recorder) -> Record | None:
     # Another formula than the plain one shows here; rounding to 16 bits is another matter.
     if not half and not _sample_error(layer, sample, own_rows) <= QK_BOUND:
         return None
-    for rows in _chunks(n_queries, 8 * n_heads * n_keys):
+    for rows in _chunks(n_queries, 16 * n_heads * n_keys):
         layer.lse[:, rows] = log_sum_exp(layer, rows)
     kept = [_kept(array, recorder) for array in (layer.query, layer.key, layer.lse)]
     layer = QueryKeys(*kept, layer.scale, mask)
@@ -155,7 +155,7 @@ def log_sum_exp(layer: QueryKeys, rows: slice) -> np.ndarray:
     largest = scores.amax(dim=-1, keepdim=True)
     largest = torch.where(largest == -math.inf, 0.0, largest)
     # What is left is at most 1, where float32 is exact enough and three times as fast.
-    sums = (scores - largest).float().exp().sum(dim=-1, dtype=torch.float64)
+    sums = scores.sub_(largest).float().exp_().sum(dim=-1, dtype=torch.float64)
     return torch.where(sums > 0, sums.log() + largest[..., 0], math.inf).numpy()
 
 
