@@ -5,17 +5,24 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import os
 import re
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from studio.attention.checks import Sums
+from studio.attention.qk import QueryKeys
 from studio.core.reasons import Failure
 
 if TYPE_CHECKING:
@@ -24,6 +31,8 @@ if TYPE_CHECKING:
 
 # Our names carry none of the words ("sdpa", "eager", "flash") by which transformers picks special treatment.
 IMPLEMENTATIONS = {"sdpa": "attune-fused", "eager": "attune-plain"}
+# Calls that wait to be read. Reading them after the forward leaves its speed alone; of long texts it can't wait.
+PENDING_BYTES = 20 << 20
 
 
 class CaptureRefused(Failure):
@@ -37,30 +46,89 @@ class CaptureRefused(Failure):
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """One call of one attention module: `weights` is float32 [head, query, key]."""
+    """One call of one attention module: `maps` is its map [head, query, key], float32, or what computes it.
+
+    Of layers with windows (Swin) the heads of one window follow those of another; `n_heads` are those of one.
+    """
 
     module: str
-    weights: np.ndarray
-    causal: bool
+    maps: np.ndarray | QueryKeys
+    n_heads: int
+    sums: Sums
     output_error: float
+    qk_error: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """What an attention function was given and what it returned; `query` is [batch, head, query, d].
+
+    `formula` computes output and weights from the same arguments, `causal` says whether a leak is to be looked for.
+    """
+
+    name: str
+    module: Module | None
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    mask: Tensor | None
+    options: dict[str, Any]
+    output: Tensor
+    formula: Callable
+    causal: bool
+
+    @property
+    def n_bytes(self) -> int:
+        tensors = (self.query, self.key, self.value, self.output)
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 @dataclass
 class Recorder:
-    """Collects the attention of one forward, keyed by each module's qualified name; memory in bytes."""
+    """Collects the attention of one forward, keyed by each module's qualified name; memory in bytes.
+
+    During the forward it only holds on to what was passed, and reads it in `flush`: at the end, or as soon as it
+    holds much. `queries` keeps queries and keys where they are smaller than the map. What goes beyond the budget
+    is written to `spool`, or refused where there is none.
+    """
 
     names: dict[int, str]
     budget_bytes: int
+    queries: bool = False
+    spool: Path | None = None
     records: dict[str, list[Record]] = field(default_factory=dict)
     used_bytes: int = 0
+    pending: list[Call] = field(default_factory=list)
+    masks: dict[tuple, tuple] = field(default_factory=dict)
 
-    def add(self, module: Module, weights: Tensor, causal: bool, output_error: float) -> None:
-        """Keep one module's weights [1, head, query, key]; refuses to go beyond the budget."""
-        self.used_bytes += weights.numel() * 4
-        if self.used_bytes > self.budget_bytes:
-            raise memory_refusal(self.used_bytes, self.budget_bytes)
-        name = self.names[id(module)]
-        self.records.setdefault(name, []).append(Record(name, weights[0].cpu().numpy(), causal, output_error))
+    def add(self, module: Module, query: Tensor, key: Tensor, value: Tensor, mask: Any, options: dict, output: Tensor):
+        """Hold on to one call of an attention function."""
+        name, formula, causal = self.names[id(module)], eager_function(module), is_causal(module, options)
+        self.pending.append(Call(name, module, query, key, value, mask, options, output, formula, causal))
+        if sum(call.n_bytes for call in self.pending) > PENDING_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Read the calls that wait: their maps or queries and keys, and what the checks need of them."""
+        from studio.attention.streaming import read
+
+        while self.pending:
+            self.keep(read(self.pending.pop(0), self))
+
+    def keep(self, record: Record) -> None:
+        self.records.setdefault(record.module, []).append(record)
+
+    def room(self, shape: tuple[int, ...], dtype: Any = np.float32) -> Room:
+        """Return room for an array: in memory while the budget lasts, then in a file."""
+        needed = math.prod(shape) * np.dtype(dtype).itemsize
+        if self.used_bytes + needed <= self.budget_bytes:
+            self.used_bytes += needed
+            return Room(shape, dtype)
+        if self.spool is None or needed > shutil.disk_usage(self.spool).free:
+            raise memory_refusal(self.used_bytes + needed, self.budget_bytes)
+        handle, name = tempfile.mkstemp(dir=self.spool, prefix="layer-", suffix=".npy")
+        os.close(handle)
+        return Room(shape, dtype, Path(name))
 
     def take(self) -> list[Record]:
         """Hand over the records ordered by name, numbers as numbers; never by the order of the calls.
@@ -68,11 +136,42 @@ class Recorder:
         One module may serve every layer (ALBERT): its calls are its layers. Several such modules could only be
         ordered by guessing, which is refused.
         """
+        self.flush()
         if len(self.records) > 1 and any(len(calls) > 1 for calls in self.records.values()):
             raise CaptureRefused("capture-shared", modules=len(self.records))
-        ordered = [record for name in sorted(self.records, key=_by_number) for record in self.records[name]]
+        ordered = [record for name in sorted(self.records, key=by_number) for record in self.records[name]]
         self.records.clear()
         return ordered
+
+
+class Room:
+    """An array [head, row, …] that is filled row by row; one in a file never has to fit into memory."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: Any, path: Path | None = None):
+        self._array = np.empty(shape, dtype) if path is None else None
+        self._shape, self._dtype, self._path = shape, np.dtype(dtype), path
+        if path is not None:
+            with path.open("wb") as file:
+                header = {"descr": self._dtype.str, "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(file, header)
+                self._start = file.tell()
+                file.truncate(self._start + math.prod(shape) * self._dtype.itemsize)
+
+    def write(self, rows: slice, values: np.ndarray) -> None:
+        """Fill the rows of every head."""
+        if self._array is not None:
+            self._array[:, rows] = values
+            return
+        # Written, not mapped: pages of a map that were written to count as memory of this process.
+        with self._path.open("r+b") as file:
+            for head, part in enumerate(values):
+                place = (head * self._shape[1] + rows.start) * math.prod(self._shape[2:]) * self._dtype.itemsize
+                file.seek(self._start + place)
+                file.write(np.ascontiguousarray(part, self._dtype).data)
+
+    def done(self) -> np.ndarray:
+        """Return the filled array; of a file, a map of it."""
+        return np.load(self._path, mmap_mode="r") if self._array is None else self._array
 
 
 def memory_refusal(needed_bytes: int, budget_bytes: int) -> CaptureRefused:
@@ -85,7 +184,7 @@ _recorder: ContextVar[Recorder | None] = ContextVar("attention_recorder", defaul
 
 
 @contextmanager
-def recording(model: Module, budget_bytes: int) -> Iterator[Recorder]:
+def recording(model: Module, budget_bytes: int, queries: bool = False, spool: Path | None = None) -> Iterator[Recorder]:
     """Switch `model` (a PreTrainedModel) to our function and yield what will hold its attention.
 
     Raises CaptureRefused when transformers can't switch it, or when our mask function is not in place: without it
@@ -101,11 +200,13 @@ def recording(model: Module, budget_bytes: int) -> Iterator[Recorder]:
     if name not in ALL_ATTENTION_FUNCTIONS or name not in ALL_MASK_ATTENTION_FUNCTIONS:
         raise CaptureRefused("capture-mask", model_type=model.config.model_type)
 
-    recorder = Recorder({id(module): path for path, module in model.named_modules()}, budget_bytes)
+    names = {id(module): path for path, module in model.named_modules()}
+    recorder = Recorder(names, budget_bytes, queries, spool)
     with switched(model, name):
         token = _recorder.set(recorder)
         try:
             yield recorder
+            recorder.flush()
         finally:
             _recorder.reset(token)
 
@@ -116,23 +217,55 @@ def switched(model: Module, implementation: str) -> Iterator[None]:
 
     Raises CaptureRefused where a part's file does not use transformers' attention interface.
     """
-    from transformers import PreTrainedModel
-
     before = [(config, config._attn_implementation) for config in _configs(model)]
-    parts = [part for part in model.modules() if isinstance(part, PreTrainedModel)]
     refusal = CaptureRefused("capture-unsupported", model_type=model.config.model_type)
     # Asked first because set_attn_implementation only logs a warning and keeps the old implementation.
-    if not all(part._can_set_attn_implementation() for part in parts):
+    if not uses_interface(model):
         raise refusal
     try:
         model.set_attn_implementation(implementation)
-        if any(part.config._attn_implementation != implementation for part in parts):
+        if any(part.config._attn_implementation != implementation for part in _parts(model)):
             raise refusal
         yield
     finally:
         # The property's setter also writes into sub-configs; the attribute behind it touches only this one.
         for config, name in before:
             config._attn_implementation_internal = name
+
+
+@contextmanager
+def undisturbed(model: Module, device: Any) -> Iterator[None]:
+    """Hold the model in eval mode; training flags of every module and the random state are as before afterwards."""
+    import torch
+
+    flags = [(module, module.training) for module in model.modules()]
+    generators = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=generators):
+        try:
+            model.eval()
+            if any(module.training for module in model.modules()):
+                raise CaptureRefused("capture-training")
+            yield
+        finally:
+            for module, training in flags:
+                module.training = training
+
+
+def uses_interface(model: Module) -> bool:
+    """Return whether the files of `model` and of its parts use transformers' attention interface."""
+    return all(_file_uses_interface(kind) for kind in {type(part) for part in _parts(model)})
+
+
+def _parts(model: Module) -> list[Any]:
+    from transformers import PreTrainedModel
+
+    return [part for part in model.modules() if isinstance(part, PreTrainedModel)]
+
+
+@functools.cache
+def _file_uses_interface(kind: Any) -> bool:
+    # transformers reads and searches the whole file each time it is asked.
+    return kind._can_set_attn_implementation()
 
 
 def base_implementation(model: Module) -> str:
@@ -144,7 +277,8 @@ def _configs(model: Module) -> list[Any]:
     from transformers import PreTrainedConfig
 
     found: dict[int, Any] = {}
-    waiting = [module.config for module in model.modules() if hasattr(module, "config")]
+    # Asking every module for an attribute that it does not have takes longer than a short forward.
+    waiting = [module.__dict__["config"] for module in model.modules() if "config" in module.__dict__]
     while waiting:
         config = waiting.pop()
         if isinstance(config, PreTrainedConfig) and id(config) not in found:
@@ -153,7 +287,7 @@ def _configs(model: Module) -> list[Any]:
     return list(found.values())
 
 
-def _by_number(name: str) -> list[tuple[int, int | str]]:
+def by_number(name: str) -> list[tuple[int, int | str]]:
     return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", name)]
 
 
@@ -164,74 +298,27 @@ def _attend_fused(module, query, key, value, attention_mask=None, **options):
 
 
 def _attend_plain(module, query, key, value, attention_mask=None, **options):
-    return _attend(_eager_function(module), module, query, key, value, attention_mask, options)
+    return _attend(eager_function(module), module, query, key, value, attention_mask, options)
 
 
 def _attend(
     forward: Callable, module: Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, options: dict
 ) -> tuple[Tensor, None]:
-    """Return the output of `forward`, untouched, and record the weights of the model file's own formula.
-
-    The weights come from `eager_attention_forward` in float32, so softcap, position bias, grouped keys and windows
-    are those of the model. `output_error` says whether these weights times the values are the layer's real output.
-    """
-    import torch
-
+    """Return the output of `forward`, untouched, and let the recorder know what went in and out."""
     output = forward(module, query, key, value, mask, **options)[0]
     recorder = _recorder.get()
-    if recorder is None:
-        return output, None
-    causal = _is_causal(module, options)
-    allowed, additive = _float_mask(query, key, mask, causal, options.get("sliding_window"))
-    exact = {
-        name: option.float() if torch.is_tensor(option) and option.is_floating_point() else option
-        for name, option in options.items()
-    }
-    with torch.autocast(query.device.type, enabled=False):
-        ours, weights = _eager_function(module)(module, query.float(), key.float(), value.float(), additive, **exact)
-    difference = (ours - output.float().reshape(ours.shape)).abs()
-    if allowed is not None:
-        # A query that may look at nothing (padding) has no distribution; implementations fill in what they like.
-        looking = allowed.any(dim=-1, keepdim=True)
-        weights = torch.where(looking, weights, 0.0)
-        difference = torch.where(looking.transpose(1, 2), difference, 0.0)
-    error = (difference.max() / output.abs().max().float().clamp_min(1e-12)).item()
-    recorder.add(module, weights, causal, error)
+    if recorder is not None:
+        recorder.add(module, query, key, value, mask, options, output)
     return output, None
 
 
-def _is_causal(module: Module, options: dict) -> bool:
+def is_causal(module: Module, options: dict) -> bool:
     asked = options.get("is_causal")
     return bool(getattr(module, "is_causal", True) if asked is None else asked)
 
 
-def _float_mask(
-    query: Tensor, key: Tensor, mask: Tensor | None, causal: bool, window: int | None
-) -> tuple[Tensor | None, Tensor | None]:
-    """Return which keys a query may look at, and the same as the float32 mask that eager attention adds."""
-    import torch
-
-    n_queries, n_keys = query.shape[-2], key.shape[-2]
-    if mask is None:
-        if not causal or n_queries == 1:
-            return None, None
-        # SDPA builds the triangle of an unpadded causal input itself; here it must be written out.
-        rows = torch.arange(n_queries, device=query.device)[:, None]
-        columns = torch.arange(n_keys, device=query.device)[None, :]
-        allowed = columns <= rows
-        if window is not None:
-            allowed &= columns > rows - window
-        allowed = allowed[None, None]
-        added = torch.zeros((), device=query.device)
-    else:
-        mask = mask[..., :n_keys]
-        is_bool = mask.dtype == torch.bool
-        allowed = mask if is_bool else mask > torch.finfo(mask.dtype).min / 2
-        added = torch.zeros((), device=query.device) if is_bool else mask.float()
-    return allowed, torch.where(allowed, added, torch.finfo(torch.float32).min)
-
-
-def _eager_function(module: Module) -> Callable:
+def eager_function(module: Module) -> Callable:
+    """Return the attention formula of the model's own file; raises CaptureRefused where it has none."""
     for kind in type(module).__mro__:
         function = getattr(sys.modules.get(kind.__module__), "eager_attention_forward", None)
         if function is not None:

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from studio.attention.qk import Layers, read_layers
+
 LN_2 = float(np.log(2.0))
 # Smaller files are read whole: a mapped file can't be replaced or deleted on Windows.
 MAP_FROM_BYTES = 64 << 20
@@ -24,10 +26,11 @@ MAP_FROM_BYTES = 64 << 20
 class SavedCapture:
     """What `capture.save` wrote: `maps` by kind (attention, or encoder, decoder, cross), the tokens, the checks.
 
+    Long texts have `Layers` instead of arrays: indexed in the same way, computed when looked at.
     `facts` is the whole of `tokens.json`: ids, special flags, word ids, text, modules, probabilities.
     """
 
-    maps: dict[str, np.ndarray]
+    maps: dict[str, np.ndarray | Layers]
     tokens: list[str]
     facts: dict[str, Any]
     checks: dict[str, Any]
@@ -42,7 +45,7 @@ def load(directory: Path) -> SavedCapture:
     try:
         facts = json.loads((directory / "tokens.json").read_text(encoding="utf-8"))
         checks = json.loads((directory / "checks.json").read_text(encoding="utf-8"))
-        maps = _read_arrays(directory / "attention.npz")
+        maps = _read_arrays(directory / "attention.npz") | read_layers(directory)
         return SavedCapture(maps, facts["tokens"], facts, checks)
     except (zipfile.BadZipFile, KeyError, EOFError) as error:
         raise ValueError(f"{directory}: {error}") from error

@@ -191,7 +191,8 @@ class Subject:
             with torch.inference_mode():
                 logits = model(**encoded).logits[0].float()
             return {"probabilities": self._named(logits.softmax(-1).tolist())}
-        captured = attention.capture(model, encoded)
+        out.mkdir(parents=True, exist_ok=True)
+        captured = attention.capture(model, encoded, spool=out)
         facts = attention.token_facts(self.tokenizer, encoded, text)
         attention.save(captured, facts.pop("tokens"), out, **facts)
         probabilities = [] if captured.probabilities is None else captured.probabilities.tolist()

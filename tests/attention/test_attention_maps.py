@@ -163,7 +163,8 @@ def test_damaged_captures_are_told(tmp_path):
 
 
 def test_window_reads_maps_without_torch():
-    code = "import sys, studio.attention.maps; print(sorted({'torch', 'transformers', 'PySide6'} & set(sys.modules)))"
+    modules = ", ".join(f"studio.attention.{name}" for name in ("maps", "qk", "heads", "paths", "coalitions"))
+    code = f"import sys, {modules}; print(sorted({{'torch', 'transformers', 'PySide6'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -1,0 +1,241 @@
+"""What heads do for a prediction: gates on them, gradients through them, and what happens without them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from studio.attention.interface import (
+    CaptureRefused,
+    base_implementation,
+    by_number,
+    eager_function,
+    is_causal,
+    switched,
+    undisturbed,
+    uses_interface,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+
+Target = Callable[[Any], "Tensor"]
+# What becomes of a head: "zero", "uniform" (an even look at all it may look at), or a factor.
+Edit = str | float
+GATED = "attune-gated"
+COMPLETE = 0.01
+
+
+@dataclass(frozen=True, eq=False)
+class HeadGradients:
+    """What one backward says of all heads; arrays by module, in the order of the layers.
+
+    `gates` [head]: the derivative of the target by a factor on the head's output (its size is the head's importance:
+    Michel et al. 2019). `weights` and `gradients` [head, query, key]: the map, and the derivative by its cells.
+    """
+
+    gates: dict[str, np.ndarray]
+    weights: dict[str, np.ndarray]
+    gradients: dict[str, np.ndarray]
+
+
+@dataclass
+class _Gates:
+    names: dict[int, str]
+    base: str
+    edits: Mapping[str, Mapping[int, Edit]] = field(default_factory=dict)
+    keep: bool = False
+    gates: dict[str, Tensor] = field(default_factory=dict)
+    weights: dict[str, Tensor] = field(default_factory=dict)
+
+
+_gates: ContextVar[_Gates | None] = ContextVar("attention_gates", default=None)
+
+
+@contextmanager
+def ablated(model: Module, edits: Mapping[str, Mapping[int, Edit]]) -> Iterator[None]:
+    """Let some heads do something else for a while: module name → head → "zero", "uniform" or a factor.
+
+    Layers without an edit run as always. Raises CaptureRefused for files without the attention interface, KeyError
+    for an unknown module.
+    """
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    unknown = set(edits) - {name for name, _ in inner.named_modules()}
+    if unknown:
+        raise KeyError(f"no module {sorted(unknown)}")
+    with _gated(inner, edits=edits):
+        yield
+
+
+def head_gradients(model: Module, inputs: Mapping[str, Tensor], target: Target) -> HeadGradients:
+    """Return the derivatives of a target (outputs → a single number) by all heads and all weights, from one backward.
+
+    The batch is one; the model runs in eval mode, and its gradients, flags and random state are as before.
+    """
+    import torch
+
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    device = next(model.parameters()).device
+    with undisturbed(model, device), torch.enable_grad(), _gated(inner, keep=True) as found:
+        value = target(model(**inputs))
+        names = sorted(found.gates, key=by_number)
+        asked = [*(found.gates[name] for name in names), *(found.weights[name] for name in names)]
+        derivatives = torch.autograd.grad(value, asked, allow_unused=True)
+    arrays = [
+        (torch.zeros_like(of) if one is None else one).float().cpu().numpy()
+        for one, of in zip(derivatives, asked, strict=True)
+    ]
+    return HeadGradients(
+        gates=dict(zip(names, arrays[: len(names)], strict=True)),
+        weights={name: found.weights[name][0].detach().float().cpu().numpy() for name in names},
+        gradients={name: array[0] for name, array in zip(names, arrays[len(names) :], strict=True)},
+    )
+
+
+def integrated_gradients(
+    model: Module, inputs: Mapping[str, Tensor], target: Target, steps: int = 20, most_steps: int = 160
+) -> tuple[np.ndarray, float]:
+    """Return what each token adds to the target, [token], and how far the sum is from the whole, as a share.
+
+    The gradient by the token's embedding, averaged over the midpoints of `steps` between the mean embedding and the
+    text (Sundararajan et al. 2017). Steps are doubled until the share is at most 1 %, up to `most_steps`. (From
+    zeros, the first norm of a decoder jumps at once to full length, and no number of steps is enough.)
+    """
+    import torch
+
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    device = next(model.parameters()).device
+    table = inner.get_input_embeddings()
+    baseline = table.weight.detach().mean(dim=0)
+    given: list[Tensor] = []
+    share = 1.0
+
+    def scaled(_module: Module, _inputs: Any, output: Tensor) -> Tensor | None:
+        # Encoder-decoders share the table; the first call is that of the input.
+        if given:
+            return None
+        given.append((baseline + (output.detach() - baseline) * share).requires_grad_())
+        return given[0]
+
+    def at(where: float) -> tuple[Tensor, Tensor]:
+        nonlocal share
+        share = where
+        given.clear()
+        return target(model(**inputs)), given[0]
+
+    hook = table.register_forward_hook(scaled)
+    try:
+        with undisturbed(model, device), torch.enable_grad():
+            first, whole = at(0.0)[0].item(), at(1.0)
+            difference, way = whole[0].item() - first, whole[1].detach() - baseline
+            while True:
+                total = torch.zeros_like(way)
+                for step in range(steps):
+                    value, point = at((step + 0.5) / steps)
+                    total += torch.autograd.grad(value, point)[0]
+                attributions = (way * total / steps)[0].sum(dim=-1).float().cpu().numpy()
+                missing = abs(float(attributions.sum()) - difference) / max(abs(difference), 1e-12)
+                if missing <= COMPLETE or 2 * steps > most_steps:
+                    return attributions, missing
+                steps *= 2
+    finally:
+        hook.remove()
+
+
+def token_value(
+    model: Module, inputs: Mapping[str, Tensor], target: Target, blank: int
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the value function of `coalitions`: the target with the tokens that go replaced by `blank`."""
+    import torch
+
+    def value(coalitions: np.ndarray) -> np.ndarray:
+        ids = inputs["input_ids"]
+        found = []
+        with undisturbed(model, ids.device), torch.inference_mode():
+            for stays in coalitions:
+                changed = torch.where(torch.as_tensor(stays, device=ids.device)[None], ids, blank)
+                found.append(target(model(**{**inputs, "input_ids": changed})).item())
+        return np.array(found)
+
+    return value
+
+
+@contextmanager
+def _gated(model: Module, edits: Mapping = {}, keep: bool = False) -> Iterator[_Gates]:
+    from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMaskInterface
+    from transformers.modeling_utils import AttentionInterface
+
+    if not uses_interface(model):
+        raise CaptureRefused("capture-unsupported", model_type=model.config.model_type)
+    base = base_implementation(model)
+    AttentionInterface.register(GATED, _attend)
+    AttentionMaskInterface.register(GATED, ALL_MASK_ATTENTION_FUNCTIONS[base])
+    gates = _Gates({id(module): name for name, module in model.named_modules()}, base, edits, keep)
+    with switched(model, GATED):
+        token = _gates.set(gates)
+        try:
+            yield gates
+        finally:
+            _gates.reset(token)
+
+
+def _attend(module, query, key, value, attention_mask=None, **options):
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    gates = _gates.get()
+    name = gates.names[id(module)]
+    edits = gates.edits.get(name)
+    if not gates.keep and not edits:
+        forward = sdpa_attention_forward if gates.base == "sdpa" else eager_function(module)
+        return forward(module, query, key, value, attention_mask, **options)[0], None
+    weights, allowed = _weights(module, query, key, value, attention_mask, options)
+    if gates.keep:
+        if name in gates.weights:
+            # Layers that share one module (ALBERT) would overwrite each other.
+            raise CaptureRefused("capture-shared", modules=1)
+        if not weights.requires_grad:
+            weights.requires_grad_()
+        gates.weights[name] = weights
+    for head, edit in (edits or {}).items():
+        if edit == "uniform":
+            weights = weights.clone()
+            weights[:, head] = _even(weights[:, head], allowed, head)
+    values = value.repeat_interleave(query.shape[1] // value.shape[1], dim=1)
+    output = (weights @ values).transpose(1, 2)
+    gate = output.new_ones(query.shape[1])
+    for head, edit in (edits or {}).items():
+        if edit != "uniform":
+            gate[head] = 0.0 if edit == "zero" else float(edit)
+    if gates.keep:
+        gates.gates[name] = gate.requires_grad_()
+    return (output * gate[:, None]).contiguous(), None
+
+
+def _weights(
+    module: Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, options: dict
+) -> tuple[Tensor, Tensor | None]:
+    """Return the model's own weights [batch, head, query, key], with gradients, and which keys may be looked at."""
+    import torch
+
+    from studio.attention.interface import Call
+    from studio.attention.streaming import mask_rows
+
+    formula, causal = eager_function(module), is_causal(module, options)
+    call = Call("", module, query, key, value, mask, options, query, formula, causal)
+    allowed, additive = mask_rows(call, slice(0, query.shape[-2]))
+    if additive is not None:
+        additive = additive.to(query.dtype).clamp_min(torch.finfo(query.dtype).min)
+    return formula(module, query, key, value, additive, **options)[1], allowed
+
+
+def _even(weights: Tensor, allowed: Tensor | None, head: int) -> Tensor:
+    if allowed is None:
+        return weights.new_full(weights.shape, 1.0 / weights.shape[-1])
+    may = allowed[:, head if allowed.shape[1] > 1 else 0].expand(weights.shape).to(weights.dtype)
+    return may / may.sum(dim=-1, keepdim=True).clamp_min(1.0)
