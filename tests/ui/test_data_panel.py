@@ -280,7 +280,8 @@ def test_a_sample_of_each_task_is_one_click_away(qtbot, window: MainWindow) -> N
         button.click()
         settle(qtbot, window)
         store = window.store
-        qtbot.waitUntil(lambda store=store, task=task: store.draft.task.kind == task.id and store.draft.table is not None)
+        draft = store.draft
+        qtbot.waitUntil(lambda draft=draft, task=task: draft.task.kind == task.id and draft.table is not None)
         assert [p.reason for p in store.problems()] == [], task.id
         assert store.draft.source.path.endswith(task.sample)
 
