@@ -1,6 +1,7 @@
 """A worker that gets no more memory says so with numbers, and goes on with half the batch from its checkpoint."""
 
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import psutil
 import pytest
 
 from studio.core import events as ev
-from studio.core.rundir import read_events
+from studio.core.rundir import RunDir, read_events
 from studio.core.spec import parse_spec
 from studio.core.state import RunState
 from studio.ui.window import MainWindow
@@ -29,6 +30,22 @@ def wide_model(tiny_model: Path, tmp_path: Path) -> Path:
     config.hidden_size, config.intermediate_size = 128, 8192
     BertModel(config).save_pretrained(folder)
     return folder
+
+
+def training_again(run: RunDir) -> int:
+    """Wait until a second attempt begins to train, and return the worker's pid.
+
+    Without the window: by the time that it heard of it, the first step might have taken what is to be missing.
+    """
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        told = read_events(run)
+        began = [i for i, event in enumerate(told) if isinstance(event, ev.Started)]
+        phases = [event.name for event in told[began[-1] :] if isinstance(event, ev.Phase)] if len(began) > 1 else []
+        if "training" in phases:
+            return told[began[-1]].pid
+        time.sleep(0.005)
+    raise AssertionError("the second attempt does not train")
 
 
 def test_out_of_memory_is_named_and_half_the_batch_goes_on(
@@ -53,8 +70,8 @@ def test_out_of_memory_is_named_and_half_the_batch_goes_on(
     step = state().checkpoints[-1].step
 
     store.resume(run_id)
-    until(lambda: state().attempt == 2 and state().phase == "training", "the second attempt")
-    worker = psutil.Process([e.pid for e in read_events(store.run_dir(run_id)) if isinstance(e, ev.Started)][-1])
+    pid = training_again(store.run_dir(run_id))
+    worker = psutil.Process(pid)
     limit = worker.memory_info().vms + (40 << 20)
     worker.rlimit(psutil.RLIMIT_AS, (limit, limit))
     until(lambda: run_id not in store.followers, "the end for want of memory")
