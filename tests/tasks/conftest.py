@@ -25,6 +25,7 @@ FAMILIES = {
         SHAPE | {"local_attention": 16, "global_attn_every_n_layers": 2},
     ),
     "electra": ("ElectraModel", "ElectraConfig", SHAPE | {"embedding_size": 16}),
+    "llama": ("LlamaModel", "LlamaConfig", SHAPE | {"num_key_value_heads": 2}),  # a decoder, two queries share a key
 }
 
 
