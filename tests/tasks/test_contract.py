@@ -118,6 +118,25 @@ def test_other_architectures_learn_and_predict(
     assert len(predicted(workspace, run, task)) >= 1
 
 
+@pytest.mark.parametrize("architecture", ["roberta", "modernbert", "llama"])  # the ones that differ most from BERT
+def test_other_architectures_go_on_exactly_and_export(
+    architecture: str, make_spec: Make, workspace: Path, tmp_path: Path
+) -> None:
+    def stop(report: Reporter, event: ev.Event) -> None:
+        if isinstance(event, ev.Metrics) and event.split == "train" and event.step == 20:
+            report.obey(commands.Stop())
+
+    spec = make_spec("token-classification", architecture, evaluations_per_epoch=1)
+    whole, state = execute(workspace, spec)
+    run, stopped = execute(workspace, spec, stop)
+    assert state.state == "finished" and stopped.state == "stopped" and go_on(run).state == "finished"
+    before, after = losses(whole), losses(run)
+    assert before.keys() == after.keys() and max(abs(before[step] - after[step]) for step in before) <= 1e-6
+    export = {"kind": "export", "run": str(run.path), "format": "onnx-int8", "out": str(tmp_path / "out")}
+    _, state = execute(workspace, export)
+    assert state.state == "finished" and state.result["verified"], state.problem
+
+
 @pytest.mark.parametrize("task", CASES)
 def test_script_trains_as_the_run_did(task: str, straight: Callable, tmp_path: Path) -> None:
     run, state = straight(task)
