@@ -245,3 +245,21 @@ def test_sample_has_all_types_in_every_part() -> None:
     data = source.read(source.Config(path=str(path))).table
     assert made.suits(data) and made.check(data, made.guess_roles(data)) == []
     assert len(made.labels(made.rows(data, made.guess_roles(data)).gold)) == 9 and data.num_rows > 500
+
+
+def test_features_without_a_label_are_counted_and_end_a_training_before_it(
+    make_spec, workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from datasets import Dataset
+
+    from tests.in_process import execute
+
+    task = family("tasks")["token-classification"]
+    some = Dataset.from_dict({"labels": [[MASKED, 0, MASKED], [MASKED, MASKED], [MASKED]]})
+    assert task.n_unlabelled(some) == 2
+    monkeypatch.setattr(type(task), "n_unlabelled", lambda self, features: 1)
+    _, state = execute(workspace, make_spec("token-classification", num_train_epochs=0.1))
+    assert state.state == "finished" and "some-labels-cut" in {problem.reason for problem in state.warnings}
+    monkeypatch.setattr(type(task), "n_unlabelled", lambda self, features: len(features))
+    _, state = execute(workspace, make_spec("token-classification"))
+    assert (state.problem.reason, state.problem.field, state.step) == ("labels-cut", "training.max_length", 0)
