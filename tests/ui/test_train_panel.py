@@ -1,4 +1,5 @@
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -304,3 +305,24 @@ def test_a_run_without_counted_tokens_is_drawn_along_its_steps(page: TrainPanel,
     page.redraw()
     assert page.view.plots.loss.offered_along == ["step", "epoch", "time"]
     assert page.view.plots.loss.along.name == "step"
+
+
+def test_an_adapted_model_goes_on_as_a_classifier_at_one_click(
+    qtbot, window: MainWindow, workspace: Path, csv_file: Path
+) -> None:
+    from studio.core.paths import starter_dir
+
+    spec = {"data": {"train": str(csv_file)}, "columns": {"text": "text"}, "task": "masked-lm"}
+    run = create_run(workspace, parse_spec(spec))
+    shutil.copytree(starter_dir(), run.model_dir)  # a model that can be read
+    window.show_page("train")
+    window.store.runs[run.id] = new_state(run)
+    window.store.select_run(run.id)
+    page = window.pages["train"]
+    qtbot.waitUntil(lambda: page._facts is not None)
+    tell(page, ev.Started(pid=1, version="0"), ev.Finished(result={"metrics": {}}))
+    button(page, "train.classify").click()
+    draft = window.store.draft
+    assert (draft.task.kind, draft.model) == ("text-classification", str(run.model_dir))
+    qtbot.waitUntil(lambda: draft.model_info is not None, timeout=20000)
+    assert draft.model_problem is None
