@@ -149,7 +149,7 @@ def base_state(model: Module) -> Iterator[None]:
 
 
 def token_facts(tokenizer: Any, encoded: Mapping[str, Tensor], text: str) -> dict[str, Any]:
-    """Return what `save` writes of the tokens: `tokens, ids, special`, `word_ids` of a fast tokenizer, `text`."""
+    """Return what `save` writes of the tokens: `tokens, ids, special`, `text`; of a fast tokenizer `word_ids`, `segments`."""
     ids = encoded["input_ids"][0].tolist()
     known = set(tokenizer.all_special_ids)
     facts = {
@@ -160,6 +160,7 @@ def token_facts(tokenizer: Any, encoded: Mapping[str, Tensor], text: str) -> dic
     }
     if tokenizer.is_fast and hasattr(encoded, "word_ids"):
         facts["word_ids"] = encoded.word_ids(0)
+        facts["segments"] = encoded.sequence_ids(0)
     return facts
 
 

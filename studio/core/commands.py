@@ -4,7 +4,7 @@ import contextlib
 import time
 import uuid
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -60,8 +60,21 @@ class Explain(Command):
     attention: bool = True
 
 
+class Study(Command):
+    """Ask more of a row than its attention: what happens without some heads, what a word did for the answer.
+
+    what: a module of `studio.engine.studies`, which says what `options` there are and what it answers.
+    """
+
+    type: Literal["study"] = "study"
+    what: str
+    text: str = ""
+    fields: dict[str, str] = {}
+    options: dict[str, Any] = {}
+
+
 _ADAPTER: TypeAdapter = TypeAdapter(
-    Annotated[Stop | Pause | Resume | Save | Evaluate | Explain, Field(discriminator="type")]
+    Annotated[Stop | Pause | Resume | Save | Evaluate | Explain | Study, Field(discriminator="type")]
 )
 
 

@@ -151,6 +151,21 @@ class Explained(Event):
     facts: dict[str, Any] = {}
 
 
+class Studied(Event):
+    """The answer to a study command; what `result` holds is said by the study's own module.
+
+    directory: of arrays that are too large for a line. reason, facts: why there is no answer.
+    """
+
+    type: Literal["studied"] = "studied"
+    id: str
+    what: str
+    result: dict[str, Any] = {}
+    directory: str | None = None
+    reason: str | None = None
+    facts: dict[str, Any] = {}
+
+
 class Seen(Event):
     """Rows of the data as the model gets them (blocks of token texts), and how many of all lose tokens.
 
@@ -252,6 +267,7 @@ AnyEvent = Annotated[
     | Checkpoint
     | Artefact
     | Explained
+    | Studied
     | Seen
     | Estimated
     | RateFound

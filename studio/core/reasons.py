@@ -410,6 +410,8 @@ REASONS: dict[str, Reason] = {
     "capture-no-adapter": Reason("This model has no adapter to switch off.", "Load the base weights to compare with."),
     "text-too-long": Reason("The text has {n_tokens} tokens; the model takes {most}.", "Shorten the text."),
     "text-empty": Reason("There is no text.", "Type a sentence."),
+    "chat-unknown": Reason("This model knows no chat.", "It has no template for one; type a text instead."),
+    "study-unknown": Reason("Nobody knows how to find out {what}.", "It was asked for by another version of Attune."),
     # export
     "target-exists": Reason("{path} is not empty.", "Choose another folder.", "export.choose"),
     "export-unverified": Reason("The exported model is not what was trained.", "{problems}", "go.export"),

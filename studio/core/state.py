@@ -56,6 +56,7 @@ class RunState:
     checkpoints: list[ev.Checkpoint] = field(default_factory=list)
     artefacts: dict[str, str] = field(default_factory=dict)
     explained: dict[str, ev.Explained] = field(default_factory=dict)
+    studied: dict[str, ev.Studied] = field(default_factory=dict)
     estimated: ev.Estimated | None = None
     seen: ev.Seen | None = None
     rate_found: ev.RateFound | None = None
@@ -186,6 +187,7 @@ _HANDLERS: dict[type, Any] = {
     ev.Checkpoint: lambda s, e: s.checkpoints.append(e),
     ev.Artefact: lambda s, e: s.artefacts.__setitem__(e.name, e.path),
     ev.Explained: lambda s, e: s.explained.__setitem__(e.id, e),
+    ev.Studied: lambda s, e: s.studied.__setitem__(e.id, e),
     ev.Estimated: lambda s, e: setattr(s, "estimated", e),
     ev.Seen: lambda s, e: setattr(s, "seen", e),
     ev.RateFound: lambda s, e: setattr(s, "rate_found", e),

@@ -1,9 +1,10 @@
 """Looks into a model: loaded once, then asked for text after text, before and after its fine-tuning."""
 
 import contextlib
+import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,12 @@ from studio.attention import capture as attention
 from studio.core import events as ev
 from studio.core.anatomy import describe_model
 from studio.core.blocks import TokenTexts
-from studio.core.commands import Explain
+from studio.core.commands import Explain, Study
 from studio.core.files import read_json
 from studio.core.reasons import Failure
 from studio.core.rundir import RunDir
 from studio.core.spec import InspectSpec
-from studio.engine import evaluate, models, sees
+from studio.engine import evaluate, models, sees, studies
 from studio.engine.data import workspace_of
 from studio.engine.reporter import Reporter
 from studio.engine.trained import Trained, open_trained
@@ -39,7 +40,7 @@ def run(run_dir: RunDir, spec: InspectSpec, report: Reporter) -> ev.Event:
     if spec.text:
         report.phase("explaining")
         out = Path(spec.out) if spec.out else run_dir.path / "maps" / "first"
-        answers = subject.explain(spec.text, states, out, with_attention=True)
+        answers = subject.explain(spec.text, {}, states, out, with_attention=True)
         report.say(_event("first", spec.text, answers))
         result = {state: {k: answer[k] for k in ("directory", "checks")} for state, answer in answers.items()}
         if len(states) == 1:
@@ -56,26 +57,21 @@ def _answer(run_dir: RunDir, spec: InspectSpec, subject: "Subject", states: tupl
     while time.monotonic() - last < spec.idle_seconds and not report.stop.is_set():
         report.wake.wait(0.5)
         report.wake.clear()
-        while report.explain:
-            asked = report.explain.popleft()
+        while report.asked:
+            asked = report.asked.popleft()
             report.say(ev.Phase(name="explaining"))
             out = run_dir.path / "maps" / asked.id
             try:
-                if not asked.attention and subject.trained is not None:
-                    report.say(subject.answer(asked, states))
-                    continue
-                answers = subject.explain(asked.text, states, out, asked.attention)
-                report.say(_event(asked.id, asked.text, answers))
-                written += [out] if asked.attention else []
+                report.say(subject.reply(asked, states, out))
+                written += [out] if isinstance(asked, Explain) and asked.attention else []
                 while len(written) > KEPT_ANSWERS:
                     shutil.rmtree(written.pop(0), ignore_errors=True)
             except Failure as failure:
-                problem = failure.problem
-                report.say(
-                    ev.Explained(
-                        id=asked.id, text=asked.text, probabilities={}, reason=problem.reason, facts=problem.facts
-                    )
-                )
+                why = {"reason": failure.problem.reason, "facts": failure.problem.facts}
+                if isinstance(asked, Study):
+                    report.say(ev.Studied(id=asked.id, what=asked.what, **why))
+                else:
+                    report.say(ev.Explained(id=asked.id, text=asked.text, probabilities={}, **why))
             finally:
                 report.say(ev.Phase(name="ready"))
                 last = time.monotonic()
@@ -110,6 +106,17 @@ class Subject:
         else:
             with attention.base_state(self.tuned):
                 yield self.tuned
+
+    def reply(self, asked: Explain | Study, states: tuple[str, ...], out: Path) -> ev.Explained | ev.Studied:
+        """Return the answer to a question; what is too large for an event is written into the folder `out`.
+
+        Raises Failure with the reason where there is none.
+        """
+        if isinstance(asked, Study):
+            return ev.Studied(id=asked.id, what=asked.what, **studies.find(asked.what)(self, asked, states, out))
+        if not asked.attention and self.trained is not None:
+            return self.answer(asked, states)
+        return _event(asked.id, asked.text, self.explain(asked.text, asked.fields, states, out, asked.attention))
 
     def answer(self, asked: Explain, states: tuple[str, ...]) -> ev.Explained:
         """Return what the model says of a row in the shape of its task, and the row as it sees it.
@@ -163,18 +170,35 @@ class Subject:
             known[state] = evaluate.predict(task, model, self.tokenizer, features, "fp32")
         return known[state]
 
-    def explain(self, text: str, states: tuple[str, ...], out: Path, with_attention: bool) -> dict[str, dict[str, Any]]:
-        """Return per state the probabilities by label and, if asked, the folder and the checks of the maps.
+    def encode(self, text: str, fields: Mapping[str, str]) -> Any:
+        """Return what the model reads of a text, or of a row by role, as the tokenizer gives it: a batch of one.
 
-        Raises Failure: text-empty, text-too-long, capture-….
+        `messages` among the fields is a chat as JSON, which the tokenizer's own template makes one text of.
+        Raises Failure: text-empty, text-too-long, chat-unknown.
         """
-        if not text.strip():
-            raise Failure("text-empty", "text")
-        encoded = self.tokenizer(text, return_tensors="pt")
+        if "messages" in fields:
+            if not self.tokenizer.chat_template:
+                raise Failure("chat-unknown", "text")
+            whole = self.tokenizer.apply_chat_template(json.loads(fields["messages"]), tokenize=False)
+            encoded = self.tokenizer(whole, add_special_tokens=False, return_tensors="pt")
+        else:
+            first, second = self.trained.task.looked_at(fields) if self.trained and fields else (text, None)
+            if not first.strip():
+                raise Failure("text-empty", "text")
+            encoded = self.tokenizer(first, second or None, return_tensors="pt")
         n_tokens = encoded["input_ids"].shape[1]
         if n_tokens > self.max_length:
             raise Failure("text-too-long", "text", n_tokens=n_tokens, most=self.max_length)
-        answers = {}
+        return encoded
+
+    def explain(
+        self, text: str, fields: Mapping[str, str], states: tuple[str, ...], out: Path, with_attention: bool
+    ) -> dict[str, dict[str, Any]]:
+        """Return per state the probabilities by label and, if asked, the folder and the checks of the maps.
+
+        Raises Failure: those of `encode`, capture-….
+        """
+        encoded, answers = self.encode(text, fields), {}
         for name in states:
             with self.state(name) as model:
                 answers[name] = self._explain_one(

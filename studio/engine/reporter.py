@@ -29,13 +29,13 @@ class StopRequested(Exception):
 class Reporter:
     """Takes events from any thread of the worker, and flags that commands set.
 
-    `stop`, `save` and `evaluate` are set by the commands of that name; `explain` holds the texts that wait.
+    `stop`, `save` and `evaluate` are set by the commands of that name; `asked` holds the questions that wait.
     """
 
     def __init__(self, run: RunDir):
         self.run = run
         self.stop, self.save, self.evaluate = threading.Event(), threading.Event(), threading.Event()
-        self.explain: deque[commands.Explain] = deque()
+        self.asked: deque[commands.Explain | commands.Study] = deque()
         self.wake = threading.Event()
         self._go_on = threading.Event()
         self._go_on.set()
@@ -143,8 +143,8 @@ class Reporter:
                 self.save.set()
             case commands.Evaluate():
                 self.evaluate.set()
-            case commands.Explain():
-                self.explain.append(command)
+            case commands.Explain() | commands.Study():
+                self.asked.append(command)
         self.wake.set()
 
     def _flush(self) -> None:

@@ -185,6 +185,11 @@ class Task:
         """Return all rows, complete or not; roles without a column are absent or without gold."""
         raise NotImplementedError
 
+    def looked_at(self, fields: Mapping[str, str]) -> tuple[str, str | None]:
+        """Return the text of a row, or the pair of texts, that the model reads at once and whose attention is shown."""
+        first, second, *_ = [fields.get(role.id, "") for role in self.roles if not role.is_gold] + ["", ""]
+        return first, second or None
+
     def may_lack(self) -> set[str]:
         """Return the roles without whose columns a file can still be predicted."""
         return {role.id for role in self.roles if role.is_gold}

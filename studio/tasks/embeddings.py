@@ -208,6 +208,9 @@ class Embeddings(Task):
     def strata(self, rows: Rows) -> list[str] | None:
         return list(rows.gold) if self.config.examples == LABELLED else None
 
+    def looked_at(self, fields: Mapping[str, str]) -> tuple[str, str | None]:
+        return fields.get("text", ""), None  # a model of sentences reads each by itself
+
     # --- for the model -----------------------------------------------------------------------------------------
 
     def check_training(self, training: Any) -> list[Problem]:

@@ -158,6 +158,9 @@ class QuestionAnswering(Task):
         """All questions of one context stay in one part."""
         return [digest(context) for context in rows.fields["context"]]
 
+    def looked_at(self, fields: Mapping[str, str]) -> tuple[str, str | None]:
+        return fields.get("question", ""), fields.get("context") or None
+
     # --- for the model -----------------------------------------------------------------------------------------
 
     def head(self, labels: Sequence[str]) -> dict[str, Any]:
