@@ -36,8 +36,8 @@ import sys, pkgutil, importlib
 from studio.core.registry import family
 for name in ("sources", "tasks", "methods", "exporters"):
     family(name)
-import studio.ui, studio.ui.panels, studio.ui.widgets, studio.supervisor
-for package in (studio.ui, studio.ui.panels, studio.ui.widgets):
+import studio.ui, studio.ui.panels, studio.ui.views, studio.ui.widgets, studio.supervisor
+for package in (studio.ui, studio.ui.panels, studio.ui.views, studio.ui.widgets):
     for found in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
         importlib.import_module(found.name)
 print(sorted({"torch", "transformers", "datasets", "peft", "sklearn", "onnxruntime"} & set(sys.modules)))

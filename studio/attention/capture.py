@@ -149,7 +149,7 @@ def base_state(model: Module) -> Iterator[None]:
 
 
 def token_facts(tokenizer: Any, encoded: Mapping[str, Tensor], text: str) -> dict[str, Any]:
-    """Return what `save` writes of the tokens: `tokens, ids, special`, `text`; of a fast tokenizer `word_ids`, `segments`."""
+    """Return what `save` writes of tokens: `tokens, ids, special, text`; of a fast tokenizer `word_ids, segments`."""
     ids = encoded["input_ids"][0].tolist()
     known = set(tokenizer.all_special_ids)
     facts = {

@@ -114,11 +114,11 @@ def looked(qtbot, panel: InspectPanel, store: RecordedStore, captures) -> Inspec
 
 def wait_measured(qtbot, panel: InspectPanel) -> None:
     qtbot.waitUntil(lambda: panel.stage.currentWidget() is panel.maps)
-    qtbot.waitUntil(lambda: panel.maps.head.statistics.number("entropy") != "–")
+    qtbot.waitUntil(lambda: panel.maps.head.view("matrix").numbers.number("entropy") != "–")
 
 
 def left(panel: InspectPanel) -> np.ndarray:
-    return panel.maps.head.matrices["left"].values
+    return panel.maps.head.view("matrix").matrices["left"].values
 
 
 def test_the_head_that_changed_most_is_shown_first_and_any_other_when_chosen(qtbot, looked):
@@ -129,7 +129,7 @@ def test_the_head_that_changed_most_is_shown_first_and_any_other_when_chosen(qtb
     np.testing.assert_array_equal(left(looked), AFTER[0, 2])
     qtbot.keyClick(grid, Qt.Key.Key_Left)
     np.testing.assert_array_equal(left(looked), AFTER[0, 1])
-    table, head = looked.maps.head.statistics, looked.maps.head
+    table, head = looked.maps.head.view("matrix").numbers, looked.maps.head
     assert table.number("self") == f"{np.trace(AFTER[0, 1]) / len(TOKENS):.3f}"
     assert table.number("self", "before") == f"{np.trace(BEFORE[0, 1]) / len(TOKENS):.3f}"
     assert table.number("change") == f"{maps.js_divergence(BEFORE, AFTER)[0, 1]:.3f}"
@@ -162,13 +162,13 @@ def test_difference_is_after_minus_before_and_both_stand_side_by_side(qtbot, loo
     looked.maps.choose_head(0, 0)
     looked.maps.head.states["difference"].click()
     np.testing.assert_allclose(left(looked), AFTER[0, 0] - BEFORE[0, 0])
-    right = looked.maps.head.matrices["right"]
+    right = looked.maps.head.view("matrix").matrices["right"]
     assert not right.isVisible()
     looked.maps.head.states["both"].click()
     np.testing.assert_array_equal(left(looked), BEFORE[0, 0])
     np.testing.assert_array_equal(right.values, AFTER[0, 0])
     # One scale for both, else the eye compares colours that mean different weights.
-    assert right.isVisible() and right.scale == looked.maps.head.matrices["left"].scale
+    assert right.isVisible() and right.scale == looked.maps.head.view("matrix").matrices["left"].scale
     for head in np.ndindex(N_LAYERS, N_HEADS):
         looked.maps.choose_head(*head)
         assert right.scale.limit == max(BEFORE[head].max(), AFTER[head].max())
@@ -192,7 +192,7 @@ def test_without_special_tokens_rows_are_renormalised_and_it_is_said(qtbot, look
     inner = AFTER[0, 0, 1:-1, 1:-1]
     np.testing.assert_allclose(left(looked), inner / inner.sum(axis=-1, keepdims=True), rtol=1e-6)
     assert "renormalised" in looked.maps.head.meaning.text()
-    assert "renormalised" in looked.maps.head.matrices["left"].caption
+    assert "renormalised" in looked.maps.head.view("matrix").matrices["left"].caption
     wait_measured(qtbot, looked)
 
 

@@ -22,7 +22,6 @@ from studio.core.reasons import Problem
 from studio.ui.i18n import tr
 from studio.ui.notices import message_of, words_of
 from studio.ui.panels.inspect_loading import Loading
-from studio.ui.panels.inspect_look import Look, load_look
 from studio.ui.panels.inspect_maps import MapsView
 from studio.ui.panels.inspect_subject import Subject, SubjectChooser, earlier_look, examples, of_model
 from studio.ui.panels.inspection import Inspection
@@ -30,6 +29,7 @@ from studio.ui.reading import problem_of
 from studio.ui.store import Store
 from studio.ui.theme import GRID, GROUP, MARGIN
 from studio.ui.threads import background
+from studio.ui.views.look import Look, load_look
 from studio.ui.widgets.buttons import icon_button, main_button, quiet_button
 from studio.ui.widgets.cards import EmptyState, ErrorLine
 from studio.ui.widgets.labels import Title
@@ -57,6 +57,7 @@ class InspectPanel(QWidget):
         self._pages.setCurrentIndex(1)
         self.chooser.chosen.connect(self._show_subject)
         self._inspection.answered.connect(self._take)
+        self._inspection.studied.connect(self.maps.take)
         self._inspection.changed.connect(self._show_state)
         store.run_changed.connect(self._watch)
 
@@ -97,6 +98,7 @@ class InspectPanel(QWidget):
         self._refusal = self._make_refusal()
         self.maps = MapsView(self._store)
         self.maps.shown.connect(self._show_maps)
+        self.maps.asked.connect(self._study)
         for page in (self.prompt, self.loading, self._refusal, self.maps):
             self.stage.addWidget(page)
         layout.addWidget(self.stage, 1)
@@ -202,6 +204,11 @@ class InspectPanel(QWidget):
         elif self._subject is not None:
             self.clear_error()
             self._inspection.ask(text)
+
+    def _study(self, what: str, options: dict[str, Any]) -> None:
+        """Ask the worker what a view wants to know of the text that is shown."""
+        if self._look is not None:
+            self._inspection.study(what, self._look.text, self._look.fields, options)
 
     def look_at(self, text: str) -> None:
         """Put a text into the field and ask."""

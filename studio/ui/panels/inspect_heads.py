@@ -6,6 +6,7 @@ import numpy as np
 from PySide6.QtCore import QModelIndex, QRect, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QFontMetrics, QPainter, QResizeEvent
 from PySide6.QtWidgets import (
+    QApplication,
     QComboBox,
     QListWidget,
     QListWidgetItem,
@@ -17,17 +18,31 @@ from PySide6.QtWidgets import (
 
 from studio.ui import words
 from studio.ui.i18n import tr
-from studio.ui.panels.inspect_look import AFTER, BOTH, DIFFERENCE, Look, Statistics, difference_thumbnails
 from studio.ui.theme import GRID, GROUP, current, number_font
 from studio.ui.threads import background
+from studio.ui.views.look import AFTER, BOTH, DIFFERENCE, Look, Statistics, difference_thumbnails
 from studio.ui.widgets.cards import Card
 from studio.ui.widgets.heads import MOST_CELL, HeadGrid
 from studio.ui.widgets.labels import Small, Strong
 
-ORDERS = {"index": "By layer", "entropy": "By entropy", "change": "By change"}
+ORDERS = {
+    "index": "By layer",
+    "change": "By change",
+    "entropy": "By entropy",
+    "max": "By largest weight",
+    "distance": "By distance",
+    "sink": "By first token",
+    "previous": "By previous token",
+    "self": "By itself",
+}
 _RANKINGS = {
     "change": ("Changed most by the training", "Jensen–Shannon divergence, 0 to 0.693"),
     "entropy": ("Look most sharply", "Entropy of the rows in nats: 0 is one token"),
+    "max": ("Largest weights", "The largest weight of a row, on average"),
+    "distance": ("Look nearest", "How many tokens away the rows look, on average"),
+    "sink": ("Look at the first token", "Weight on the first token, on average"),
+    "previous": ("Look at the token before", "Weight on the token before, on average"),
+    "self": ("Look at themselves", "Weight of the tokens on themselves, on average"),
 }
 _LINE = 22
 NAMES = (34, 40)  # what the grid's own words take at its left and its top
@@ -36,16 +51,19 @@ _HEAD, _VALUE, _SHARE = (Qt.ItemDataRole.UserRole + i for i in range(3))
 
 
 class HeadsCard(Card):
-    """The grid of all heads, how it is ordered, and which heads lead. head_chosen: layer and head, from 0."""
+    """The grid of all heads, how it is ordered, and which heads lead.
 
-    head_chosen = Signal(int, int)
+    head_chosen: layer and head, from 0, and whether they are to join those that are chosen (Ctrl or Shift).
+    """
+
+    head_chosen = Signal(int, int, bool)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(tr("Heads"), parent)
         self._look: Look | None = None
         self._statistics = Statistics()
         self._state = "after"
-        self._head = (0, 0)
+        self._heads: tuple[tuple[int, int], ...] = ((0, 0),)
         self.order = QComboBox()
         self.order.setObjectName("inspect.order")
         self.order.setAccessibleName(tr("Order of the heads"))
@@ -54,12 +72,12 @@ class HeadsCard(Card):
         self.order.currentIndexChanged.connect(self._arrange)
         self.add_to_header(self.order)
         self.grid = HeadGrid()
-        self.grid.head_chosen.connect(self.head_chosen)
+        self.grid.head_chosen.connect(self._choose)
         self.add(self.grid)
         self._ranking_title = Strong()
         self.add(self._ranking_title)
         self.ranking = HeadRanking()
-        self.ranking.head_chosen.connect(self.head_chosen)
+        self.ranking.head_chosen.connect(self._choose)
         self.add(self.ranking, 1)
         self._note = Small()
         self.add(self._note)
@@ -90,11 +108,16 @@ class HeadsCard(Card):
         self._offer_orders()
         self._arrange()
 
-    def select(self, layer: int, head: int) -> None:
-        """Show which head is chosen."""
-        self._head = (layer, head)
-        self.grid.select(layer, head)
-        self.ranking.select(layer, head)
+    def select(self, heads: Sequence[tuple[int, int]]) -> None:
+        """Show which heads are chosen, the leading one first."""
+        self._heads = tuple(heads)
+        self.grid.select(*heads[0], others=heads[1:])
+        self.ranking.select(*heads[0])
+
+    def _choose(self, layer: int, head: int) -> None:
+        held = QApplication.keyboardModifiers()
+        joins = bool(held & (Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier))
+        self.head_chosen.emit(layer, head, joins)
 
     def order_name(self) -> str:
         """Return how the heads are ordered: index, entropy or change."""
@@ -113,7 +136,11 @@ class HeadsCard(Card):
 
     def _offer_orders(self) -> None:
         """A model in one state has no change; what is being measured can't be chosen yet."""
-        for row, name in enumerate(ORDERS):
+        for name, found in self._statistics.measured.items():
+            if self.order.findData(name) < 0:
+                self.order.addItem(tr("By {name}", name=found.title[:1].lower() + found.title[1:]), name)
+        for row in range(self.order.count()):
+            name = self.order.itemData(row)
             known = name == "index" or self._statistics.values(name, self._state) is not None
             self.order.model().item(row).setEnabled(known)
         if not self.order.model().item(self.order.currentIndex()).isEnabled() and self._statistics.by_state:
@@ -124,14 +151,16 @@ class HeadsCard(Card):
             return
         name = self.order_name()
         self.grid.set_order(self._statistics.order(name, self._state))
-        ranked = name if name in _RANKINGS else "change" if self._statistics.change is not None else "entropy"
+        measured = self._statistics.measured
+        known = name in _RANKINGS or name in measured
+        ranked = name if known else "change" if self._statistics.change is not None else "entropy"
         values = self._statistics.values(ranked, self._state)
-        title, note = _RANKINGS[ranked]
+        title, note = _RANKINGS[ranked] if ranked in _RANKINGS else (measured[ranked].title, "")
         self._ranking_title.setText(tr(title))
         self._note.setText(tr(note) if values is not None else tr("Measuring the heads…"))
         order = self._statistics.order(ranked, self._state)
         self.ranking.set_ranking([] if order is None else order, values, self._look.shape[1])
-        self.select(*self._head)
+        self.select(self._heads)
 
 
 class HeadRanking(QListWidget):

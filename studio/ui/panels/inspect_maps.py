@@ -1,51 +1,62 @@
-"""The maps of one look: the strip of tokens, all heads, one head large, held together."""
+"""The maps of one look: the strip of tokens, all heads, and the views of those that are chosen, held together."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
+from studio.core.events import Studied
 from studio.ui.i18n import tr
 from studio.ui.notices import Notice
 from studio.ui.panels.inspect_heads import HeadsCard
-from studio.ui.panels.inspect_look import AFTER, BOTH, DIFFERENCE, Look, Statistics, measure, without_special
 from studio.ui.panels.inspect_stage import HeadStage
 from studio.ui.panels.inspect_strip import Prediction, StripArea, TokenStrip
 from studio.ui.store import Store
 from studio.ui.theme import GROUP
 from studio.ui.threads import background
+from studio.ui.views.look import AFTER, BOTH, DIFFERENCE, Look, Measured, Statistics, measure, without_special
+from studio.ui.views.selection import CELL, HEADS, HOVER, SCALE, STATE, Selection
 from studio.ui.widgets.cards import Card
 from studio.ui.widgets.labels import ElidedLabel
 
 
 class MapsView(QWidget):
-    """Shows a look; state, head, order and filter stay from one look to the next. shown: its maps are on screen."""
+    """Shows a look; what is chosen stays from one look to the next.
+
+    shown: its maps are on screen. asked: what a view asks of the text that is shown (see `views.base`).
+    """
 
     shown = Signal()
+    asked = Signal(str, dict)
 
     def __init__(self, store: Store, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._store = store
-        self._look: Look | None = None  # as the worker answered
+        self.look: Look | None = None  # as the worker answered
         self._shown: Look | None = None  # the same, perhaps without its special tokens
         self._statistics = Statistics()
-        self._state, self._head = AFTER, (0, 0)
+        self._tint: tuple[np.ndarray, bool, str] | None = None  # what a view tints the strip with
         self._has_chosen = False  # until the person chooses a head, the one that changed most is shown
+        self.selection = Selection(self)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(GROUP)
         layout.addWidget(self._make_strip())
         row = QHBoxLayout()
         row.setSpacing(GROUP)
-        self.heads, self.head = HeadsCard(), HeadStage()
+        self.heads, self.head = HeadsCard(), HeadStage(self.selection)
         self.heads.head_chosen.connect(self.choose_head)
-        self.head.state_chosen.connect(self.show_state)
         self.head.filter_chosen.connect(self._filter)
-        self.head.scale_chosen.connect(self._scale)
-        self.head.cell_hovered.connect(self._hover)
+        self.head.asked.connect(self.asked)
+        self.head.measured.connect(self._keep_measured)
+        self.head.tinted.connect(self._tint_with)
         self.head.failed.connect(self._store.fail)
         self.head.saved.connect(self._say_saved)
-        self._scale(True, 1.0)
+        self.selection.changed.connect(self._follow)
+        self._follow(SCALE)
         row.addWidget(self.heads, 4)
         row.addWidget(self.head, 7)
         layout.addLayout(row, 1)
@@ -53,7 +64,7 @@ class MapsView(QWidget):
     def _make_strip(self) -> QWidget:
         card = Card()
         self.prediction, self.strip = Prediction(), TokenStrip()
-        self.strip.locked.connect(lambda _: self._tint())
+        self.strip.locked.connect(lambda query: self.selection.lock(query, -1))
         self.strip_note = ElidedLabel()
         self.strip_note.setProperty("level", "small")
         self.strip_note.setFixedWidth(self.prediction.width())
@@ -73,98 +84,124 @@ class MapsView(QWidget):
 
     def forget(self) -> None:
         """Forget the look and which head was chosen: another model comes."""
-        self._look = self._shown = None
+        self.look = self._shown = None
         self._has_chosen = False
-        self._state = AFTER
+        self.selection.show_state(AFTER)
 
     def show_look(self, look: Look) -> None:
         """Show what a model saw in a text."""
-        self._look = look
+        self.look, self._shown, self._tint = look, None, None
         n_layers, n_heads = look.shape
-        if self._head[0] >= n_layers or self._head[1] >= n_heads:
-            self._head = (0, 0)
-        if self._state not in look.states:
-            self._state = AFTER if AFTER in look.states else look.states[0]
+        if any(layer >= n_layers or head >= n_heads for layer, head in self.selection.heads):
+            self.selection.choose_heads(((0, 0),))
+        if self.selection.state not in look.states:
+            self.selection.show_state(AFTER if AFTER in look.states else look.states[0])
+        self.selection.lock(-1)
         self.prediction.show_probabilities(look.probabilities)
         self._filter(self.head.no_special.isChecked())
 
     def _filter(self, leave_out: bool) -> None:
-        look = self._look
+        look = self.look
         if look is not None:
             cut = without_special if leave_out else (lambda whole: whole)
             background(lambda: cut(look), self._show_maps, self._store.fail, self, key="maps")
 
     def _show_maps(self, shown: Look) -> None:
         self._shown, self._statistics = shown, Statistics()
+        self._tint = None
         self.strip.set_tokens(shown.tokens, shown.word_ids)
-        self._draw()
+        self.heads.show_look(shown, self.selection.state, self._statistics)
+        self.heads.select(self.selection.heads)
+        self.head.show_look(shown)
+        self._paint_strip()
         self.shown.emit()
 
         def take(statistics: Statistics) -> None:
             if shown is self._shown:
-                self._show_statistics(statistics)
+                self._show_statistics(replace(statistics, measured=self._statistics.measured))
 
         background(lambda: measure(shown), take, self._store.fail, self, key="measure")
 
     def _show_statistics(self, statistics: Statistics) -> None:
         self._statistics = statistics
-        if not self._has_chosen:
-            leading = statistics.order("change" if statistics.change is not None else "entropy", self._state)
-            self._head = divmod(int(leading[0]), self._shown.shape[1])
-        self._draw()
+        self.heads.show_look(self._shown, self.selection.state, statistics)
+        self.head.show_statistics(statistics)
+        if not self._has_chosen and statistics.by_state:
+            leading = statistics.order("change" if statistics.change is not None else "entropy", self.selection.state)
+            self.selection.choose_head(*divmod(int(leading[0]), self._shown.shape[1]))
 
-    def _draw(self) -> None:
-        shown = self._shown
-        self.heads.show_look(shown, self._state, self._statistics)
-        self.heads.select(*self._head)
-        self.head.show_head(shown, self._state, *self._head)
-        self.head.show_statistics(self._statistics)
-        self._tint()
+    def _keep_measured(self, name: str, title: str, values: np.ndarray, lowest_first: bool) -> None:
+        if self._shown is not None and values.shape == self._shown.shape:
+            measured = {**self._statistics.measured, name: Measured(title, values, lowest_first)}
+            self._show_statistics(replace(self._statistics, measured=measured))
+            self.heads.order_by(name)
 
-    def choose_head(self, layer: int, head: int) -> None:
-        """Show a head large; layer and head from 0."""
+    def choose_head(self, layer: int, head: int, joins: bool = False) -> None:
+        """Show a head large, or let it join those that are chosen; layer and head from 0."""
         self._has_chosen = True
-        if self._shown is not None and (layer, head) != self._head:
-            self._head = (layer, head)
-            self.heads.select(layer, head)
-            self.head.show_head(self._shown, self._state, layer, head)
-            self.head.show_statistics(self._statistics)
-            self._tint()
+        self.selection.choose_head(layer, head, joins)
 
     def show_state(self, state: str) -> None:
         """Show before, after, their difference, or both side by side."""
-        self._state = state
-        if self._shown is not None:
-            self._draw()
+        self.selection.show_state(state)
 
-    def _tint(self) -> None:
-        """Tint the tokens by how much they are looked at: by the locked token, else by all."""
-        locked = self.strip.locked_token()
+    def take(self, answer: Studied) -> None:
+        """Give the worker's answer to the view that asked."""
+        self.head.take(answer)
+
+    # --- following the selection -------------------------------------------------------------------------------
+
+    def _follow(self, part: str) -> None:
+        if part == SCALE:
+            self.heads.grid.set_per_head(self.selection.per_head)
+            self.heads.grid.set_gamma(self.selection.gamma)
         if self._shown is None:
             return
-        values = self._shown.matrix(self._state if self._state != BOTH else AFTER, *self._head)
-        self.strip.set_weights(values[locked] if locked >= 0 else values.mean(axis=0), self._state == DIFFERENCE)
-        self.strip.mark(-1, -1)
-        if locked >= 0:
-            note = tr("Tint: where “{token}” looks", token=self._shown.tokens[locked])
-        elif self._state == DIFFERENCE:
+        if part == HEADS:
+            self.heads.select(self.selection.heads)
+        elif part == STATE:
+            self.heads.show_look(self._shown, self.selection.state, self._statistics)
+        elif part == CELL:
+            self.strip.lock(self.selection.cell[0])
+        if part in (HEADS, STATE, CELL, HOVER):
+            self._paint_strip()
+
+    def _tint_with(self, weights: np.ndarray | None, signed: bool, note: str) -> None:
+        self._tint = None if weights is None else (weights, signed, note)
+        self._paint_strip()
+
+    def _paint_strip(self) -> None:
+        """Tint the tokens: by where the token under the pointer looks, by what a view found, by the head."""
+        if self._shown is None:
+            return
+        state, (query, key) = self.selection.state, self.selection.hovered
+        is_difference = state == DIFFERENCE
+        self.strip.mark(query, key)
+        locked = self.selection.cell[0]
+        if self._tint is not None and query < 0:
+            self.strip.set_weights(*self._tint[:2])
+            self.strip_note.setText(self._tint[2])
+            return
+        values = self._shown.matrix(state if state != BOTH else AFTER, *self.selection.head)
+        looking = query if query >= 0 else locked
+        self.strip.set_weights(values[looking] if looking >= 0 else values.mean(axis=0), is_difference)
+        if looking >= 0:
+            note = tr("Tint: where “{token}” looks", token=self._shown.tokens[looking])
+        elif is_difference:
             note = tr("Tint: looked at more or less")
         else:
             note = tr("Tint: what this head looks at")
         self.strip_note.setText(note)
 
-    def _hover(self, query: int, key: int) -> None:
-        if query < 0 or self._shown is None:
-            self._tint()
-            return
-        values = self._shown.matrix(self._state if self._state != BOTH else AFTER, *self._head)
-        self.strip.set_weights(values[query], self._state == DIFFERENCE)
-        self.strip.mark(query, key)
-
-    def _scale(self, per_head: bool, gamma: float) -> None:
-        self.heads.grid.set_per_head(per_head)
-        self.heads.grid.set_gamma(gamma)
-
     def _say_saved(self, paths: list[Path]) -> None:
         names = ", ".join(path.name for path in paths)
         self._store.notice.emit(Notice(tr("Saved {names}.", names=names), str(paths[0].parent), "good"))
+
+    def options(self) -> dict[str, Any]:
+        """Return what a saved inspection keeps of what is chosen."""
+        chosen = self.selection
+        return {
+            "heads": chosen.heads, "state": chosen.state, "cell": chosen.cell, "per_head": chosen.per_head,
+            "lifted": chosen.lifted, "order": self.heads.order_name(),
+            "views": [view.id for view in self.head.views()],
+        }  # fmt: skip

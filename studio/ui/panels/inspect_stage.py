@@ -1,12 +1,12 @@
-"""One head in the open: its map before, after, the difference or both, its numbers, its proof, its files."""
+"""The card in which the views stand, one or two side by side, with the proof of what they show."""
 
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import (
     QButtonGroup,
+    QComboBox,
     QFileDialog,
     QHBoxLayout,
     QMenu,
@@ -15,51 +15,69 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from studio.core.events import Studied
 from studio.ui.i18n import tr
-from studio.ui.panels.inspect_files import FORMATS, file_stem, write_all_heads, write_csv, write_npz
-from studio.ui.panels.inspect_look import AFTER, BEFORE, BOTH, DIFFERENCE, Look, Statistics, caption
-from studio.ui.panels.inspect_numbers import StatisticsTable, show_checks
-from studio.ui.theme import GROUP
+from studio.ui.theme import GRID, GROUP
+from studio.ui.views import all_views
+from studio.ui.views.base import View
+from studio.ui.views.look import AFTER, BEFORE, STATES, Look, Statistics
+from studio.ui.views.numbers import show_checks
+from studio.ui.views.selection import HEADS, SCALE, STATE, Selection
 from studio.ui.widgets.buttons import icon_button
 from studio.ui.widgets.cards import Card, Finding
 from studio.ui.widgets.chips import Chip
-from studio.ui.widgets.head_matrix import HeadMatrix
-from studio.ui.widgets.labels import Small, Strong
+from studio.ui.widgets.labels import Body, Small
 
-STATES = {BEFORE: "Before", AFTER: "After", DIFFERENCE: "Difference", BOTH: "Both"}
-STATISTICS_WIDTH, ROOM_FOR_ALL = 184, 780
-LIFTED = 0.4  # the exponent that makes small weights visible beside a sink
+SECOND = "lines"  # what stands on the right when a person first asks for two views
 
 
 class HeadStage(Card):
-    """The chosen head, large. state_chosen: before, after, difference or both. filter_chosen: leave specials out.
+    """The views of a look, held together by the selection. filter_chosen: leave special tokens out.
 
-    cell_hovered: query and key under the pointer, -1 for none. saved: the files that an export wrote.
+    asked, measured, tinted: what a view asks and found (see `views.base`). saved: the files that an export wrote.
     """
 
-    state_chosen = Signal(str)
     filter_chosen = Signal(bool)
-    scale_chosen = Signal(bool, float)
-    cell_hovered = Signal(int, int)
+    asked = Signal(str, dict)
+    measured = Signal(str, str, object, bool)
+    tinted = Signal(object, bool, str)
     saved = Signal(list)
     failed = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, selection: Selection, parent: QWidget | None = None) -> None:
         super().__init__(" ", parent)
+        self.selection = selection
         self._look: Look | None = None
-        self._state, self._head = AFTER, (0, 0)
+        self._statistics = Statistics()
+        self._views: dict[str, View] = {}
+        self._asker: dict[str, View] = {}  # who waits for the answer of which study
         self.badge, self.numbers = Chip(), Small()
         self.numbers.setWordWrap(False)
         self.header.insertWidget(1, self.badge)
         self.states = self._make_states()
-        self.export_button = icon_button("save", tr("Save this head as a figure or as numbers"), "inspect.save")
-        self.export_button.setMenu(self._make_menu())
+        self.split = icon_button("columns", tr("Show two views side by side"), "inspect.split")
+        self.split.setCheckable(True)
+        self.split.toggled.connect(self._show_second)
+        self.add_to_header(self.split)
+        self.export_button = icon_button("save", tr("Save this view as a figure or as numbers"), "inspect.save")
+        self._menu = QMenu(self)
+        self._menu.aboutToShow.connect(self._fill_menu)
+        self.export_button.setMenu(self._menu)
         self.export_button.setPopupMode(self.export_button.ToolButtonPopupMode.InstantPopup)
         self.add_to_header(self.export_button)
         self.warning = Finding("bad")
         self.add(self.warning)
-        self._add_maps()
+        self.places = [_Place(), _Place()]
+        row = QHBoxLayout()
+        row.setSpacing(GROUP)
+        for place in self.places:
+            place.chosen.connect(lambda name, place=place: self.show_view(name, self.places.index(place)))
+            row.addWidget(place, 1)
+        self.places[1].hide()
+        self.body.addLayout(row, 1)
         self._add_foot()
+        selection.changed.connect(self._follow)
+        self.show_view(next(iter(all_views())))
 
     # --- making ------------------------------------------------------------------------------------------------
 
@@ -71,37 +89,9 @@ class HeadStage(Card):
             button.setProperty("toggle", True)
             button.setCheckable(True)
             group.addButton(button)
-            button.clicked.connect(lambda _, state=state: self.state_chosen.emit(state))
+            button.clicked.connect(lambda _, state=state: self.selection.show_state(state))
             self.add_to_header(button)
         return buttons
-
-    def _make_menu(self) -> QMenu:
-        menu = QMenu(self)
-        for name, title in FORMATS.items():
-            menu.addAction(tr(title), lambda name=name: self._ask_path(name))
-        return menu
-
-    def _add_maps(self) -> None:
-        row = QHBoxLayout()
-        row.setSpacing(GROUP)
-        self.matrices: dict[str, HeadMatrix] = {}
-        self._places: dict[str, QWidget] = {}
-        self._titles: dict[str, Strong] = {}
-        for place in ("left", "right"):
-            self._places[place] = holder = QWidget()
-            column = QVBoxLayout(holder)
-            column.setContentsMargins(0, 0, 0, 0)
-            column.setSpacing(4)
-            title = self._titles[place] = Strong()
-            matrix = self.matrices[place] = HeadMatrix()
-            matrix.cell_hovered.connect(self.cell_hovered)
-            column.addWidget(title)
-            column.addWidget(matrix, 1)
-            row.addWidget(holder, 1)
-        self.statistics = StatisticsTable()
-        self.statistics.setFixedWidth(STATISTICS_WIDTH)
-        row.addWidget(self.statistics)
-        self.body.addLayout(row, 1)
 
     def _add_foot(self) -> None:
         self.meaning = Small()
@@ -124,131 +114,197 @@ class HeadStage(Card):
         menu.setToolTipsVisible(True)
         self.per_head = menu.addAction(tr("Colours up to each head's largest weight"))
         self.per_head.setToolTip(tr("Else from 0 to 1, the same for all heads"))
-        self.per_head.setCheckable(True)
-        self.per_head.setChecked(True)
         self.lifted = menu.addAction(tr("Lift small weights"))
         self.lifted.setToolTip(tr("Brighten what a strong weight would outshine; the numbers stay as they are"))
-        self.lifted.setCheckable(True)
         self.no_special = menu.addAction(tr("Without special tokens"))
         self.no_special.setToolTip(tr("Leave out tokens such as [CLS] and [SEP], and renormalise each row to 1"))
-        self.no_special.setCheckable(True)
-        self.per_head.toggled.connect(self._rescale)
-        self.lifted.toggled.connect(self._rescale)
+        for action in (self.per_head, self.lifted, self.no_special):
+            action.setCheckable(True)
+        self.per_head.setChecked(self.selection.per_head)
+        self.lifted.setChecked(self.selection.lifted)
+        for action in (self.per_head, self.lifted):
+            action.toggled.connect(lambda: self.selection.scale(self.per_head.isChecked(), self.lifted.isChecked()))
         self.no_special.toggled.connect(self.filter_chosen)
         return menu
 
+    # --- views -------------------------------------------------------------------------------------------------
+
+    def view(self, name: str) -> View:
+        """Return a view by its id; it is made when it is first asked for."""
+        if name not in self._views:
+            view = self._views[name] = all_views()[name](self.selection)
+            view.asked.connect(lambda what, options, view=view: self._ask(view, what, options))
+            view.measured.connect(self.measured)
+            view.tinted.connect(self.tinted)
+            view.saved.connect(self.saved)
+            view.failed.connect(self.failed)
+            if self._look is not None and not view.why_not(self._look):
+                view.show_look(self._look)
+                view.show_statistics(self._statistics)
+        return self._views[name]
+
+    def show_view(self, name: str, place: int = 0) -> None:
+        """Show a view in a place, 0 or 1; where the other place has it, the two change places."""
+        other = self.places[1 - place]
+        if other.view is not None and other.view.id == name and self.places[place].view is not None:
+            other.show_view(self.places[place].view, self._look)
+        self.places[place].show_view(self.view(name), self._look)
+        self._say()
+
+    def views(self) -> list[View]:
+        """Return the views on screen, the one on the left first."""
+        return [place.view for place in self.places if place.view is not None and not place.isHidden()]
+
+    def _show_second(self, on: bool) -> None:
+        if on and self.places[1].view is None:
+            first = self.places[0].view.id
+            self.show_view(next(name for name in (SECOND, *all_views()) if name != first and name in all_views()), 1)
+        self.places[1].setVisible(on)
+
+    def _ask(self, view: View, what: str, options: dict[str, Any]) -> None:
+        self._asker[what] = view
+        self.asked.emit(what, options)
+
+    def take(self, answer: Studied) -> None:
+        """Give a study's answer to the view that asked for it."""
+        if answer.what in self._asker:
+            self._asker[answer.what].take(answer)
+
     # --- showing -----------------------------------------------------------------------------------------------
 
-    def show_head(self, look: Look, state: str, layer: int, head: int) -> None:
-        """Show one head of a look in a state."""
-        self._look, self._state, self._head = look, state, (layer, head)
-        self.set_title(tr("Layer {layer} · Head {head}", layer=layer + 1, head=head + 1))
+    def show_look(self, look: Look) -> None:
+        """Show what a model saw in a text."""
+        self._look, self._statistics = look, Statistics()
         for name, button in self.states.items():
             button.setVisible(len(look.states) > 1)
-            button.setChecked(name == state)
+            button.setChecked(name == self.selection.state)
         show_checks(self.badge, self.numbers, look.checks, look.verified)
         self.warning.setVisible(not look.verified)
         if not look.verified:
             self.warning.show_finding("bad", self._why_unverified(look))
-        self._draw()
+        for view in self._views.values():
+            if not view.why_not(look):
+                view.show_look(look)
+                view.show_statistics(self._statistics)
+        for place in self.places:
+            place.show_view(place.view, look)
+        self._say()
 
     def show_statistics(self, statistics: Statistics) -> None:
-        """Show the numbers of the chosen head."""
-        self.statistics.show_head(statistics, *self._head)
+        """Show the numbers of all heads."""
+        self._statistics = statistics
+        for view in self._fitting():
+            view.show_statistics(statistics)
 
-    def shown(self) -> dict[str, str]:
-        """Return which state stands where: left, and right where two are shown."""
-        return {"left": BEFORE, "right": AFTER} if self._state == BOTH else {"left": self._state}
+    def _fitting(self) -> list[View]:
+        return [view for view in self._views.values() if self._look is not None and not view.why_not(self._look)]
 
-    def _draw(self) -> None:
-        look, (layer, head) = self._look, self._head
-        shown = self.shown()
-        limit = self._limit()
-        for place, matrix in self.matrices.items():
-            state = shown.get(place)
-            self._places[place].setVisible(state is not None)
-            self._titles[place].setVisible(self._state == BOTH)
-            if state is None:
-                continue
-            self._titles[place].setText(tr(STATES[state]))
-            values = look.matrix(state, layer, head)
-            text = caption(look, state, layer, head)
-            matrix.set_gamma(LIFTED if self.lifted.isChecked() else 1.0)
-            matrix.set_matrix(values, look.tokens, look.tokens, text, state == DIFFERENCE, limit)
-        self.meaning.setText(self._say_meaning())
-        self._make_room()
+    def _follow(self, part: str) -> None:
+        for view in self._fitting():
+            view.show_selection(part)
+        if part in (HEADS, STATE, SCALE):
+            self._say()
 
-    def _make_room(self) -> None:
-        """Two maps side by side need the place of the numbers where the card is narrow."""
-        self.statistics.setVisible(self._state != BOTH or self.width() >= ROOM_FOR_ALL)
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        super().resizeEvent(event)
-        self._make_room()
-
-    def _limit(self) -> float:
-        """Return the value at the end of the colour scale."""
-        look = self._look
-        if self.per_head.isChecked():
-            maps = [look.matrix(state, *self._head) for state in self.shown().values()]
-            return max(float(np.abs(values).max(initial=0.0)) for values in maps) or 1.0
-        return 1.0
-
-    def _say_meaning(self) -> str:
-        """Return in words how the colours are scaled and the rows normalised."""
-        if self.per_head.isChecked():
-            colours = tr("Colours: this head's own scale")
-        else:
-            colours = tr("Colours: {low} to 1 for all heads", low="−1" if self._state == DIFFERENCE else "0")
-        lifted = tr(", γ {gamma}", gamma=LIFTED) if self.lifted.isChecked() else ""
-        cut = tr("No special tokens, rows renormalised · ") if self._look.without_special else ""
-        return cut + colours + lifted
+    def _say(self) -> None:
+        """Say which heads are shown, and what the colours mean."""
+        heads = self.selection.heads
+        title = tr("Layer {layer} · Head {head}", layer=heads[0][0] + 1, head=heads[0][1] + 1)
+        self.set_title(title if len(heads) == 1 else tr("{head} and {n} more", head=title, n=len(heads) - 1))
+        self.states[self.selection.state].setChecked(True)
+        known = self.places[0].view is not None and self.places[0].view in self._fitting()
+        self.meaning.setText(self.places[0].view.meaning() if known else "")
 
     def _why_unverified(self, look: Look) -> str:
         words_of = {BEFORE: tr("before"), AFTER: tr("after")}
-        failed = [words_of[s] for s, checks in look.checks.items() if checks.get("verified") is not True]
+        failed = [words_of.get(s, s) for s, checks in look.checks.items() if checks.get("verified") is not True]
         which = tr(" ({states})", states=", ".join(failed)) if len(look.checks) > 1 else ""
         return tr(
             "These maps failed their check{which} and may not be what the model computed. Don't rely on them.",
             which=which,
         )
 
-    def _rescale(self) -> None:
-        self.scale_chosen.emit(self.per_head.isChecked(), LIFTED if self.lifted.isChecked() else 1.0)
-        if self._look is not None:
-            self._draw()
-
     # --- files -------------------------------------------------------------------------------------------------
 
-    def _ask_path(self, name: str) -> None:
+    def _fill_menu(self) -> None:
+        self._menu.clear()
+        for view in self.views():
+            if len(self.views()) > 1:
+                self._menu.addSection(tr(view.title))
+            for ending, title in view.formats().items():
+                self._menu.addAction(tr(title), lambda view=view, ending=ending: self._ask_path(view, ending))
+
+    def _ask_path(self, view: View, ending: str) -> None:
         if self._look is None:
             return
-        ending = name.removesuffix("-all")
-        stem = "attention-all-heads" if name == "npz-all" else file_stem(self._state, *self._head)
-        path, _ = QFileDialog.getSaveFileName(self, tr(FORMATS[name]), f"{stem}.{ending}", f"*.{ending}")
+        suffix, stem = ending.removesuffix("-all"), view.file_stem()
+        stem = "attention-all-heads" if ending.endswith("-all") else stem
+        path, _ = QFileDialog.getSaveFileName(self, tr(view.formats()[ending]), f"{stem}.{suffix}", f"*.{suffix}")
         if path:
-            self.export(name, Path(path))
+            self.export(ending, Path(path), view)
 
-    def export(self, name: str, path: Path) -> None:
-        """Write the head that is shown: png, svg, csv, npz, or npz-all for every head; side by side makes two files."""
-        look, shown = self._look, self.shown()
+    def export(self, ending: str, path: Path, view: View | None = None) -> None:
+        """Write what a view shows, by default the one on the left, in one of its formats."""
         if not path.suffix:
-            path = path.with_suffix("." + name.removesuffix("-all"))
+            path = path.with_suffix("." + ending.removesuffix("-all"))
         try:
-            if name == "npz-all":
-                write_all_heads(path, look)
-                self.saved.emit([path])
-                return
-            paths = []
-            for place, state in shown.items():
-                target = path if len(shown) == 1 else path.with_stem(f"{path.stem}-{state}")
-                if name in ("png", "svg"):
-                    matrix = self.matrices[place]
-                    matrix.export_png(target) if name == "png" else matrix.export_svg(target)
-                else:
-                    (write_csv if name == "csv" else write_npz)(target, look, state, *self._head)
-                paths.append(target)
+            self.saved.emit((view or self.places[0].view).export(ending, path))
         except OSError as error:
             self.failed.emit(error)
+
+
+class _Place(QWidget):
+    """Room for one view, with the choice of views above it. chosen: the id of the view that is wanted here."""
+
+    chosen = Signal(str)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.view: View | None = None
+        self.choice = QComboBox()
+        self.choice.setAccessibleName(tr("View"))
+        for name, view in all_views().items():
+            self.choice.addItem(tr(view.title), name)
+            self.choice.setItemData(self.choice.count() - 1, tr(view.help), Qt.ItemDataRole.ToolTipRole)
+        self.choice.activated.connect(lambda _: self.chosen.emit(self.choice.currentData()))
+        self._tools = QHBoxLayout()
+        self._tools.setSpacing(GRID)
+        head = QHBoxLayout()
+        head.setSpacing(GRID)
+        head.addWidget(self.choice)
+        head.addLayout(self._tools, 1)
+        self._layout = QVBoxLayout(self)
+        self._layout.setContentsMargins(0, 0, 0, 0)
+        self._layout.setSpacing(GRID)
+        self._layout.addLayout(head)
+        self._refusal = Body()
+        self._refusal.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._refusal.hide()
+        self._layout.addWidget(self._refusal, 1)
+
+    def show_view(self, view: View | None, look: Look | None) -> None:
+        """Show a view, or why it has nothing to show of a look."""
+        if view is None:
             return
-        self.saved.emit(paths)
+        if view is not self.view:
+            self._take_out()
+            self.view = view
+            self._layout.addWidget(view, 1)
+            self.choice.setCurrentIndex(self.choice.findData(view.id))
+            self.choice.setToolTip(tr(view.help))
+            for tool in view.tools():
+                self._tools.addWidget(tool)
+                tool.show()
+            self._tools.addStretch(1)
+        why = view.why_not(look) if look is not None else ""
+        self._refusal.setText(why)
+        self._refusal.setVisible(bool(why))
+        view.setVisible(not why)
+
+    def _take_out(self) -> None:
+        while self._tools.count():
+            item = self._tools.takeAt(0)
+            if item.widget() is not None:
+                item.widget().hide()
+        if self.view is not None and self.view.parentWidget() is self:
+            self._layout.removeWidget(self.view)
+            self.view.hide()

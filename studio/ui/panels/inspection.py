@@ -1,10 +1,11 @@
 """One live inspection of a trained run or a model: ask it texts, get what it says before and after."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
-from studio.core.commands import Explain
+from studio.core.commands import Explain, Study
 from studio.core.events import Explained
 from studio.core.reasons import Problem
 from studio.core.state import RunState
@@ -16,11 +17,13 @@ IDLE_SECONDS = 600
 class Inspection(QObject):
     """Keeps one worker with both states of a model in memory while texts come in.
 
-    Only the newest text counts: one is on its way, one waits. answered: the worker's word to a text. changed: the
+    Only the newest text counts: one is on its way, one waits. answered: the worker's word to a text. studied:
+    its word to a study. changed: the
     worker is in another phase (`is_loading`, `problem`). With `attention` the answers bring attention maps too.
     """
 
     answered = Signal(object)
+    studied = Signal(object)
     changed = Signal()
 
     def __init__(self, store: Store, parent: QObject | None = None, attention: bool = False):
@@ -31,6 +34,7 @@ class Inspection(QObject):
         self._sent: Explain | None = None
         self._waiting: tuple[str, Mapping[str, str] | None] | None = None
         self._has_answered = False
+        self._studies: dict[str, Study] = {}  # the newest of each kind, until its answer comes
         self.problem: Problem | None = None
         store.run_changed.connect(self._follow)
 
@@ -65,6 +69,7 @@ class Inspection(QObject):
             self._store.stop(self._run)
         self._trained, self._model, self._run = run_id, model, ""
         self._sent, self._waiting, self.problem = None, None, None
+        self._studies.clear()
         self.changed.emit()
 
     def warm_up(self) -> None:
@@ -86,10 +91,28 @@ class Inspection(QObject):
         self._store.send(self._run, self._sent)
         self.changed.emit()
 
+    def study(self, what: str, text: str, fields: Mapping[str, str], options: dict[str, Any]) -> None:
+        """Ask a study of a text or row; `studied` brings the answer to the newest of each kind."""
+        self.warm_up()
+        if self._run:
+            self._studies[what] = Study(what=what, text=text, fields=dict(fields), options=options)
+            self._store.send(self._run, self._studies[what])
+            self.changed.emit()
+
+    @property
+    def is_studying(self) -> bool:
+        """Whether the answer to a study is on its way."""
+        return bool(self._studies)
+
     def _follow(self, run_id: str) -> None:
         if run_id != self._run:
             return
         state = self._store.runs[run_id]
+        for what, asked in list(self._studies.items()):
+            if asked.id in state.studied:
+                del self._studies[what]
+                self._has_answered = True
+                self.studied.emit(state.studied[asked.id])
         answer = state.explained.get(self._sent.id) if self._sent else None
         if answer is not None:
             self._take(answer)
@@ -110,7 +133,10 @@ class Inspection(QObject):
         """A worker that was idle too long ends by itself, and the text that crossed its end is asked again."""
         sent = (self._sent.text, self._sent.fields) if self._sent else None
         lost = (self._waiting or sent) if self._has_answered else None
+        again, self._studies = [*self._studies.values()] if self._has_answered else [], {}
         self._run, self._sent, self._waiting, self.problem = "", None, None, state.problem
         self.changed.emit()
         if lost and state.problem is None:
             self.ask(*lost)
+        for asked in again if state.problem is None else []:
+            self.study(asked.what, asked.text, asked.fields, asked.options)

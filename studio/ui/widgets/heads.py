@@ -1,5 +1,7 @@
 """All heads of a model at a glance: layers down, heads across, as one picture with a hit test."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QHelpEvent, QImage, QKeyEvent, QMouseEvent, QPainter, QPen
@@ -31,6 +33,7 @@ class HeadGrid(QWidget):
         self._in_order_of_layers, self._difference, self._per_head, self._gamma = True, False, False, 1.0
         self._largest = 1.0
         self._chosen, self._hovered, self._image = -1, -1, None
+        self._others: list[int] = []
         self._image_key: tuple | None = None
         self._pooled, self._pooled_key = np.empty((0, 0), dtype=np.float32), None
         self.setMouseTracking(True)
@@ -81,9 +84,10 @@ class HeadGrid(QWidget):
         self._gamma = gamma
         self._repaint(current())
 
-    def select(self, layer: int, head: int) -> None:
-        """Show a head as chosen, without a signal."""
+    def select(self, layer: int, head: int, others: Sequence[tuple[int, int]] = ()) -> None:
+        """Show a head as chosen, and others with it, without a signal."""
         self._chosen = layer * self._shape[1] + head
+        self._others = [layer * self._shape[1] + head for layer, head in others]
         self.setAccessibleDescription(self.describe(self._chosen))
         self.update()
 
@@ -136,7 +140,8 @@ class HeadGrid(QWidget):
         painter.drawImage(self._origin(), image)
         self._paint_names(painter, theme)
         painter.setBrush(Qt.BrushStyle.NoBrush)
-        for head, colour, width in ((self._hovered, "text", 1), (self._chosen, "accent", 2)):
+        chosen = [(head, "accent", 2) for head in (*self._others, self._chosen)]
+        for head, colour, width in ((self._hovered, "text", 1), *chosen):
             if head >= 0:
                 rect = self.head_rect(*divmod(head, self._shape[1]))
                 if width == 2:

@@ -11,16 +11,18 @@ from studio.attention import maps
 from studio.core.events import Explained
 
 BEFORE, AFTER, DIFFERENCE, BOTH = "before", "after", "difference", "both"
+STATES = {BEFORE: "Before", AFTER: "After", DIFFERENCE: "Difference", BOTH: "Both"}
 THUMBNAIL = 64
-LOWEST_FIRST = ("entropy",)  # the most telling head has the lowest value
+LOWEST_FIRST = ("entropy", "distance")  # the most telling head has the lowest value
 
 
 @dataclass(frozen=True, eq=False)
 class Look:
     """One text seen by a model: `maps` by state (before, after), float32 [layer, head, query, key].
 
-    `probabilities` by state and label, `checks` by state; `special` and `word_ids` by token. `without_special`:
-    special tokens were left out and the rows renormalised.
+    `probabilities` by state and label, `checks` by state; `special`, `word_ids` and `segments` (0 and 1 of a pair of
+    texts, None for special tokens) by token. `fields`: the row by role, where it is more than a text.
+    `without_special`: special tokens were left out and the rows renormalised.
     """
 
     text: str
@@ -32,6 +34,9 @@ class Look:
     probabilities: Mapping[str, Mapping[str, float]]
     checks: Mapping[str, Mapping[str, Any]]
     kind: str = "attention"
+    ids: list[int] = field(default_factory=list)
+    segments: list[int | None] = field(default_factory=list)
+    fields: Mapping[str, str] = field(default_factory=dict)
     without_special: bool = False
 
     @property
@@ -57,26 +62,45 @@ class Look:
 
 
 @dataclass(frozen=True, eq=False)
+class Measured:
+    """A number of all heads [layer, head] that a view found out, such as how much a head matters."""
+
+    title: str
+    values: np.ndarray
+    lowest_first: bool = False
+
+
+@dataclass(frozen=True, eq=False)
 class Statistics:
-    """Numbers of all heads, [layer, head] each: by state and name, and how much each changed (None for one state)."""
+    """Numbers of all heads, [layer, head] each: by state and name, and how much each changed (None for one state).
+
+    measured: what views found out besides, by id.
+    """
 
     by_state: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     change: np.ndarray | None = None
+    measured: Mapping[str, Measured] = field(default_factory=dict)
 
     def values(self, name: str, state: str) -> np.ndarray | None:
         """Return a statistic in a state; the difference and both are told by their after."""
         if name == "change":
             return self.change
+        if name in self.measured:
+            return self.measured[name].values
         return self.by_state.get(state if state in self.by_state else AFTER, {}).get(name)
 
     def order(self, name: str, state: str) -> np.ndarray | None:
         """Return the flat indices of the heads, the most telling first; None for `index` and what is not known."""
         values = self.values(name, state)
-        return None if values is None else maps.head_order(values, descending=name not in LOWEST_FIRST)
+        lowest = self.measured[name].lowest_first if name in self.measured else name in LOWEST_FIRST
+        return None if values is None else maps.head_order(values, descending=not lowest)
 
 
-def load_look(answer: Explained, subject: str) -> Look:
-    """Return what an answer's folders hold. Raises FileNotFoundError or ValueError where they are damaged."""
+def load_look(answer: Explained, subject: str, fields: Mapping[str, str] | None = None) -> Look:
+    """Return what an answer's folders hold; fields: what was asked, if more than a text.
+
+    Raises FileNotFoundError or ValueError where they are damaged.
+    """
     saved = {state: maps.load(Path(directory)) for state, directory in answer.directories.items()}
     first = next(iter(saved.values()))
     # Of an encoder-decoder the encoder is shown: its queries and keys are the tokens of the text.
@@ -92,6 +116,9 @@ def load_look(answer: Explained, subject: str) -> Look:
         probabilities=answer.probabilities,
         checks={state: capture.checks for state, capture in saved.items()},
         kind=kind,
+        ids=first.facts.get("ids") or [],
+        segments=first.facts.get("segments") or [None] * n_tokens,
+        fields=fields or {},
     )
 
 
@@ -113,6 +140,8 @@ def without_special(look: Look) -> Look:
         look,
         maps=filtered,
         tokens=[look.tokens[i] for i in kept],
+        ids=[look.ids[i] for i in kept] if look.ids else [],
+        segments=[look.segments[i] for i in kept],
         special=[look.special[i] for i in kept],
         word_ids=[look.word_ids[i] for i in kept],
         without_special=True,

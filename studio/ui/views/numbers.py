@@ -9,8 +9,8 @@ from PySide6.QtWidgets import QGridLayout, QLabel, QWidget
 
 from studio.ui import words
 from studio.ui.i18n import tr
-from studio.ui.panels.inspect_look import AFTER, BEFORE, Statistics
 from studio.ui.theme import GRID, number_font
+from studio.ui.views.look import AFTER, BEFORE, Statistics
 from studio.ui.widgets.chips import Chip
 from studio.ui.widgets.labels import Small
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from studio.attention import maps
-from studio.ui.panels.inspect_look import Look, caption
+from studio.ui.views.look import Look, caption
 
 FORMATS = {
     "png": "Picture (PNG)…",

@@ -1,0 +1,84 @@
+"""What every view is: a widget that draws a look as the shared selection says."""
+
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QWidget
+
+from studio.core.events import Studied
+from studio.ui.views.look import Look, Statistics
+from studio.ui.views.selection import Selection
+
+
+class View(QWidget):
+    """One way to look at attention; a subclass is one file, with the class as its `VIEW`.
+
+    asked: what to ask the worker, as (what, options) of a `commands.Study` about the text that is shown; the answer
+    comes to `take`. measured: a new number of all heads, as (id, title, values [layer, head], lowest first), by which
+    the grid can be ordered from then on. tinted: how the token strip is tinted, as (weights [token], signed, note);
+    weights None gives it back to the attention. said: a notice. failed: an exception.
+    """
+
+    id = ""
+    title = ""  # as the choice of views has it
+    help = ""  # what one sees here, one sentence
+    order = 0
+
+    asked = Signal(str, dict)
+    measured = Signal(str, str, object, bool)
+    tinted = Signal(object, bool, str)
+    saved = Signal(list)
+    failed = Signal(object)
+
+    def __init__(self, selection: Selection, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName(f"view.{self.id}")
+        self.selection = selection
+        self.look: Look | None = None
+        self.statistics = Statistics()
+
+    def why_not(self, look: Look) -> str:
+        """Return why this view has nothing to show of a look, in words; empty where it has."""
+        return ""
+
+    def tools(self) -> list[QWidget]:
+        """Return what stands beside the view's name: its own controls."""
+        return []
+
+    def show_look(self, look: Look) -> None:
+        """Show another look; the selection already fits it."""
+        self.look = look
+
+    def show_statistics(self, statistics: Statistics) -> None:
+        """Show the numbers of all heads, which are found a moment after their look."""
+        self.statistics = statistics
+
+    def show_selection(self, part: str) -> None:
+        """Show what is chosen now; part: what of it changed, a constant of `selection`."""
+
+    def take(self, answer: Studied) -> None:
+        """Show the worker's answer to what was asked last; one with a `reason` says why there is none."""
+
+    def meaning(self) -> str:
+        """Return in words what the colours say and how rows are normalised, for the foot of the card."""
+        return ""
+
+    def formats(self) -> dict[str, str]:
+        """Return what this view can be saved as: ending → title."""
+        return {}
+
+    def file_stem(self) -> str:
+        """Return a name for its file."""
+        return f"attention-{self.id}"
+
+    def export(self, ending: str, path: Path) -> list[Path]:
+        """Write what is shown and return the files. Raises OSError."""
+        raise NotImplementedError
+
+    def options(self) -> dict[str, Any]:
+        """Return what a saved inspection keeps of this view's own controls."""
+        return {}
+
+    def set_options(self, options: dict[str, Any]) -> None:
+        """Set the controls as a saved inspection has them; unknown names are left alone."""

@@ -1,0 +1,146 @@
+"""One head large: who looks at whom, cell by cell, before and after, and its numbers."""
+
+from pathlib import Path
+
+import numpy as np
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+
+from studio.ui.i18n import tr
+from studio.ui.theme import GROUP
+from studio.ui.views.base import View
+from studio.ui.views.files import FORMATS, file_stem, write_all_heads, write_csv, write_npz
+from studio.ui.views.look import AFTER, BEFORE, BOTH, DIFFERENCE, STATES, Look, Statistics, caption
+from studio.ui.views.numbers import StatisticsTable
+from studio.ui.views.selection import CELL, HEADS, NONE, SCALE, STATE, Selection
+from studio.ui.widgets.head_matrix import HeadMatrix
+from studio.ui.widgets.labels import Strong
+
+STATISTICS_WIDTH, ROOM_FOR_ALL, ROOM_FOR_ONE = 184, 780, 420
+
+
+class MatrixView(View):
+    """The leading head's map; both states stand side by side."""
+
+    id = "matrix"
+    title = "Matrix"
+    help = "Each row is a token that looks, each column a token looked at."
+    order = 10
+
+    def __init__(self, selection: Selection, parent: QWidget | None = None) -> None:
+        super().__init__(selection, parent)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(GROUP)
+        self.matrices: dict[str, HeadMatrix] = {}
+        self._places: dict[str, QWidget] = {}
+        self._titles: dict[str, Strong] = {}
+        for place in ("left", "right"):
+            self._places[place] = holder = QWidget()
+            column = QVBoxLayout(holder)
+            column.setContentsMargins(0, 0, 0, 0)
+            column.setSpacing(4)
+            title = self._titles[place] = Strong()
+            matrix = self.matrices[place] = HeadMatrix()
+            matrix.cell_hovered.connect(selection.hover)
+            matrix.cell_locked.connect(selection.lock)
+            column.addWidget(title)
+            column.addWidget(matrix, 1)
+            row.addWidget(holder, 1)
+        self.numbers = StatisticsTable()
+        self.numbers.setFixedWidth(STATISTICS_WIDTH)
+        row.addWidget(self.numbers)
+
+    def show_look(self, look: Look) -> None:
+        super().show_look(look)
+        self._draw()
+
+    def show_statistics(self, statistics: Statistics) -> None:
+        super().show_statistics(statistics)
+        self.numbers.show_head(statistics, *self.selection.head)
+
+    def show_selection(self, part: str) -> None:
+        if part in (HEADS, STATE, SCALE) and self.look is not None:
+            self._draw()
+            self.numbers.show_head(self.statistics, *self.selection.head)
+        elif part == CELL and self.look is not None:
+            self._lock()
+
+    def shown(self) -> dict[str, str]:
+        """Return which state stands where: left, and right where two are shown."""
+        state = self.selection.state
+        return {"left": BEFORE, "right": AFTER} if state == BOTH else {"left": state}
+
+    def _draw(self) -> None:
+        look, head, shown = self.look, self.selection.head, self.shown()
+        limit = self._limit()
+        for place, matrix in self.matrices.items():
+            state = shown.get(place)
+            self._places[place].setVisible(state is not None)
+            self._titles[place].setVisible(len(shown) > 1)
+            if state is None:
+                continue
+            self._titles[place].setText(tr(STATES[state]))
+            matrix.set_gamma(self.selection.gamma)
+            values, text = look.matrix(state, *head), caption(look, state, *head)
+            matrix.set_matrix(values, look.tokens, look.tokens, text, state == DIFFERENCE, limit)
+        self._lock()
+        self._make_room()
+
+    def _lock(self) -> None:
+        """Lock the chosen cell; of a token that looks at nothing in particular there is none."""
+        query, key = self.selection.cell
+        for place in self.shown():
+            self.matrices[place].blockSignals(True)
+            self.matrices[place].lock(*(self.selection.cell if query >= 0 and key >= 0 else NONE))
+            self.matrices[place].blockSignals(False)
+
+    def _make_room(self) -> None:
+        """Two maps side by side need the place of the numbers where there is little."""
+        self.numbers.setVisible(self.width() >= (ROOM_FOR_ALL if len(self.shown()) > 1 else ROOM_FOR_ONE))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._make_room()
+
+    def _limit(self) -> float:
+        """Return the value at the end of the colour scale."""
+        if not self.selection.per_head:
+            return 1.0
+        maps = [self.look.matrix(state, *self.selection.head) for state in self.shown().values()]
+        return max(float(np.abs(values).max(initial=0.0)) for values in maps) or 1.0
+
+    def meaning(self) -> str:
+        if self.selection.per_head:
+            colours = tr("Colours: this head's own scale")
+        else:
+            low = "−1" if self.selection.state == DIFFERENCE else "0"
+            colours = tr("Colours: {low} to 1 for all heads", low=low)
+        lifted = tr(", γ {gamma}", gamma=self.selection.gamma) if self.selection.lifted else ""
+        cut = tr("No special tokens, rows renormalised · ") if self.look.without_special else ""
+        return cut + colours + lifted
+
+    def formats(self) -> dict[str, str]:
+        return FORMATS
+
+    def file_stem(self) -> str:
+        return file_stem(self.selection.state, *self.selection.head)
+
+    def export(self, ending: str, path: Path) -> list[Path]:
+        """Write the head that is shown: png, svg, csv, npz, or npz-all for every head; side by side makes two files."""
+        look, shown, paths = self.look, self.shown(), []
+        if ending == "npz-all":
+            write_all_heads(path, look)
+            return [path]
+        for place, state in shown.items():
+            target = path if len(shown) == 1 else path.with_stem(f"{path.stem}-{state}")
+            if ending in ("png", "svg"):
+                matrix = self.matrices[place]
+                matrix.export_png(target) if ending == "png" else matrix.export_svg(target)
+            else:
+                (write_csv if ending == "csv" else write_npz)(target, look, state, *self.selection.head)
+            paths.append(target)
+        return paths
+
+
+VIEW = MatrixView

@@ -1,0 +1,74 @@
+"""What is chosen of a look: one selection that every view shows and every view may change."""
+
+from PySide6.QtCore import QObject, Signal
+
+from studio.ui.views.look import AFTER
+
+HEADS, STATE, CELL, HOVER, SCALE = "heads", "state", "cell", "hover", "scale"
+NONE = (-1, -1)
+LIFTED = 0.4  # the exponent that makes small weights visible beside a sink
+
+
+class Selection(QObject):
+    """Heads, a state, a cell and how weights become colours. changed: the name of the part that is another now.
+
+    heads: (layer, head) from 0, the leading one first; there is always one. state: before, after, difference or both.
+    cell: the query and the key that are locked, -1 for none of them. hovered: those under the pointer. per_head: each
+    head's colours end at its own largest weight. lifted: small weights are brightened.
+    """
+
+    changed = Signal(str)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.heads: tuple[tuple[int, int], ...] = ((0, 0),)
+        self.state = AFTER
+        self.cell = self.hovered = NONE
+        self.per_head, self.lifted = True, False
+
+    @property
+    def head(self) -> tuple[int, int]:
+        """The leading head."""
+        return self.heads[0]
+
+    @property
+    def gamma(self) -> float:
+        """The exponent of the colours."""
+        return LIFTED if self.lifted else 1.0
+
+    def choose_head(self, layer: int, head: int, add: bool = False) -> None:
+        """Make a head the leading one, alone; or `add` it to the others, or take it away where it is one of them."""
+        chosen = (layer, head)
+        if not add:
+            self.choose_heads((chosen,))
+        elif chosen in self.heads:
+            self.choose_heads(tuple(each for each in self.heads if each != chosen) or (chosen,))
+        else:
+            self.choose_heads((chosen, *self.heads))
+
+    def choose_heads(self, heads: tuple[tuple[int, int], ...]) -> None:
+        """Make these the chosen heads, the leading one first."""
+        self._set("heads", heads, HEADS)
+
+    def show_state(self, state: str) -> None:
+        """Show before, after, difference or both."""
+        self._set("state", state, STATE)
+
+    def lock(self, query: int, key: int = -1) -> None:
+        """Lock a token that looks, and one that is looked at; -1 for none."""
+        self._set("cell", (query, key), CELL)
+
+    def hover(self, query: int, key: int) -> None:
+        """Say which cell is under the pointer; -1 for none."""
+        self._set("hovered", (query, key), HOVER)
+
+    def scale(self, per_head: bool, lifted: bool) -> None:
+        """Choose how weights become colours."""
+        if (per_head, lifted) != (self.per_head, self.lifted):
+            self.per_head, self.lifted = per_head, lifted
+            self.changed.emit(SCALE)
+
+    def _set(self, name: str, value: object, part: str) -> None:
+        if getattr(self, name) != value:
+            setattr(self, name, value)
+            self.changed.emit(part)
