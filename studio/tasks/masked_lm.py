@@ -139,7 +139,8 @@ class MaskedLM(Task):
         """Return features with words hidden that are the same at each call, as models are measured.
 
         `labels` holds what is hidden, `words` the number of each token's word (-1 for none), `behind` how many rows
-        before the feature's `row` each token stands, `asked` whether the text itself has gaps: these are filled then.
+        before the feature's `row` each token stands, `asked` whether some row has gaps: then these alone are hidden of
+        that row, and words of the others.
         """
         if tokenizer.mask_token_id is None:
             raise Failure("model-no-mask", "model")
@@ -152,10 +153,13 @@ class MaskedLM(Task):
         features: dict[str, list[Any]] = {name: [] for name in names}
         for ids, words, behind, row, cut in pieces:
             gaps = [i for i, each in enumerate(ids) if each == tokenizer.mask_token_id]
-            if gaps:
-                labels = [each if each == tokenizer.mask_token_id else MASKED for each in ids]
-            else:
-                ids, labels = self._hide(ids, words, tokenizer, FIXED_SEED, FIXED_EPOCH)
+            asking = {behind[i] for i in gaps}
+            free = [NO_WORD if place in asking else word for word, place in zip(words, behind, strict=True)]
+            labels = [MASKED] * len(ids)
+            if not gaps or max(free) > NO_WORD:
+                ids, labels = self._hide(ids, free, tokenizer, FIXED_SEED, FIXED_EPOCH)
+            for i in gaps:
+                labels[i] = tokenizer.mask_token_id
             made = {"input_ids": ids, "attention_mask": [1] * len(ids), "labels": labels, "words": words,
                     "behind": behind, "asked": bool(gaps), "row": row, "cut": cut, "length": len(ids),
                     "token_type_ids": [0] * len(ids)}  # fmt: skip
@@ -216,13 +220,14 @@ class MaskedLM(Task):
         `gold` is).
         """
         parts = []
-        columns = (features[name] for name in ("labels", "behind", "row", "asked"))
-        for output, hidden, behind, row, asked in zip(outputs, *columns, strict=True):
+        columns = (features[name] for name in ("labels", "words", "behind", "row", "asked"))
+        for output, hidden, words, behind, row, asked in zip(outputs, *columns, strict=True):
             hidden = np.asarray(hidden)
             there = np.flatnonzero(hidden != MASKED)
             kept = np.asarray(output)[there]
             place = row - np.asarray(behind)[there]
-            facts = np.stack([place, hidden[there], np.full(len(there), not asked)], -1)
+            is_known = (np.asarray(words)[there] > NO_WORD) | (not asked)  # a gap is no word
+            facts = np.stack([place, hidden[there], is_known], -1)
             parts.append(np.concatenate([facts, kept], -1))
         found = np.concatenate(parts)
         values = {
