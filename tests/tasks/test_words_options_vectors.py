@@ -15,7 +15,8 @@ import transformers
 from studio.core.registry import family, parse_config
 from studio.sources.texts import Texts
 from studio.tasks.base import MASKED, Answers, Rows, task_of
-from studio.tasks.masked_lm import TOP, guess_hidden_alone, hide_words
+from studio.tasks.masked_lm import TOP
+from studio.tasks.word_hiding import guess_hidden_alone, hide_words
 from tests.in_process import execute
 
 DRAWS = np.random.default_rng(3)
