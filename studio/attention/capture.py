@@ -149,7 +149,10 @@ def base_state(model: Module) -> Iterator[None]:
 
 
 def token_facts(tokenizer: Any, encoded: Mapping[str, Tensor], text: str) -> dict[str, Any]:
-    """Return what `save` writes of tokens: `tokens, ids, special, text`; of a fast tokenizer `word_ids, segments`."""
+    """Return what `save` writes of the tokens: `tokens`, `ids`, `special`, `text`.
+
+    Of a fast tokenizer also `word_ids`, `segments` (which text of a pair), `offsets` in it, and its `mask_token`.
+    """
     ids = encoded["input_ids"][0].tolist()
     known = set(tokenizer.all_special_ids)
     facts = {
@@ -161,6 +164,8 @@ def token_facts(tokenizer: Any, encoded: Mapping[str, Tensor], text: str) -> dic
     if tokenizer.is_fast and hasattr(encoded, "word_ids"):
         facts["word_ids"] = encoded.word_ids(0)
         facts["segments"] = encoded.sequence_ids(0)
+        facts["offsets"] = encoded.encodings[0].offsets
+        facts["mask_token"] = tokenizer.mask_token
     return facts
 
 

@@ -137,7 +137,7 @@ class Artefact(Event):
 class Explained(Event):
     """The answer to an explain command: probabilities or blocks, and the folder of the attention maps, per state.
 
-    seen: the row as the model gets it, a block.
+    fields: the row by role, where more than a text was asked. seen: the row as the model gets it, a block.
     """
 
     type: Literal["explained"] = "explained"
@@ -145,6 +145,7 @@ class Explained(Event):
     text: str
     probabilities: dict[str, dict[str, float]]
     directories: dict[str, str] = {}
+    fields: dict[str, str] = {}
     blocks: dict[str, list[dict[str, Any]]] = {}
     seen: dict[str, Any] | None = None
     reason: str | None = None

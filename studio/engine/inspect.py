@@ -77,12 +77,15 @@ def _answer(run_dir: RunDir, spec: InspectSpec, subject: "Subject", states: tupl
                 last = time.monotonic()
 
 
-def _event(id: str, text: str, answers: dict[str, dict[str, Any]]) -> ev.Explained:
+def _event(
+    id: str, text: str, answers: dict[str, dict[str, Any]], fields: Mapping[str, str] | None = None
+) -> ev.Explained:
     return ev.Explained(
         id=id,
         text=text,
         probabilities={state: answer["probabilities"] for state, answer in answers.items()},
         directories={state: answer["directory"] for state, answer in answers.items() if "directory" in answer},
+        fields=dict(fields or {}),
     )
 
 
@@ -116,7 +119,8 @@ class Subject:
             return ev.Studied(id=asked.id, what=asked.what, **studies.find(asked.what)(self, asked, states, out))
         if not asked.attention and self.trained is not None:
             return self.answer(asked, states)
-        return _event(asked.id, asked.text, self.explain(asked.text, asked.fields, states, out, asked.attention))
+        answers = self.explain(asked.text, asked.fields, states, out, asked.attention)
+        return _event(asked.id, asked.text, answers, asked.fields)
 
     def answer(self, asked: Explain, states: tuple[str, ...]) -> ev.Explained:
         """Return what the model says of a row in the shape of its task, and the row as it sees it.
@@ -182,7 +186,9 @@ class Subject:
             whole = self.tokenizer.apply_chat_template(json.loads(fields["messages"]), tokenize=False)
             encoded = self.tokenizer(whole, add_special_tokens=False, return_tensors="pt")
         else:
-            first, second = self.trained.task.looked_at(fields) if self.trained and fields else (text, None)
+            first, second = text, fields.get("text_pair")
+            if self.trained and fields:
+                first, second = self.trained.task.looked_at(fields)
             if not first.strip():
                 raise Failure("text-empty", "text")
             encoded = self.tokenizer(first, second or None, return_tensors="pt")

@@ -21,7 +21,8 @@ class Look:
     """One text seen by a model: `maps` by state (before, after), float32 [layer, head, query, key].
 
     `probabilities` by state and label, `checks` by state; `special`, `word_ids` and `segments` (0 and 1 of a pair of
-    texts, None for special tokens) by token. `fields`: the row by role, where it is more than a text.
+    texts, None for special tokens) by token. `fields`: the row by role, where it is more than a text;
+    `gold`: its label, where one is known. `offsets`: start and end of each token in its text.
     `without_special`: special tokens were left out and the rows renormalised.
     """
 
@@ -37,6 +38,9 @@ class Look:
     ids: list[int] = field(default_factory=list)
     segments: list[int | None] = field(default_factory=list)
     fields: Mapping[str, str] = field(default_factory=dict)
+    gold: str = ""
+    offsets: list[tuple[int, int]] = field(default_factory=list)
+    mask_token: str = ""
     without_special: bool = False
 
     @property
@@ -96,8 +100,8 @@ class Statistics:
         return None if values is None else maps.head_order(values, descending=not lowest)
 
 
-def load_look(answer: Explained, subject: str, fields: Mapping[str, str] | None = None) -> Look:
-    """Return what an answer's folders hold; fields: what was asked, if more than a text.
+def load_look(answer: Explained, subject: str, gold: str = "") -> Look:
+    """Return what an answer's folders hold; gold: the label of the row, where it is known.
 
     Raises FileNotFoundError or ValueError where they are damaged.
     """
@@ -118,7 +122,10 @@ def load_look(answer: Explained, subject: str, fields: Mapping[str, str] | None 
         kind=kind,
         ids=first.facts.get("ids") or [],
         segments=first.facts.get("segments") or [None] * n_tokens,
-        fields=fields or {},
+        fields=answer.fields,
+        gold=gold,
+        offsets=[tuple(each) for each in first.facts.get("offsets") or []],
+        mask_token=first.facts.get("mask_token") or "",
     )
 
 
@@ -142,6 +149,7 @@ def without_special(look: Look) -> Look:
         tokens=[look.tokens[i] for i in kept],
         ids=[look.ids[i] for i in kept] if look.ids else [],
         segments=[look.segments[i] for i in kept],
+        offsets=[look.offsets[i] for i in kept] if look.offsets else [],
         special=[look.special[i] for i in kept],
         word_ids=[look.word_ids[i] for i in kept],
         without_special=True,
