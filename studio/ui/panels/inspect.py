@@ -119,6 +119,7 @@ class InspectPanel(QWidget):
         self.maps = MapsView(self._store)
         self.maps.shown.connect(self._show_maps)
         self.maps.asked.connect(self._study)
+        self.maps.rewritten.connect(self._rewrite)
         for page in (self.prompt, self.loading, self._refusal, self.maps):
             self.stage.addWidget(page)
         layout.addWidget(self.stage, 1)
@@ -192,6 +193,15 @@ class InspectPanel(QWidget):
         """Ask the worker what a view wants to know of the text that is shown."""
         if self._look is not None:
             self._inspection.study(what, self._look.text, self._look.fields, options)
+
+    def _rewrite(self, token: int, word: str) -> None:
+        """Put another word in the place of a token of the look that is shown, and look again."""
+        look = self._look
+        if look is not None and token < len(look.offsets):
+            (start, end), second = look.offsets[token], look.segments[token] == 1
+            self._put_row(look.fields, look.text)
+            self.question.replace(start, end, word, second)
+            self.look()
 
     def look_at(self, text: str) -> None:
         """Put a text into the field and ask."""

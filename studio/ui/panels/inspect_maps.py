@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QInputDialog, QVBoxLayout, QWidget
 
 from studio.core.events import Studied
 from studio.ui.i18n import tr
@@ -27,10 +27,12 @@ class MapsView(QWidget):
     """Shows a look; what is chosen stays from one look to the next.
 
     shown: its maps are on screen. asked: what a view asks of the text that is shown (see `views.base`).
+    rewritten: a token, and the word that is to stand in its place.
     """
 
     shown = Signal()
     asked = Signal(str, dict)
+    rewritten = Signal(int, str)
 
     def __init__(self, store: Store, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -65,6 +67,7 @@ class MapsView(QWidget):
         card = Card()
         self.prediction, self.strip = Prediction(), TokenStrip()
         self.strip.locked.connect(lambda query: self.selection.lock(query, -1))
+        self.strip.rewrite_asked.connect(self._rewrite)
         self.strip_note = ElidedLabel()
         self.strip_note.setProperty("level", "small")
         self.strip_note.setFixedWidth(self.prediction.width())
@@ -97,7 +100,7 @@ class MapsView(QWidget):
         if self.selection.state not in look.states:
             self.selection.show_state(AFTER if AFTER in look.states else look.states[0])
         self.selection.lock(-1)
-        self.prediction.show_probabilities(look.probabilities)
+        self.prediction.show_probabilities(look.probabilities, look.gold)
         self._filter(self.head.no_special.isChecked())
 
     def _filter(self, leave_out: bool) -> None:
@@ -148,6 +151,20 @@ class MapsView(QWidget):
     def take(self, answer: Studied) -> None:
         """Give the worker's answer to the view that asked."""
         self.head.take(answer)
+
+    def _rewrite(self, token: int, how: str) -> None:
+        """Mask, remove or replace a token: what does the model say, and where does it look, without it?"""
+        look = self._shown
+        if look is None or not look.offsets or look.offsets[token][0] == look.offsets[token][1]:
+            return  # a special token stands nowhere in the text
+        word = {"mask": look.mask_token or "…", "remove": ""}.get(how)
+        if word is None:
+            word, ok = QInputDialog.getText(self, tr("Replace"), tr("Instead of “{t}”:", t=look.tokens[token]))
+            if not ok:
+                return
+        same = zip(self.look.offsets, self.look.segments, strict=True)
+        whole = [*same].index((look.offsets[token], look.segments[token]))  # special tokens may be left out
+        self.rewritten.emit(whole, word)
 
     # --- following the selection -------------------------------------------------------------------------------
 

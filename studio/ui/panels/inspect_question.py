@@ -91,9 +91,8 @@ class Question(QWidget):
         menu = QMenu(self)
         self.list = TextList(tr("Rows of the test part"))
         self.list.setFixedSize(LIST_SIZE)
-        self.list.picked.connect(
-            lambda entry: (menu.close(), self.put(dict(entry.fields), entry.gold), self.asked.emit())
-        )
+        self.list.picked.connect(menu.close)
+        self.list.picked.connect(self._pick)
         action = QWidgetAction(menu)
         action.setDefaultWidget(self.list)
         menu.addAction(action)
@@ -158,6 +157,13 @@ class Question(QWidget):
         if field.toPlainText() != text:
             field.setPlainText(text)
 
+    def replace(self, start: int, end: int, word: str, in_second: bool = False) -> None:
+        """Put a word in the place of some characters of a field; a word that goes takes one blank with it."""
+        field = self.second if in_second else self.text
+        text = field.toPlainText().strip()
+        tail = text[end:] if word else text[end:].removeprefix(" ")
+        field.setPlainText(text[:start] + word + tail)
+
     # --- rows --------------------------------------------------------------------------------------------------
 
     def set_rows(self, rows: Sequence[dict[str, str]]) -> None:
@@ -167,6 +173,10 @@ class Question(QWidget):
         self.rows.setVisible(len(self._rows) > 1)
         first = self._roles[0]
         self.list.set_entries([Entry(r.get(first, ""), r.get("label") or "", r.get("label") or "", r) for r in rows])
+
+    def _pick(self, entry: Entry) -> None:
+        self.put(dict(entry.fields), entry.gold)
+        self.asked.emit()
 
     def next_row(self) -> None:
         """Put the next row into the fields."""

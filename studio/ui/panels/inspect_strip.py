@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PySide6.QtCore import QPoint, QRect, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QFontMetrics, QKeyEvent, QMouseEvent, QPainter, QPen
-from PySide6.QtWidgets import QGridLayout, QScrollArea, QSizePolicy, QWidget
+from PySide6.QtGui import QColor, QContextMenuEvent, QFontMetrics, QKeyEvent, QMouseEvent, QPainter, QPen
+from PySide6.QtWidgets import QGridLayout, QMenu, QScrollArea, QSizePolicy, QWidget
 
 from studio.ui import words
 from studio.ui.i18n import tr
@@ -22,9 +22,11 @@ class TokenStrip(QWidget):
     """Tokens in lines; pieces of one word stand together.
 
     A click on a token, or the arrow keys and Enter, makes it the one that looks. locked: its index, -1 when none is.
+    rewrite_asked: by its menu a token is to be masked, removed or replaced ("mask", "remove", "replace").
     """
 
     locked = Signal(int)
+    rewrite_asked = Signal(int, str)
     laid_out = Signal()  # its lines may be others now
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -138,7 +140,19 @@ class TokenStrip(QWidget):
         self._hovered = -1
         self.update()
 
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+        is_key = event.reason() == QContextMenuEvent.Reason.Keyboard
+        index = self._locked if is_key else self._at(event.pos())
+        if index >= 0:
+            menu = QMenu(self)
+            menu.addSection(tr("Look again with “{token}”", token=self._shown[index]))
+            for how, title in {"mask": "Masked", "remove": "Left out", "replace": "Replaced…"}.items():
+                menu.addAction(tr(title), lambda how=how: self.rewrite_asked.emit(index, how))
+            menu.popup(event.globalPos())
+
     def mousePressEvent(self, event: QMouseEvent) -> None:
+        if event.button() != Qt.MouseButton.LeftButton:
+            return
         index = self._at(event.position().toPoint())
         self.lock(-1 if index == self._locked else index)
 
@@ -226,11 +240,19 @@ class Prediction(QWidget):
                 self._grid.addWidget(widget, row, column)
             self._lines[state] = (name, label, share)
         self._none = Small(tr("This model has no head for labels: it predicts nothing."))
-        self._grid.addWidget(self._none, 2, 0, 1, 3)
+        self._grid.addWidget(self._none, 3, 0, 1, 3)
+        self._gold_name, self._gold = Small(tr("Label")), ElidedLabel()
+        self._gold.setProperty("level", "strong")
+        self._gold.setToolTip(tr("What the data says of this row"))
+        self._grid.addWidget(self._gold_name, 2, 0)
+        self._grid.addWidget(self._gold, 2, 1, 1, 2)
         self.setFixedWidth(WIDTH)
 
-    def show_probabilities(self, probabilities: Mapping[str, Mapping[str, float]]) -> None:
-        """Show probabilities by state and label."""
+    def show_probabilities(self, probabilities: Mapping[str, Mapping[str, float]], gold: str = "") -> None:
+        """Show probabilities by state and label, and what is right where that is known."""
+        self._gold.setText(gold)
+        for widget in (self._gold_name, self._gold):
+            widget.setVisible(bool(gold))
         some = any(probabilities.values())
         self._none.setVisible(not some)
         for state, (name, label, share) in self._lines.items():
@@ -251,7 +273,8 @@ class Prediction(QWidget):
     def text(self) -> str:
         """Return what is said, for those who can't see it."""
         lines = [f"{n.text()} {label.text()} {s.text()}" for n, label, s in self._lines.values() if label.text()]
-        return "; ".join(lines)
+        gold = [f"{self._gold_name.text()} {self._gold.text()}"] if self._gold.text() else []
+        return "; ".join([*lines, *gold])
 
 
 def _readable(token: str) -> str:
