@@ -137,7 +137,8 @@ class Artefact(Event):
 class Explained(Event):
     """The answer to an explain command: probabilities or blocks, and the folder of the attention maps, per state.
 
-    fields: the row by role, where more than a text was asked. seen: the row as the model gets it, a block.
+    fields: the row by role, where more than a text was asked. said: the answer in words, per state.
+    seen: the row as the model gets it, a block.
     """
 
     type: Literal["explained"] = "explained"
@@ -146,6 +147,7 @@ class Explained(Event):
     probabilities: dict[str, dict[str, float]]
     directories: dict[str, str] = {}
     fields: dict[str, str] = {}
+    said: dict[str, str] = {}
     blocks: dict[str, list[dict[str, Any]]] = {}
     seen: dict[str, Any] | None = None
     reason: str | None = None

@@ -78,7 +78,11 @@ def _answer(run_dir: RunDir, spec: InspectSpec, subject: "Subject", states: tupl
 
 
 def _event(
-    id: str, text: str, answers: dict[str, dict[str, Any]], fields: Mapping[str, str] | None = None
+    id: str,
+    text: str,
+    answers: dict[str, dict[str, Any]],
+    fields: Mapping[str, str] | None = None,
+    said: Mapping[str, str] | None = None,
 ) -> ev.Explained:
     return ev.Explained(
         id=id,
@@ -86,6 +90,7 @@ def _event(
         probabilities={state: answer["probabilities"] for state, answer in answers.items()},
         directories={state: answer["directory"] for state, answer in answers.items() if "directory" in answer},
         fields=dict(fields or {}),
+        said=dict(said or {}),
     )
 
 
@@ -120,24 +125,16 @@ class Subject:
         if not asked.attention and self.trained is not None:
             return self.answer(asked, states)
         answers = self.explain(asked.text, asked.fields, states, out, asked.attention)
-        return _event(asked.id, asked.text, answers, asked.fields)
+        said = {} if any(each["probabilities"] for each in answers.values()) else self._said(asked, states)
+        return _event(asked.id, asked.text, answers, asked.fields, said)
 
     def answer(self, asked: Explain, states: tuple[str, ...]) -> ev.Explained:
         """Return what the model says of a row in the shape of its task, and the row as it sees it.
 
         Raises Failure "text-empty".
         """
-        import pyarrow as pa
-        from datasets import Dataset
-
         trained, task = self.trained, self.trained.task
-        fields = asked.fields or {task.roles[0].id: asked.text}
-        if not any(text.strip() for text in fields.values()):
-            raise Failure("text-empty", "text")
-        row = Rows({role: Texts(pa.chunked_array([[text]])) for role, text in fields.items()}, [None], [0])
-        texts = {role: list(texts) for role, texts in row.fields.items()}
-        encoded = task.encode(texts, self.tokenizer, trained.max_length)
-        features = Dataset.from_dict({"row": [0] * len(encoded["length"])} | encoded)
+        fields, row, features = self._row(asked)
         probabilities, blocks = {}, {}
         rows = row if not task.n_company else join_rows([row, self._behind(tuple(fields))])
         for name in states:
@@ -152,6 +149,33 @@ class Subject:
         seen = sees.seen(task, features[0], row, self.tokenizer, trained.labels, trained.max_length, note)
         block = TokenTexts(title="What the model sees", texts=[seen]).model_dump(mode="json")
         return ev.Explained(id=asked.id, text=asked.text, probabilities=probabilities, blocks=blocks, seen=block)
+
+    def _said(self, asked: Explain, states: tuple[str, ...]) -> dict[str, str]:
+        """Return a task's answer to a row in words, per state; nothing of a model that answers by its neighbours."""
+        if self.trained is None or self.trained.task.n_company or "messages" in asked.fields:
+            return {}
+        task, said = self.trained.task, {}
+        _, row, features = self._row(asked)
+        for name in states:
+            with self.state(name) as model:
+                outputs = evaluate.predict(task, model, self.tokenizer, features, "fp32")
+            answers = task.decode(task.answers(outputs, features, row, self.trained.labels), self.tokenizer)
+            said[name] = str(answers.columns["predicted"][0])
+        return said
+
+    def _row(self, asked: Explain) -> tuple[dict[str, str], Rows, Any]:
+        """Return what was asked by role, as a row, and as features. Raises Failure "text-empty"."""
+        import pyarrow as pa
+        from datasets import Dataset
+
+        task = self.trained.task
+        fields = asked.fields or {task.roles[0].id: asked.text}
+        if not any(text.strip() for text in fields.values()):
+            raise Failure("text-empty", "text")
+        row = Rows({role: Texts(pa.chunked_array([[text]])) for role, text in fields.items()}, [None], [0])
+        encoded = task.encode({role: list(each) for role, each in row.fields.items()}, self.tokenizer,
+                              self.trained.max_length)  # fmt: skip
+        return fields, row, Dataset.from_dict({"row": [0] * len(encoded["length"])} | encoded)
 
     def _behind(self, roles: tuple[str, ...]) -> Rows:
         """Return the rows of the data that are answered behind a typed one, with the same roles."""

@@ -15,9 +15,11 @@ from studio.attention import maps
 from studio.core import events as ev
 from studio.core.commands import Explain, Stop, send
 from studio.core.files import read_json
+from studio.core.reasons import Failure
 from studio.core.rundir import create_run
 from studio.core.spec import InspectSpec, parse_spec
 from studio.core.state import new_state
+from studio.engine import inspect as engine
 from studio.engine import train
 from studio.engine.reporter import Reporter
 from tests.in_process import execute, go_on
@@ -207,3 +209,19 @@ def test_what_can_not_be_inspected_says_why(workspace, tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     _, state = execute(workspace, {"kind": "inspect", "model": str(tmp_path), "idle_seconds": 120})
     assert (state.state, state.problem.reason) == ("failed", "model-no-safetensors")
+
+
+def test_a_pair_and_a_chat_are_read_as_the_model_reads_them(model_folder, tmp_path):
+    subject = engine._load_folder(InspectSpec(model=str(model_folder)))
+    pair = Explain(text="cat dog", fields={"text": "cat dog", "text_pair": "plum"})
+    facts = read_json(Path(subject.reply(pair, ("after",), tmp_path).directories["after"]) / "tokens.json")
+    assert facts["tokens"] == ["[CLS]", "cat", "dog", "[SEP]", "plum", "[SEP]"]
+    assert facts["segments"] == [None, 0, 0, None, 1, None] and facts["offsets"][4] == [0, 4]
+
+    chat = Explain(text="", fields={"messages": '[{"role": "user", "content": "goose"}]'})
+    with pytest.raises(Failure) as refused:
+        subject.reply(chat, ("after",), tmp_path)
+    assert refused.value.problem.reason == "chat-unknown"
+    subject.tokenizer.chat_template = "{% for m in messages %}{{ m['role'] }} {{ m['content'] }} {% endfor %}"
+    facts = read_json(Path(subject.reply(chat, ("after",), tmp_path).directories["after"]) / "tokens.json")
+    assert facts["tokens"] == ["[UNK]", "goose"]

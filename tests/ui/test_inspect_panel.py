@@ -276,3 +276,29 @@ def test_a_look_that_was_started_elsewhere_is_shown(qtbot, panel, store, workspa
     store.attach(run.id)
     wait_measured(qtbot, panel)
     assert panel.text.toPlainText() == TEXT and store.n_started == 0
+
+
+def test_a_token_is_masked_and_looked_at_again(qtbot, panel, store, captures, monkeypatch):
+    starts = [0, 0, 4, 9, 12, 14, 0]
+    ends = [0, 3, 8, 11, 14, 16, 0]
+    monkeypatch.setitem(FACTS, "offsets", [*zip(starts, ends, strict=True)])
+    monkeypatch.setitem(FACTS, "segments", [None, *[0] * 5, None])
+    monkeypatch.setitem(FACTS, "mask_token", "[MASK]")
+    panel.look_at(TEXT)
+    store.answer(probabilities=PROBABILITIES, directories=captures())
+    wait_measured(qtbot, panel)
+    panel.maps.strip.rewrite_asked.emit(0, "mask")
+    assert store.asked[-1].text == TEXT, "[CLS] stands nowhere in the text"
+    panel.maps.strip.rewrite_asked.emit(2, "mask")
+    assert store.asked[-1].text == "the [MASK] is dull" == panel.text.toPlainText()
+
+
+def test_what_is_right_stands_beside_what_is_said(qtbot, looked, store, captures):
+    looked.question.put({"text": TEXT}, "bad")
+    looked.look()
+    store.answer(probabilities=PROBABILITIES, directories=captures())
+    qtbot.waitUntil(lambda: "Label bad" in looked.maps.prediction.text())
+    looked.look_at(TEXT)  # typed: nobody knows its label
+    store.answer(probabilities={}, said={"before": "B-PER", "after": "O"}, directories=captures())
+    qtbot.waitUntil(lambda: "Label" not in looked.maps.prediction.text())
+    assert "B-PER" in looked.maps.prediction.text()

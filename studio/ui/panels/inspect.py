@@ -170,7 +170,7 @@ class InspectPanel(QWidget):
         if found.look is not None:
             self._put_row(found.look.fields, found.look.text)
             self._show_look(found.look)
-        elif not self.text.toPlainText().strip():
+        elif not self.question.is_typed or not self.text.toPlainText().strip():
             self.question.next_row()
 
     def _put_row(self, row: Mapping[str, str], text: str = "") -> None:

@@ -100,7 +100,7 @@ class MapsView(QWidget):
         if self.selection.state not in look.states:
             self.selection.show_state(AFTER if AFTER in look.states else look.states[0])
         self.selection.lock(-1)
-        self.prediction.show_probabilities(look.probabilities, look.gold)
+        self.prediction.show_look(look)
         self._filter(self.head.no_special.isChecked())
 
     def _filter(self, leave_out: bool) -> None:

@@ -44,6 +44,7 @@ class Question(QWidget):
         self._roles: list[str] = ["text"]
         self._rows: list[dict[str, str]] = []
         self._gold = ""
+        self.is_typed = False  # whether a person typed what stands here
         self.mode = QComboBox()
         self.mode.setObjectName("inspect.mode")
         self.mode.setAccessibleName(tr("Kind of input"))
@@ -76,6 +77,7 @@ class Question(QWidget):
         self.bar.setAccessibleName(tr("Looking"))
         self.bar.hide()
         self.set_roles([])
+        self.is_typed = False
 
     def _field(self, name: str) -> QPlainTextEdit:
         field = QPlainTextEdit()
@@ -114,7 +116,9 @@ class Question(QWidget):
         for field, label in zip((self.text, self.second), labels, strict=False):
             field.setPlaceholderText(label)
             field.setAccessibleName(label)
+        was_typed = self.is_typed
         self._show_mode()
+        self.is_typed = was_typed
 
     def _show_mode(self) -> None:
         mode = self.mode.currentData()
@@ -151,7 +155,7 @@ class Question(QWidget):
                 self.mode.setCurrentIndex(self.mode.findData(TWO))
             for role, field in zip(self._roles, (self.text, self.second), strict=False):
                 self._put(field, row.get(role) or "")
-        self._gold = gold
+        self._gold, self.is_typed = gold, False
 
     def _put(self, field: QPlainTextEdit, text: str) -> None:
         if field.toPlainText() != text:
@@ -187,7 +191,7 @@ class Question(QWidget):
     # --- events ------------------------------------------------------------------------------------------------
 
     def _type(self) -> None:
-        self._gold = ""
+        self._gold, self.is_typed = "", True
         self.typed.emit()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:

@@ -1,6 +1,6 @@
 """The text as the model reads it: its tokens, tinted by how much they are looked at, and what the model says of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from PySide6.QtCore import QPoint, QRect, QSize, Qt, Signal
@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QGridLayout, QMenu, QScrollArea, QSizePolicy, QWid
 from studio.ui import words
 from studio.ui.i18n import tr
 from studio.ui.theme import GRID, current, lookup_table, number_font
+from studio.ui.views.look import Look
 from studio.ui.widgets.labels import ElidedLabel, Small
 
 LINE, PAD, GAP = 24, 5, 4
@@ -239,7 +240,7 @@ class Prediction(QWidget):
             for column, widget in enumerate((name, label, share)):
                 self._grid.addWidget(widget, row, column)
             self._lines[state] = (name, label, share)
-        self._none = Small(tr("This model has no head for labels: it predicts nothing."))
+        self._none = Small(tr("This model gives no answer in words."))
         self._grid.addWidget(self._none, 3, 0, 1, 3)
         self._gold_name, self._gold = Small(tr("Label")), ElidedLabel()
         self._gold.setProperty("level", "strong")
@@ -248,27 +249,25 @@ class Prediction(QWidget):
         self._grid.addWidget(self._gold, 2, 1, 1, 2)
         self.setFixedWidth(WIDTH)
 
-    def show_probabilities(self, probabilities: Mapping[str, Mapping[str, float]], gold: str = "") -> None:
-        """Show probabilities by state and label, and what is right where that is known."""
-        self._gold.setText(gold)
+    def show_look(self, look: Look) -> None:
+        """Show what a look's states say, and what is right where that is known."""
+        self._gold.setText(look.gold)
         for widget in (self._gold_name, self._gold):
-            widget.setVisible(bool(gold))
-        some = any(probabilities.values())
+            widget.setVisible(bool(look.gold))
+        some = any(look.probabilities.values()) or any(look.said.values())
         self._none.setVisible(not some)
         for state, (name, label, share) in self._lines.items():
-            found = probabilities.get(state) or {}
-            for widget in (name, label, share):
-                widget.setVisible(bool(found))
-            if not found:
-                continue
-            # A model that was not trained here has one state, which needs no name.
-            name.setVisible(len(probabilities) > 1)
+            found, said = look.probabilities.get(state) or {}, look.said.get(state, "")
             best = sorted(found, key=found.get, reverse=True)
-            label.setText(best[0])
-            share.setText(words.percent(found[best[0]]))
+            # A model that was not trained here has one state, which needs no name.
+            name.setVisible(some and state in look.maps and len(look.maps) > 1)
+            label.setVisible(some and state in look.maps)
+            share.setVisible(bool(found))
+            label.setText(best[0] if best else said or "–")
+            share.setText(words.percent(found[best[0]]) if best else "")
             first = "\n".join(f"{each}  {words.percent(found[each], 1)}" for each in best[:MOST_CHOICES])
             for widget in (label, share):
-                widget.setToolTip(first)
+                widget.setToolTip(first or said)
 
     def text(self) -> str:
         """Return what is said, for those who can't see it."""

@@ -21,9 +21,9 @@ class Look:
     """One text seen by a model: `maps` by state (before, after), float32 [layer, head, query, key].
 
     `probabilities` by state and label, `checks` by state; `special`, `word_ids` and `segments` (0 and 1 of a pair of
-    texts, None for special tokens) by token. `fields`: the row by role, where it is more than a text;
-    `gold`: its label, where one is known. `offsets`: start and end of each token in its text.
-    `without_special`: special tokens were left out and the rows renormalised.
+    texts, None for special tokens) by token, `offsets` the start and end of each in its text. `fields`: the row by
+    role, where it is more than a text; `gold`: its label, where one is known; `said`: the answer in words by state,
+    where it is no label. `without_special`: special tokens were left out and the rows renormalised.
     """
 
     text: str
@@ -39,6 +39,7 @@ class Look:
     segments: list[int | None] = field(default_factory=list)
     fields: Mapping[str, str] = field(default_factory=dict)
     gold: str = ""
+    said: Mapping[str, str] = field(default_factory=dict)
     offsets: list[tuple[int, int]] = field(default_factory=list)
     mask_token: str = ""
     without_special: bool = False
@@ -123,6 +124,7 @@ def load_look(answer: Explained, subject: str, gold: str = "") -> Look:
         ids=first.facts.get("ids") or [],
         segments=first.facts.get("segments") or [None] * n_tokens,
         fields=answer.fields,
+        said=answer.said,
         gold=gold,
         offsets=[tuple(each) for each in first.facts.get("offsets") or []],
         mask_token=first.facts.get("mask_token") or "",
