@@ -167,6 +167,8 @@ REASONS: dict[str, Reason] = {
         "run.again",
     ),
     "out-is-source": Reason("{path} is the file that is read.", "Choose another file to write to."),
+    "out-format": Reason("{path} is of a kind that is not written.", "Give its name one of these endings: {formats}."),
+    "out-unwritable": Reason("{path} can't be written: {message}", "Choose another file to write to."),
     "early-stopping-blind": Reason(
         "Early stopping needs a validation part.",
         "Give the validation part a share, or set early stopping to 0.",
