@@ -14,6 +14,8 @@ from studio.ui.widgets.blocks import draw
 from studio.ui.widgets.cards import Card, ErrorLine
 from studio.ui.widgets.labels import Small
 
+SEEN_HEIGHT = 240  # that shows a row or two, in logical pixels
+
 
 class SeesCard(Card):
     """Some rows of the draft as its model gets them; `look` reads them."""
