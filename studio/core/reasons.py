@@ -138,6 +138,11 @@ REASONS: dict[str, Reason] = {
     "split-empty": Reason(
         "The {split} part would have no row.", "Make its share larger, or choose a file for it.", "go.data"
     ),
+    "split-together": Reason(
+        "The {n_rows} rows can't be split. Groups of them that must stay together: {n_groups}.",
+        "Copies, and questions on one context, are in one part. Choose a file for the {split} part, or add other rows.",
+        "go.data",
+    ),
     "checkpoint-missing": Reason(
         "The run {run} has no checkpoint of step {step}.",
         "It has: {steps}. The checkpoints of a finished run are removed; its model is the best of them.",

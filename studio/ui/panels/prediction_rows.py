@@ -1,5 +1,6 @@
 """The rows behind an evaluation: searched, filtered by a cell of the confusion matrix, the worst first."""
 
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,7 +21,7 @@ from studio.ui.widgets.table import DataTable
 COLUMNS = {"loss": "Loss", "label": "Label", "predicted": "Predicted", "probability": "Prob.",
            "hidden": "Hidden"}  # fmt: skip
 _HIDDEN = ("row", "right")
-MOST_CHARACTERS = 400
+MOST_WIDE = 240  # characters of a row that are shown in full, Chinese ones counted as two
 
 
 def shown_titles(predictions: Any, titles: Mapping[str, str]) -> dict[str, str]:
@@ -187,8 +188,17 @@ class PredictionRows(Card):
         values = self._predictions.slice(places[0], 1).to_pylist()[0]
         self._chosen = {name: value for name, value in values.items() if isinstance(value, str)}
         text = " ".join(" · ".join(v for n, v in self._chosen.items() if v and n in self._texts).split())
-        self.text.setText(text if len(text) <= MOST_CHARACTERS else text[:MOST_CHARACTERS] + "…")
+        self.text.setText(_cut(text))
 
     def _try(self, place: int) -> None:
         self._show_row([place])
         self.row_chosen.emit(self._chosen)
+
+
+def _cut(text: str) -> str:
+    room = MOST_WIDE
+    for at, character in enumerate(text):
+        room -= 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        if room < 0:
+            return text[:at] + "…"
+    return text

@@ -30,6 +30,7 @@ N_EXAMPLES = 6
 N_HISTORY = 50
 NOTE = ("Before is the same model as this run found it: what it knew of language. Where it came without a head for "
         "this task, as the starter does, its head is new, and can only guess.")  # fmt: skip
+FIELD_HEIGHT = 34  # of one line
 SEEN_HEIGHT = 120  # of the row as the model sees it, in logical pixels
 
 
@@ -87,7 +88,8 @@ class TryIt(QWidget):
         layout.addWidget(self._name)
         layout.addWidget(self.text)
         self._more = QFormLayout()  # the names beside the fields: the answers shall stay in sight
-        self._more.setSpacing(GRID)
+        self._more.setHorizontalSpacing(GRID)
+        self._more.setVerticalSpacing(GRID // 2)
         self._more.setLabelAlignment(Qt.AlignmentFlag.AlignVCenter)
         layout.addLayout(self._more)
         row = QHBoxLayout()
@@ -188,7 +190,8 @@ class TryIt(QWidget):
             edit.setAccessibleName(tr(role.label))
             edit.setToolTip(tr(role.help))
             edit.setTabChangesFocus(True)
-            edit.setFixedHeight(40)
+            edit.setFixedHeight(FIELD_HEIGHT)
+            edit.document().setDocumentMargin(2)
             edit.textChanged.connect(self._type)
             edit.installEventFilter(self)
             name = Small(tr(role.label))
