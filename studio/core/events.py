@@ -172,7 +172,8 @@ class Studied(Event):
 class Seen(Event):
     """Rows of the data as the model gets them (blocks of token texts), and how many of all lose tokens.
 
-    n_rows, n_cut: over all rows. n_unlabelled: those of them that lose all that they should teach.
+    n_rows, n_cut: over all rows. n_unlabelled: those of them that lose all that they should teach. unknown_share: of
+    the tokens of the shown rows, those that stand for what the tokenizer does not know.
     """
 
     type: Literal["seen"] = "seen"
@@ -180,6 +181,7 @@ class Seen(Event):
     n_rows: int
     n_cut: int
     n_unlabelled: int = 0
+    unknown_share: float = 0.0
     max_length: int
 
 

@@ -134,9 +134,14 @@ REASONS: dict[str, Reason] = {
         "Say under the task how the answer names the option.",
         "go.data",
     ),
-    "too-few-rows": Reason("Only {n_rows} rows can be used.", "At least {needed} are needed.", "data.open"),
+    "too-few-rows": Reason("Too few rows can be used: {n_rows}.", "At least {needed} are needed.", "data.open"),
     "split-empty": Reason(
         "The {split} part would have no row.", "Make its share larger, or choose a file for it.", "go.data"
+    ),
+    "split-together": Reason(
+        "The {n_rows} rows can't be split. Groups of them that must stay together: {n_groups}.",
+        "Copies, and questions on one context, are in one part. Choose a file for the {split} part, or add other rows.",
+        "go.data",
     ),
     "checkpoint-missing": Reason(
         "The run {run} has no checkpoint of step {step}.",
@@ -167,6 +172,8 @@ REASONS: dict[str, Reason] = {
         "run.again",
     ),
     "out-is-source": Reason("{path} is the file that is read.", "Choose another file to write to."),
+    "out-format": Reason("{path} is of a kind that is not written.", "Give its name one of these endings: {formats}."),
+    "out-unwritable": Reason("{path} can't be written: {message}", "Choose another file to write to."),
     "early-stopping-blind": Reason(
         "Early stopping needs a validation part.",
         "Give the validation part a share, or set early stopping to 0.",
@@ -235,7 +242,11 @@ REASONS: dict[str, Reason] = {
     "only-unanswerable": Reason("No question has an answer.", "Choose another column of answers.", "go.data"),
     "answers-misplaced": Reason(
         "Answers that do not stand where answer_start says: {n_answers}.",
-        "They stay as they are; the first is in row {row}: {text}. Mend answer_start, which counts characters from 0.",
+        "Their words are sought elsewhere in the context; the first is in row {row}: {text}. Mend answer_start, which "
+        "counts characters from 0.",
+    ),
+    "no-question": Reason(
+        "Entries without a question, or without a context: {n_rows}.", "They are left out; the first is {text}"
     ),
     "spans-misplaced": Reason(
         "Spans that are empty, end behind their text, or have other words than the text there: {n_spans}.",

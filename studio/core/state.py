@@ -317,6 +317,7 @@ class Summary:
     created: float
     seconds: float
     sparkline: list[float]
+    task_config: dict[str, Any] = field(default_factory=dict)
 
 
 def summarise(state: RunState) -> dict[str, Any]:
@@ -363,6 +364,7 @@ def read_summary(run: RunDir) -> Summary:
         created=_created(run),
         seconds=found.get("seconds", 0.0),
         sparkline=found.get("sparkline", []),
+        task_config=spec.get("task") or {},
     )
 
 

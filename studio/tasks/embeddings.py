@@ -68,13 +68,14 @@ class Embeddings(Task):
     sample = "embeddings.csv"
     Config = Config
     auto_class = "AutoModel"
+    has_head = False
     pipeline = "sentence-similarity"
     roles = (
         Role("text", "Text", "The first text of a row."),
         Role("text_2", "Second text", "The one that belongs to it, or is compared with it.", is_optional=True),
         Role("text_3", "Third text", "In triplets: one that does not belong to the first.", is_optional=True),
         Role("score", "Score", "In scored pairs: how alike the two are.", is_optional=True, is_gold=True),
-        Role("label", "Label", "Colours the map; labelled texts learn from it.", is_optional=True),
+        Role("label", "Label", "Colours the map; labelled texts learn from it.", is_optional=True, is_input=False),
     )
     output_names = ("sentence_embedding",)
     is_plain = False
