@@ -199,9 +199,9 @@ class MapsView(QWidget):
             self.strip.set_weights(*self._tint[:2])
             self.strip_note.setText(self._tint[2])
             return
-        values = self._shown.matrix(state if state != BOTH else AFTER, *self.selection.head)
         looking = query if query >= 0 else locked
-        self.strip.set_weights(values[looking] if looking >= 0 else values.mean(axis=0), is_difference)
+        weights = self._shown.looked_at(state if state != BOTH else AFTER, *self.selection.head, looking)
+        self.strip.set_weights(weights, is_difference)
         if looking >= 0:
             note = tr("Tint: where “{token}” looks", token=self._shown.tokens[looking])
         elif is_difference:

@@ -15,6 +15,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from studio.attention.deep import DEEP
 from studio.core.events import Studied
 from studio.ui.i18n import tr
 from studio.ui.theme import GRID, GROUP
@@ -138,7 +139,7 @@ class HeadStage(Card):
             view.tinted.connect(self.tinted)
             view.saved.connect(self.saved)
             view.failed.connect(self.failed)
-            if self._look is not None and not view.why_not(self._look):
+            if self._look is not None and not why_not(view, self._look):
                 view.show_look(self._look)
                 view.show_statistics(self._statistics)
         return self._views[name]
@@ -183,7 +184,7 @@ class HeadStage(Card):
         if not look.verified:
             self.warning.show_finding("bad", self._why_unverified(look))
         for view in self._views.values():
-            if not view.why_not(look):
+            if not why_not(view, look):
                 view.show_look(look)
                 view.show_statistics(self._statistics)
         for place in self.places:
@@ -197,7 +198,7 @@ class HeadStage(Card):
             view.show_statistics(statistics)
 
     def _fitting(self) -> list[View]:
-        return [view for view in self._views.values() if self._look is not None and not view.why_not(self._look)]
+        return [view for view in self._views.values() if self._look is not None and not why_not(view, self._look)]
 
     def _follow(self, part: str) -> None:
         for view in self._fitting():
@@ -252,6 +253,14 @@ class HeadStage(Card):
             self.failed.emit(error)
 
 
+def why_not(view: View, look: Look) -> str:
+    """Return why a view has nothing to show of a look, in words; empty where it has."""
+    if look.is_deep and not view.takes_long:
+        n = len(look.tokens)
+        return tr("{view} is for texts up to {most} tokens; this one has {n}.", view=tr(view.title), most=DEEP, n=n)
+    return view.why_not(look)
+
+
 class _Place(QWidget):
     """Room for one view, with the choice of views above it. chosen: the id of the view that is wanted here."""
 
@@ -295,7 +304,7 @@ class _Place(QWidget):
                 self._tools.addWidget(tool)
                 tool.show()
             self._tools.addStretch(1)
-        why = view.why_not(look) if look is not None else ""
+        why = why_not(view, look) if look is not None else ""
         self._refusal.setText(why)
         self._refusal.setVisible(bool(why))
         view.setVisible(not why)

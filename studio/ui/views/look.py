@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from studio.attention import maps
+from studio.attention import deep, maps
 from studio.core.events import Explained
 
 BEFORE, AFTER, DIFFERENCE, BOTH = "before", "after", "difference", "both"
 STATES = {BEFORE: "Before", AFTER: "After", DIFFERENCE: "Difference", BOTH: "Both"}
 THUMBNAIL = 64
+FEW_ROWS = 48  # of a long text, for what must be there at once
 LOWEST_FIRST = ("entropy", "distance")  # the most telling head has the lowest value
 
 
@@ -59,6 +60,27 @@ class Look:
         """Whether every state passed its checks."""
         return all(checks.get("verified") is True for checks in self.checks.values())
 
+    @property
+    def is_deep(self) -> bool:
+        """Whether the text is so long that no head is ever computed whole."""
+        return any(deep.is_deep(maps) for maps in self.maps.values())
+
+    def head(self, state: str, layer: int, head: int) -> np.ndarray | deep.Head:
+        """Return one head's map as `matrix` does; of a long text what computes only what is looked at."""
+        if not self.is_deep:
+            return self.matrix(state, layer, head)
+        first, less = (AFTER, BEFORE) if state == DIFFERENCE else (state, None)
+        return deep.Head(self.maps[first].layers[layer], head, self.maps[less].layers[layer] if less else None)
+
+    def looked_at(self, state: str, layer: int, head: int, query: int = -1) -> np.ndarray:
+        """Return where a token looks, [key]; without one the mean over the rows, of a long text over some of them."""
+        values = self.head(state, layer, head)
+        if query >= 0:
+            return np.asarray(values[query, :])
+        if not self.is_deep:
+            return values.mean(axis=0)
+        return np.mean([values[int(row), :] for row in deep.some_rows(len(self.tokens), FEW_ROWS)], axis=0)
+
     def matrix(self, state: str, layer: int, head: int) -> np.ndarray:
         """Return one head's map [query, key] in before, after or difference."""
         if state == DIFFERENCE:
@@ -79,12 +101,13 @@ class Measured:
 class Statistics:
     """Numbers of all heads, [layer, head] each: by state and name, and how much each changed (None for one state).
 
-    measured: what views found out besides, by id.
+    measured: what views found out besides, by id. thumbnails: of a long text the heads' pictures by state.
     """
 
     by_state: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     change: np.ndarray | None = None
     measured: Mapping[str, Measured] = field(default_factory=dict)
+    thumbnails: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def values(self, name: str, state: str) -> np.ndarray | None:
         """Return a statistic in a state; the difference and both are told by their after."""
@@ -136,6 +159,8 @@ def without_special(look: Look) -> Look:
 
     A word that the model does not know stays: it stands in the text.
     """
+    if look.is_deep:
+        return look  # rows of queries and keys can't be cut and renormalised
     added = [special and word is None for special, word in zip(look.special, look.word_ids, strict=True)]
     kept = np.flatnonzero(~np.array(added))
     if not len(kept):
@@ -169,7 +194,12 @@ def difference_thumbnails(look: Look, side: int = THUMBNAIL) -> np.ndarray:
 
 
 def measure(look: Look) -> Statistics:
-    """Return the statistics of all heads; takes up to two seconds at 512 tokens."""
+    """Return the statistics of all heads; takes up to two seconds at 512 tokens. Of a long text: of some rows."""
+    if look.is_deep:
+        surveys = {state: deep.survey(values, THUMBNAIL) for state, values in look.maps.items()}
+        changed = deep.change(look.maps[BEFORE], look.maps[AFTER]) if len(look.maps) == 2 else None
+        found = {state: survey.statistics for state, survey in surveys.items()}
+        return Statistics(found, changed, thumbnails={state: each.thumbnails for state, each in surveys.items()})
     by_state = {state: maps.head_statistics(values) for state, values in look.maps.items()}
     change = maps.js_divergence(look.maps[BEFORE], look.maps[AFTER]) if len(look.maps) == 2 else None
     return Statistics(by_state, change)

@@ -13,7 +13,7 @@ from studio.ui.views.files import FORMATS, file_stem, write_all_heads, write_csv
 from studio.ui.views.look import AFTER, BEFORE, BOTH, DIFFERENCE, STATES, Look, Statistics, caption
 from studio.ui.views.numbers import StatisticsTable
 from studio.ui.views.selection import CELL, HEADS, NONE, SCALE, STATE, Selection
-from studio.ui.widgets.head_matrix import HeadMatrix
+from studio.ui.widgets.deep_matrix import DeepMatrix
 from studio.ui.widgets.labels import Strong
 
 STATISTICS_WIDTH, ROOM_FOR_ALL, ROOM_FOR_ONE = 184, 780, 420
@@ -26,13 +26,14 @@ class MatrixView(View):
     title = "Matrix"
     help = "Each row is a token that looks, each column a token looked at."
     order = 10
+    takes_long = True
 
     def __init__(self, selection: Selection, parent: QWidget | None = None) -> None:
         super().__init__(selection, parent)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(GROUP)
-        self.matrices: dict[str, HeadMatrix] = {}
+        self.matrices: dict[str, DeepMatrix] = {}
         self._places: dict[str, QWidget] = {}
         self._titles: dict[str, Strong] = {}
         for place in ("left", "right"):
@@ -41,7 +42,7 @@ class MatrixView(View):
             column.setContentsMargins(0, 0, 0, 0)
             column.setSpacing(4)
             title = self._titles[place] = Strong()
-            matrix = self.matrices[place] = HeadMatrix()
+            matrix = self.matrices[place] = DeepMatrix()
             matrix.cell_hovered.connect(selection.hover)
             matrix.cell_locked.connect(selection.lock)
             column.addWidget(title)
@@ -82,7 +83,7 @@ class MatrixView(View):
                 continue
             self._titles[place].setText(tr(STATES[state]))
             matrix.set_gamma(self.selection.gamma)
-            values, text = look.matrix(state, *head), caption(look, state, *head)
+            values, text = look.head(state, *head), caption(look, state, *head)
             matrix.set_matrix(values, look.tokens, look.tokens, text, state == DIFFERENCE, limit)
         self._lock()
         self._make_room()
@@ -105,13 +106,13 @@ class MatrixView(View):
 
     def _limit(self) -> float:
         """Return the value at the end of the colour scale."""
-        if not self.selection.per_head:
+        if not self.selection.per_head or self.look.is_deep:
             return 1.0
         maps = [self.look.matrix(state, *self.selection.head) for state in self.shown().values()]
         return max(float(np.abs(values).max(initial=0.0)) for values in maps) or 1.0
 
     def meaning(self) -> str:
-        if self.selection.per_head:
+        if self.selection.per_head and not self.look.is_deep:
             colours = tr("Colours: this head's own scale")
         else:
             low = "−1" if self.selection.state == DIFFERENCE else "0"

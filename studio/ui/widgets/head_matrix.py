@@ -36,6 +36,7 @@ class HeadMatrix(QAbstractScrollArea):
         self._pressed: tuple[QPointF, int, int] | None = None
         self._image, self._image_key = QImage(), None
         self._label_room = (0.0, 0.0)
+        self._ranged_cell = MOST_CELL  # the cell for which the scroll bars were set
         self.viewport().setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMinimumSize(180, 160)
@@ -168,7 +169,12 @@ class HeadMatrix(QAbstractScrollArea):
         self._paint_frame(painter, theme)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
+        # What was in sight stays there: cells grow with the room, and a scroll bar that comes takes some of it.
+        bars, before = (self.horizontalScrollBar(), self.verticalScrollBar()), self._ranged_cell
+        values = [bar.value() for bar in bars]
         self._set_scroll_ranges()
+        for bar, value in zip(bars, values, strict=True):
+            bar.setValue(round(value * self._cell() / before))
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         if self._pressed is not None and event.buttons() & Qt.MouseButton.LeftButton:
@@ -329,6 +335,7 @@ class HeadMatrix(QAbstractScrollArea):
 
     def _set_scroll_ranges(self) -> None:
         area, cell = self._area(), self._cell()
+        self._ranged_cell = cell
         for bar, n, room in (
             (self.horizontalScrollBar(), len(self.key_tokens), area.width()),
             (self.verticalScrollBar(), len(self.query_tokens), area.height()),
