@@ -23,7 +23,7 @@ class DeepMatrix(HeadMatrix):
     """A HeadMatrix that also shows a `deep.Head`, of which no more is computed than is in sight.
 
     Zoomed out a pixel shows the strongest of the cells under it. Tiles come from a thread; until one is there, a
-    coarser one stands in its place.
+    coarser one stands in its place, and before any of them what some of the rows say.
     """
 
     _tiles: Tiles | None = None  # also while HeadMatrix is being made
@@ -32,17 +32,20 @@ class DeepMatrix(HeadMatrix):
         super().__init__(parent)
         self._images: OrderedDict[Place, QImage] = OrderedDict()
         self._asked: Place | None = None
+        self._preview: np.ndarray | None = None
 
     def set_matrix(self, values: np.ndarray | Head, *of_tokens: list[str], **options: object) -> None:
         """Show a matrix, or a head that is too large to be one; else as HeadMatrix."""
         self._tiles = Tiles(values) if isinstance(values, Head) else None
         self._images.clear()
-        self._asked = None
+        self._asked, self._preview, tiles = None, None, self._tiles
         super().set_matrix(values, *of_tokens, **options)
+        if tiles is not None:
+            background(tiles.preview, lambda found: self._take_preview(tiles, found), self._fail, self, key="preview")
 
     def is_complete(self) -> bool:
         """Return whether everything in sight is drawn as sharply as it should be."""
-        return self._tiles is None or (self._asked is None and not self._missing())
+        return self._tiles is None or (self._preview is not None and self._asked is None and not self._missing())
 
     def _rescale(self) -> None:
         if self._tiles is None:
@@ -94,6 +97,10 @@ class DeepMatrix(HeadMatrix):
             super()._paint_values(painter, theme)
             return
         level, rows, columns = self._in_sight()
+        if self._preview is None:
+            return
+        whole = QRectF(self.cell_rect(0, 0).topLeft(), self.cell_rect(*self.values.shape).topLeft())
+        painter.drawImage(whole, picture(self.scale.colours(self._preview, theme)))
         for row in rows:
             for column in columns:
                 self._paint_tile(painter, theme, (level, row, column))
@@ -141,6 +148,11 @@ class DeepMatrix(HeadMatrix):
         self._asked = min(missing, key=lambda place: float(np.abs(np.array(place) - middle).sum()))
         tiles, place = self._tiles, self._asked
         background(lambda: tiles.tile(*place), lambda _: self._take(tiles), self._fail, self)
+
+    def _take_preview(self, tiles: Tiles, found: np.ndarray) -> None:
+        if tiles is self._tiles:
+            self._preview = found
+            self.viewport().update()
 
     def _take(self, tiles: Tiles) -> None:
         if tiles is self._tiles:

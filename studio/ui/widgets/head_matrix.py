@@ -13,6 +13,7 @@ from studio.ui.widgets.heat import Scale, furthest, picture, token_text
 
 LABEL_CELL = 12  # the least cell in pixels beside which a token can be read
 MOST_CELL, MOST_LABEL, FOOT, AXIS = 48.0, 110, 24, 18
+_MEASURED = 40
 
 
 class HeadMatrix(QAbstractScrollArea):
@@ -319,7 +320,9 @@ class HeadMatrix(QAbstractScrollArea):
 
     def _measure_labels(self) -> None:
         metrics = QFontMetrics(number_font(current().small))
-        longest = [max(map(metrics.horizontalAdvance, t), default=0) for t in (self.query_tokens, self.key_tokens)]
+        # Of many thousand tokens only the longest are measured, which is as long as all.
+        some = [sorted(set(tokens), key=len)[-_MEASURED:] for tokens in (self.query_tokens, self.key_tokens)]
+        longest = [max(map(metrics.horizontalAdvance, tokens), default=0) for tokens in some]
         self._label_room = tuple(AXIS + min(MOST_LABEL, width) + 10.0 for width in longest)
 
     def _fitting_cell(self) -> float:
