@@ -410,6 +410,12 @@ REASONS: dict[str, Reason] = {
     "capture-no-adapter": Reason("This model has no adapter to switch off.", "Load the base weights to compare with."),
     "text-too-long": Reason("The text has {n_tokens} tokens; the model takes {most}.", "Shorten the text."),
     "text-empty": Reason("There is no text.", "Type a sentence."),
+    "sentence-unwatched": Reason(
+        "The sentence is not watched from step {step} on: {why}", "The training goes on without it."
+    ),
+    "watch-too-large": Reason(
+        "Two captures of the sentence would take {needed_mb} MB; {budget_mb} MB are allowed.", "Shorten the sentence."
+    ),
     # export
     "target-exists": Reason("{path} is not empty.", "Choose another folder.", "export.choose"),
     "export-unverified": Reason("The exported model is not what was trained.", "{problems}", "go.export"),

@@ -121,6 +121,7 @@ class Task:
     outputs that count; several of one shape become the last axis of one array. target_names: the columns that
     `targets` returns. per_token: outputs have an axis of tokens behind the one of features. is_plain: one text or pair
     a feature, and labels as one number, or one a token, or floats, as frozen layers that are computed once need it.
+    takes_one_text: the model takes the tokens of one text too, [1, token]; else only the part below its head does.
     can_smooth: labels can be softened. sample: its file among the samples. more_samples: for what else it can do.
     main_metric: the one by which the best
     checkpoint is chosen. training: settings of a training that suit the task better than the usual ones, by name.
@@ -145,6 +146,7 @@ class Task:
     target_names: tuple[str, ...] = ("labels",)
     per_token = False
     is_plain = True
+    takes_one_text = True
     can_smooth = False
     is_base = False
     batch_tokens = 8192

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from studio.attention import timeline
 from studio.core import commands
 from studio.core import events as ev
 from studio.core.anatomy import can_be, describe_model
@@ -13,6 +14,7 @@ from studio.core.files import read_json
 from studio.core.registry import family
 from studio.core.replay import read_state
 from studio.core.rundir import RunDir
+from studio.core.state import RunState
 from studio.engine.reporter import Reporter
 from studio.takeaway.script import save_script
 from tests.in_process import execute, go_on
@@ -21,11 +23,20 @@ from tests.takeaway.test_script import losses as script_losses
 from tests.tasks.conftest import CASES, FAMILIES, read_lines
 
 Make = Callable[..., dict]
+WATCHED = "Anna went to the old town"
 
 
 def losses(run: RunDir) -> dict[int, float]:
     series = read_state(run).series["train", "loss"]
     return dict(zip(series.x.astype(int).tolist(), series.y.tolist(), strict=True))
+
+
+def is_watched(run: RunDir, state: RunState) -> None:
+    """Assert that the sentence was captured about thirty times, and that each capture is the model's own attention."""
+    found, every = timeline.steps(run.path), state.picked["probe_every"].value
+    assert found == sorted({*range(0, state.total_steps + 1, every), state.total_steps}) and 15 < len(found) < 33
+    assert [w.step for w in state.watched if w.verified] == found
+    assert timeline.load(run.path, found[-1]).maps["attention"].shape[:2] == (2, 4)
 
 
 def predicted(workspace: Path, run: RunDir, task: str) -> list[dict]:
@@ -78,9 +89,13 @@ def test_stopped_training_goes_on_exactly(task: str, straight: Callable, make_sp
         if isinstance(event, ev.Metrics) and event.split == "train" and event.step == 20:
             report.obey(commands.Stop())
 
-    run, state = execute(workspace, make_spec(task, evaluations_per_epoch=1), stop)
+    # Watching a sentence changes nothing, and a stop nothing in the watching.
+    spec = make_spec(task, evaluations_per_epoch=1, probe_text=WATCHED)
+    run, state = execute(workspace, spec, stop)
     assert state.state == "stopped" and max(losses(run)) < max(losses(straight(task)[0]))
-    assert go_on(run).state == "finished"
+    state = go_on(run)
+    assert state.state == "finished"
+    is_watched(run, state)
     before, after = losses(straight(task)[0]), losses(run)
     assert before.keys() == after.keys() and max(abs(before[step] - after[step]) for step in before) <= 1e-6
 
@@ -106,13 +121,14 @@ def test_evaluation_finds_what_the_training_measured_and_a_file_is_predicted(
 def test_other_architectures_learn_and_predict(
     task: str, architecture: str, make_spec: Make, workspace: Path
 ) -> None:  # fmt: skip
-    spec = make_spec(task, architecture, evaluations_per_epoch=1, num_train_epochs=6)
+    spec = make_spec(task, architecture, evaluations_per_epoch=1, num_train_epochs=6, probe_text=WATCHED)
     run, state = execute(workspace, spec)
     if not can_be(describe_model(spec["model"]), family("tasks")[task].auto_class):
         assert (state.problem.reason, state.problem.field) == ("model-unsupported", "model")
         assert (architecture, task) in (("llama", "multiple-choice"), ("llama", "masked-lm"))
         return
     assert state.state == "finished", state.problem
+    is_watched(run, state)
     found = list(losses(run).values())
     assert np.mean(found[-5:]) < 0.9 * np.mean(found[:5])
     assert len(predicted(workspace, run, task)) >= 1
