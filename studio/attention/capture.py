@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-__all__ = ["Capture", "CaptureRefused", "base_state", "capture", "save", "token_facts"]
+__all__ = ["Capture", "CaptureRefused", "base_state", "capture", "map_bytes", "save", "token_facts"]
 
 BUDGET_BYTES = 1 << 30
 
@@ -128,6 +128,12 @@ def capture(
         checks=checks,
         modules=modules,
     )
+
+
+def map_bytes(model: Module, encoded: Mapping[str, Tensor]) -> int:
+    """Return the bytes that the full maps of one encoded text take in float32."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return _map_bytes(encoded, _expected(inner.config))
 
 
 @contextmanager

@@ -126,6 +126,19 @@ class Checkpoint(Event):
     train_seconds: float = 0.0
 
 
+class Watched(Event):
+    """The attention that a model in training pays in the watched sentence was captured after a step.
+
+    path: its folder, relative to the run; it may be gone, since a resume that watches another sentence begins anew.
+    verified: whether the capture passed its own checks.
+    """
+
+    type: Literal["watched"] = "watched"
+    step: int
+    path: str
+    verified: bool
+
+
 class Artefact(Event):
     """A file or folder that the run made; `path` is relative to the run where it lies inside it."""
 
@@ -270,6 +283,7 @@ AnyEvent = Annotated[
     | Metrics
     | Resources
     | Checkpoint
+    | Watched
     | Artefact
     | Explained
     | Studied

@@ -423,6 +423,12 @@ REASONS: dict[str, Reason] = {
     "text-empty": Reason("There is no text.", "Type a sentence."),
     "chat-unknown": Reason("This model knows no chat.", "It has no template for one; type a text instead."),
     "study-unknown": Reason("Nobody knows how to find out {what}.", "It was asked for by another version of Attune."),
+    "sentence-unwatched": Reason(
+        "The sentence is not watched from step {step} on: {why}", "The training goes on without it."
+    ),
+    "watch-too-large": Reason(
+        "Two captures of the sentence would take {needed_mb} MB; {budget_mb} MB are allowed.", "Shorten the sentence."
+    ),
     # export
     "target-exists": Reason("{path} is not empty.", "Choose another folder.", "export.choose"),
     "export-unverified": Reason("The exported model is not what was trained.", "{problems}", "go.export"),

@@ -123,6 +123,7 @@ class Task:
     outputs that count; several of one shape become the last axis of one array. target_names: the columns that
     `targets` returns. per_token: outputs have an axis of tokens behind the one of features. is_plain: one text or pair
     a feature, and labels as one number, or one a token, or floats, as frozen layers that are computed once need it.
+    takes_one_text: the model takes the tokens of one text too, [1, token]; else only the part below its head does.
     can_smooth: labels can be softened. has_head: its models have a layer of their own for it, which is new where a
     model comes without. sample: its file among the samples. more_samples: for what else it can do.
     main_metric: the one by which the best
@@ -148,6 +149,7 @@ class Task:
     target_names: tuple[str, ...] = ("labels",)
     per_token = False
     is_plain = True
+    takes_one_text = True
     can_smooth = False
     has_head = True
     is_base = False

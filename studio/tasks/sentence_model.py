@@ -25,7 +25,12 @@ def as_sentences(model: Any, way: str, is_unit: bool, loss_name: str) -> Any:
 
     class Sentences(kind):
         def forward(
-            self, input_ids: Any, attention_mask: Any, token_type_ids: Any = None, labels: Any = None
+            self,
+            input_ids: Any,
+            attention_mask: Any,
+            token_type_ids: Any = None,
+            labels: Any = None,
+            return_dict: bool = True,
         ) -> dict[str, Any]:
             if input_ids.dim() == 2:
                 return {"sentence_embedding": self.embed(input_ids, attention_mask, token_type_ids)}

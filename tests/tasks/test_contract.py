@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from studio.attention import timeline
 from studio.core import commands
 from studio.core import events as ev
 from studio.core.anatomy import can_be, describe_model
@@ -13,6 +14,7 @@ from studio.core.files import read_json
 from studio.core.registry import family
 from studio.core.replay import read_state
 from studio.core.rundir import RunDir
+from studio.core.state import RunState
 from studio.engine.reporter import Reporter
 from studio.takeaway.script import save_script
 from tests.in_process import execute, go_on
@@ -22,6 +24,7 @@ from tests.tasks.conftest import CASES, FAMILIES, read_lines
 
 Make = Callable[..., dict]
 OTHERS = [name for name in FAMILIES if name != "bert"]
+WATCHED = "Anna went to the old town"
 
 
 def losses(run: RunDir) -> dict[int, float]:
@@ -52,6 +55,14 @@ def assert_export_is_verified(run: RunDir, format_: str, out: Path) -> None:
     assert state.state == "finished", state.problem
     result = state.result
     assert result["verified"] and result["metric_name"] and result["prediction_agreement"] >= 0.9
+
+
+def is_watched(run: RunDir, state: RunState) -> None:
+    """Assert that the sentence was captured about thirty times, and that each capture is the model's own attention."""
+    found, every = timeline.steps(run.path), state.picked["probe_every"].value
+    assert found == sorted({*range(0, state.total_steps + 1, every), state.total_steps}) and 15 < len(found) < 33
+    assert [w.step for w in state.watched if w.verified] == found
+    assert timeline.load(run.path, found[-1]).maps["attention"].shape[:2] == (2, 4)
 
 
 def predicted(workspace: Path, run: RunDir, task: str) -> list[dict]:
@@ -100,9 +111,12 @@ def test_task_learns_and_trains_what_the_window_said(task: str, straight: Callab
 
 @pytest.mark.parametrize("task", CASES)
 def test_stopped_training_goes_on_exactly(task: str, straight: Callable, make_spec: Make, workspace: Path) -> None:
-    run, state = execute(workspace, make_spec(task, evaluations_per_epoch=1), stop_at(20))
+    # Watching a sentence changes nothing, and a stop nothing in the watching.
+    run, state = execute(workspace, make_spec(task, evaluations_per_epoch=1, probe_text=WATCHED), stop_at(20))
     assert state.state == "stopped" and max(losses(run)) < max(losses(straight(task)[0]))
-    assert go_on(run).state == "finished"
+    state = go_on(run)
+    assert state.state == "finished"
+    is_watched(run, state)
     assert largest_difference(straight(task)[0], run) <= 1e-6
 
 
@@ -128,13 +142,14 @@ def test_other_architectures_do_all_of_it(
     task: str, architecture: str, make_spec: Make, workspace: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """Each task and each architecture at least once from end to end; `--every-pair` does that for all of them."""
-    spec = make_spec(task, architecture, evaluations_per_epoch=1, num_train_epochs=6)
+    spec = make_spec(task, architecture, evaluations_per_epoch=1, num_train_epochs=6, probe_text=WATCHED)
     whole, state = execute(workspace, spec)
     if not can_be(describe_model(spec["model"]), family("tasks")[task].auto_class):
         assert (state.problem.reason, state.problem.field) == ("model-unsupported", "model")
         assert (architecture, task) in (("llama", "multiple-choice"), ("llama", "masked-lm"))
         return
     assert state.state == "finished", state.problem
+    is_watched(whole, state)
     found = list(losses(whole).values())
     assert np.mean(found[-5:]) < 0.9 * np.mean(found[:5])
     assert len(predicted(workspace, whole, task)) >= 1
