@@ -2,8 +2,8 @@
 
 options: `method`: gradient (× attention, signed), relevance (Chefer), integrated (gradients, signed), `given` with
 `weights` by state [token] that were found elsewhere, or `reads`, which only says from where the answer is read;
-`label`, `token` as `target.target_of` has them. result: `target` in words; `ids`, and `stays` [token] of those that
-are never left out; `blank`, the token that stands for one that is; `states`: by name `reads` [token], the share of
+`label`, `token` as `target.target_of` has them. result: `target` in words; `ids`, `added` [token] of those that
+the tokenizer added, `stays` [token] of those that are never left out; `blank`, the token that stands for one that is; `states`: by name `reads` [token], the share of
 each token's row in the last layer, None where heads give no gradients; `weights` [token]; `missing`, the share that
 integrated gradients lack of the whole; and what `faithfulness.faithfulness` returns.
 """
@@ -42,9 +42,10 @@ def study(subject: Subject, asked: Study, states: tuple[str, ...], out: Path) ->
             key = [asked.text, asked.fields, name, target.choice, target.told()]
             found[name] = {"weights": weights.tolist()} | facts
             found[name] |= faithfulness(subject, model, target, weights, key)
-        told, stays, ids = target.told(), target.stays.tolist(), target.inputs["input_ids"].flatten().tolist()
+        told, ids = target.told(), target.inputs["input_ids"].flatten().tolist()
+        stays, added = target.stays.tolist(), target.added.tolist()
     blank = subject.tokenizer.convert_ids_to_tokens(blank_of(subject.tokenizer))
-    result = {"target": told, "method": method, "ids": ids, "stays": stays, "blank": blank}
+    result = {"target": told, "method": method, "ids": ids, "stays": stays, "added": added, "blank": blank}
     return {"result": result | {"states": {name: found[name] for name in states}}}
 
 

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from studio.engine.inspect import Subject
     from studio.engine.studies.target import Target
 
-MOST_STEPS = 24  # of a curve; of a longer text several tokens go at once
+MOST_STEPS = 12  # of a curve; of a longer text several tokens go at once
 STRONGEST = 5  # tokens that are spoken of
 MOST_OCCLUDED = 256  # tokens that are left out one by one
-_ORDERS = 8  # random ones
+_ORDERS = 6  # random ones
 _KEPT_NOTES = 4
 
 
@@ -55,7 +55,8 @@ def faithfulness(subject: Subject, model: Any, target: Target, weights: np.ndarr
 def _steps(n_tokens: int) -> np.ndarray:
     """Return after how many tokens a curve has a point; none and all are among them, and those that are told of."""
     even = np.linspace(0, n_tokens, min(n_tokens, MOST_STEPS) + 1).round().astype(int)
-    return np.unique([*even, _n_strongest(n_tokens)])
+    steps = np.array([*even, _n_strongest(n_tokens)])
+    return np.unique([*steps, *(n_tokens - steps)])
 
 
 def _n_strongest(n_tokens: int) -> int:
@@ -65,12 +66,13 @@ def _n_strongest(n_tokens: int) -> int:
 def _chance(value: coalitions.Value, n_tokens: int, steps: np.ndarray) -> dict[str, Any]:
     """Return what does not depend on the explanation."""
     random, found = np.random.default_rng(0), {}
-    orders = [random.random(n_tokens) for _ in range(_ORDERS if n_tokens <= 64 else _ORDERS // 2)]
-    for name, curve in (("deletion", coalitions.deletion), ("insertion", coalitions.insertion)):
-        curves = np.stack([curve(value, order, steps) for order in orders])
-        found[f"random_{name}"] = curves.mean(axis=0).tolist()
-        found[f"random_{name}_spread"] = curves.std(axis=0).tolist()
-        found[f"random_{name}_area"] = coalitions.area(curves.mean(axis=0), steps)
+    orders = [random.random(n_tokens) for _ in range(_ORDERS)]
+    curves = np.stack([coalitions.deletion(value, order, steps) for order in orders])
+    # Of random tokens it is the same whether so many went or the others came: steps are the same from both ends.
+    for name, each in (("deletion", curves), ("insertion", curves[:, ::-1])):
+        found[f"random_{name}"] = each.mean(axis=0).tolist()
+        found[f"random_{name}_spread"] = each.std(axis=0).tolist()
+        found[f"random_{name}_area"] = coalitions.area(each.mean(axis=0), steps)
     found["occlusion"] = coalitions.occlusion(value, n_tokens).tolist() if n_tokens <= MOST_OCCLUDED else None
     return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,7 +37,8 @@ class Target:
     words, facts: what it is, a template and what fills it. inputs: what the model is given, a batch of one. of: the
     outputs of a batch → [row], with gradients. value: the same → the number that people are shown, [row]: where
     `is_log` the probability whose logarithm `of` is. say: outputs of the batch of one → what is answered. stays:
-    tokens that can't be left out, bool [token]. choice: options with which another state of the model has the same
+    tokens that can't be left out, bool [token]; added: those of them that the tokenizer added. per_token: it depends on
+    the option `token`. choice: options with which another state of the model has the same
     target. asks: what the model is given to `say`, where that is not `inputs`.
     """
 
@@ -51,6 +52,8 @@ class Target:
     is_log: bool = False
     choice: dict[str, Any] = field(default_factory=dict)
     asks: dict[str, Tensor] | None = None
+    per_token: bool = False
+    added: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool))
 
     def one(self, outputs: Any) -> Tensor:
         """Return the number of a batch of one."""
@@ -58,7 +61,8 @@ class Target:
 
     def told(self) -> dict[str, Any]:
         """Return what it is, as JSON."""
-        return {"words": self.words, "facts": self.facts, "is_probability": self.is_log}
+        told = {"words": self.words, "facts": self.facts}
+        return told | {"is_probability": self.is_log, "per_token": self.per_token}
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +111,9 @@ def target_of(
     if word_ids is not None:
         starts &= np.array([i == 0 or word != word_ids[i - 1] for i, word in enumerate(word_ids)])
     asked = _Asked(subject, model, encoded, inputs, outputs, fields, options, special, starts)
-    return _KINDS.get(subject.trained.task.id if subject.trained else "", _class if subject.labels else _vector)(asked)
+    usual = _class if subject.labels else _vector
+    target = _KINDS.get(subject.trained.task.id if subject.trained else "", usual)(asked)
+    return replace(target, added=special)
 
 
 def states_of(subject: Subject, states: tuple[str, ...], asked: Any, options: Mapping[str, Any]) -> Any:
@@ -241,7 +247,7 @@ def _tags(asked: _Asked) -> Target:
         words, facts = "probability of the tag “{label}” of “{token}”", {"label": labels[tags[0]], "token": name}
     return Target(
         words, facts, asked.inputs, of, lambda outputs: of(outputs).exp(), say, asked.special, is_log=True,
-        choice={"tags": tags},
+        choice={"tags": tags}, per_token=True,
     )  # fmt: skip
 
 
