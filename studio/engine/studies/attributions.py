@@ -2,10 +2,10 @@
 
 options: `method`: gradient (× attention, signed), relevance (Chefer), integrated (gradients, signed), `given` with
 `weights` by state [token] that were found elsewhere, or `reads`, which only says from where the answer is read;
-`label`, `token` as `target.target_of` has them. result: `target` in words; `ids`, `added` [token] of those that
-the tokenizer added, `stays` [token] of those that are never left out; `blank`, the token that stands for one that is; `states`: by name `reads` [token], the share of
-each token's row in the last layer, None where heads give no gradients; `weights` [token]; `missing`, the share that
-integrated gradients lack of the whole; and what `faithfulness.faithfulness` returns.
+`label`, `token` as `target.target_of` has them. result: `target` in words; `ids`; `added` [token], those of the
+tokenizer; `stays` [token], those that are never left out; `blank`, the token that stands for one that is; `states`: by
+name `reads` [token], the share of each token's row in the last layer, None where heads give no gradients; `weights`
+[token]; `missing`, the share that integrated gradients lack of the whole; and what `faithfulness.faithfulness` returns.
 """
 
 from __future__ import annotations

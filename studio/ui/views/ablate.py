@@ -19,12 +19,12 @@ from PySide6.QtWidgets import (
 
 from studio.core.events import Studied
 from studio.core.reasons import Problem
-from studio.ui import words
 from studio.ui.i18n import tr
 from studio.ui.notices import message_of
 from studio.ui.theme import GRID, GROUP
 from studio.ui.views.base import View
 from studio.ui.views.look import AFTER, BEFORE, STATES, Look
+from studio.ui.views.numbers import three
 from studio.ui.views.selection import CELL, HEADS, STATE, Selection
 from studio.ui.widgets.buttons import icon_button, quiet_button
 from studio.ui.widgets.labels import Body, Small, Strong
@@ -83,7 +83,7 @@ class AblateView(View):
         return self._area
 
     def _make_row(self) -> QHBoxLayout:
-        self.button = quiet_button(tr("Ask without them"), "ablate.ask", "play")
+        self.button = quiet_button(tr("Ask the model"), "ablate.ask", "play")
         self.button.clicked.connect(self.ask)
         self.live = QCheckBox(tr("At once"))
         self.live.setToolTip(tr("Ask again whenever other heads are chosen"))
@@ -337,9 +337,8 @@ class _Answer(QWidget):
 def change_of(before: float, after: float) -> str:
     """Return a change in numbers: from, to, and by how much."""
     # Numbers are rounded first, so that what is shown adds up.
-    first, second = round(before, 4), round(after, 4)
-    sign = "+" if second >= first else "−"
-    return f"{words.number(first)} → {words.number(second)} ({sign}{words.number(round(abs(second - first), 4))})"
+    change = round(after, 3) - round(before, 3)
+    return f"{three(before)} → {three(after)} ({'+' if change >= 0 else '−'}{abs(change):.3f})"
 
 
 def _others(plain: Mapping[str, Any], edited: Mapping[str, Any]) -> list[str]:
@@ -347,10 +346,11 @@ def _others(plain: Mapping[str, Any], edited: Mapping[str, Any]) -> list[str]:
     first, second = plain["answers"], edited["answers"]
     found = []
     if len(first) == 1:
-        same = first == second
         named = [name or tr("no answer") for name in (*first, *second)]
-        found.append(tr("The answer stays “{name}”", name=named[0]) if same
-                     else tr("The answer turns from “{first}” to “{second}”", first=named[0], second=named[1]))  # fmt: skip
+        if first == second:
+            found.append(tr("The answer stays “{name}”", name=named[0]))
+        else:
+            found.append(tr("The answer turns from “{first}” to “{second}”", first=named[0], second=named[1]))
     elif first:
         n = sum(a != b for a, b in zip(first, second, strict=True))
         found.append(tr("{n} of {all} answers are others", n=n, all=len(first)))

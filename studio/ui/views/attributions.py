@@ -20,16 +20,17 @@ from studio.ui.theme import GRID, GROUP
 from studio.ui.threads import background
 from studio.ui.views.base import View
 from studio.ui.views.look import AFTER, BEFORE, DIFFERENCE, Look
+from studio.ui.views.numbers import three
 from studio.ui.views.selection import CELL, HEADS, STATE, Selection
 from studio.ui.widgets.bars import BarsView
 from studio.ui.widgets.chart_view import ChartView
-from studio.ui.widgets.labels import Body, Small
+from studio.ui.widgets.labels import Body, ElidedLabel
 from studio.ui.widgets.line_chart import LineChart
 
 METHODS = {
     "gradient": ("Gradient × attention", "What each weight on a token did for the answer, to first order; summed."),
     "relevance": ("Relevance", "Only what spoke for the answer, followed through the layers (Chefer 2021)."),
-    "integrated": ("Integrated gradients", "The gradient on the way from a mean token to the text; adds up to the whole."),
+    "integrated": ("Integrated gradients", "The gradient on the way from mean tokens to the text's; adds up to all."),
     "rollout": ("Rollout", "Attention of all heads, multiplied from layer to layer (Abnar 2020); knows no answer."),
     "flow": ("Flow", "The most that can flow from a token to where the answer is read; for short texts."),
     "head": ("Chosen head", "Where the chosen head looks; knows nothing of the layers before and after it."),
@@ -39,7 +40,7 @@ FROM_MAPS = ("rollout", "flow", "head")  # computed here; the worker only tests 
 MOST_FLOWS, READ_FROM = 256, 0.02  # flows that are computed, and the least share of a row that counts
 MOST_BARS = 40
 PAUSE_MS = 120
-BARS_WIDTH = 200
+BARS_WIDTH, LEAST_CHART = 190, 84
 
 
 class AttributionsView(View):
@@ -64,7 +65,8 @@ class AttributionsView(View):
             self.method.addItem(tr(title), name)
             self.method.setItemData(self.method.count() - 1, tr(meaning), Qt.ItemDataRole.ToolTipRole)
         self.method.currentIndexChanged.connect(lambda _: self._changed())
-        self.verdict, self.note = Body(), Small()
+        self.verdict, self.note = Body(), ElidedLabel()
+        self.note.setProperty("level", "small")
         self._bars = QScrollArea()
         self._bars.setFrameShape(QFrame.Shape.NoFrame)
         self._bars.setWidgetResizable(True)
@@ -184,7 +186,7 @@ class AttributionsView(View):
             if self._sent in FROM_MAPS:
                 self._weigh(self._sent)
             return
-        self._found = answer.result | {"method": self._sent}
+        self._found = answer.result | {"method": self._sent or answer.result["method"]}
         self._draw()
 
     def _n_cut(self, result: dict[str, Any]) -> int:
@@ -227,10 +229,15 @@ class AttributionsView(View):
         if self.isVisible():
             self.tinted.emit(values, signed, tr("Tint: {method}", method=tr(METHODS[method][0]).lower()))
         self.verdict.setText(verdict(self._found["target"], state))
-        self.note.setText(" · ".join(facts(self._found, state)))
-        self._bars.setWidget(BarsView(self._named(values)))
+        said = facts(self._found, state)
+        self.note.setText(" · ".join(said))
+        self.note.setToolTip("\n".join([*said, *areas(state)]))
+        bars = BarsView(self._named(values))
+        bars.setObjectName("scrolled")
+        self._bars.setWidget(bars)
         former = self.chart
         self.chart = ChartView(LineChart(curves(self._found["target"], state)))
+        self.chart.canvas.setMinimumSize(160, LEAST_CHART)
         self.chart.setAccessibleName(tr("The answer as tokens go and come"))
         if former is not None:
             self._row.removeWidget(former)
@@ -250,7 +257,7 @@ class AttributionsView(View):
         return named
 
     def meaning(self) -> str:
-        return tr("An explanation is evidence to test, not the reason itself")
+        return tr("Evidence to test, not the reason itself")
 
     def formats(self) -> dict[str, str]:
         return {"csv": "Table (CSV)…"} if self._found else {}
@@ -315,11 +322,12 @@ def verdict(target: dict[str, Any], state: dict[str, Any]) -> str:
     n = state["n_strongest"]
     at = state["steps"].index(n)
     what = tr(target["words"], **target["facts"])
-    said = tr(
-        "Without the {n} strongest tokens the {what} goes from {first} to {last}; without {n} random ones: {random}.",
-        n=n, what=what, first=words.number(state["deletion"][0], 3), last=words.number(state["deletion"][at], 3),
-        random=words.number(state["random_deletion"][at], 3),
-    )  # fmt: skip
+    one = "Without the strongest token the {what} goes from {first} to {last}; without a random one: {random}."
+    several = (
+        "Without the {n} strongest tokens the {what} goes from {first} to {last}; without {n} random ones: {random}."
+    )
+    values = {"first": state["deletion"][0], "last": state["deletion"][at], "random": state["random_deletion"][at]}
+    said = tr(one if n == 1 else several, n=n, what=what, **{name: three(each) for name, each in values.items()})
     sooner = state["deletion_area"] < state["random_deletion_area"]
     higher = state["insertion_area"] > state["random_insertion_area"]
     if sooner and higher:
@@ -335,26 +343,33 @@ def facts(found: dict[str, Any], state: dict[str, Any]) -> list[str]:
     if state["spearman"] is not None:
         said.append(tr("Agrees with leaving out each token alone: ρ {rho}", rho=f"{state['spearman']:.2f}"))
     if state["uniform"] is not None:
-        said.append(tr("Were every head to look evenly: {value}", value=words.number(state["uniform"], 3)))
+        said.append(tr("Were every head to look evenly: {value}", value=three(state["uniform"])))
     if state.get("missing") is not None:
         said.append(tr("Adds up to {share} of the whole", share=words.percent(1 - state["missing"], 1)))
     said.append(tr("A token that goes becomes {blank}", blank=found["blank"]))
     return said
 
 
+def areas(state: dict[str, Any]) -> list[str]:
+    """Return the mean heights of the curves beside those of chance: a good order is low first, and high second."""
+    pairs = {tr("Mean height as tokens go"): "deletion", tr("Mean height as tokens come"): "insertion"}
+    return [
+        tr("{what}: {value}, by chance {random}", what=what, value=three(state[f"{name}_area"]),
+           random=three(state[f"random_{name}_area"]))
+        for what, name in pairs.items()
+    ]  # fmt: skip
+
+
 def curves(target: dict[str, Any], state: dict[str, Any]) -> Curves:
     """Return the curves of deletion and insertion, with those of chance."""
     steps = [float(step) for step in state["steps"]]
     named = {
-        tr("Without the strongest"): "deletion",
-        tr("Without random ones"): "random_deletion",
-        tr("Only the strongest"): "insertion",
-        tr("Only random ones"): "random_insertion",
+        tr("strongest go"): "deletion",
+        tr("random go"): "random_deletion",
+        tr("strongest come"): "insertion",
+        tr("random come"): "random_insertion",
     }
-    series = {
-        title: Points(x=steps, y=state[name], note=words.number(state[f"{name}_area"], 2))
-        for title, name in named.items()
-    }
+    series = {title: Points(x=steps, y=state[name]) for title, name in named.items()}
     axis = "probability" if target["is_probability"] else "target"
     return Curves(series=series, x_axis="tokens", y_axis=axis)
 
