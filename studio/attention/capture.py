@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-__all__ = ["Capture", "CaptureRefused", "base_state", "capture", "map_bytes", "save", "token_facts"]
+__all__ = ["Capture", "CaptureRefused", "base_state", "capture", "kind_of", "map_bytes", "save", "token_facts"]
 
 BUDGET_BYTES = 1 << 30
 
@@ -90,7 +90,10 @@ def capture(
         raise memory_refusal(needed, budget_bytes)
     queries = needed > budget_bytes if queries is None else queries
     options: dict[str, Any] = {"return_dict": True}
-    if "use_cache" in inspect.signature(inner.forward).parameters:
+    takes = inspect.signature(inner.forward).parameters
+    if "return_dict" not in takes and not any(each.kind == each.VAR_KEYWORD for each in takes.values()):
+        options = {}  # a model with a forward of its own, which gives a dictionary
+    if "use_cache" in takes:
         options["use_cache"] = False
 
     # The random state is restored once, at the end: were it the same in both runs, dropout would go unseen.
@@ -272,7 +275,7 @@ def _grouped(records: list[Record], config: Any) -> dict[str, list[Record]]:
         raise CaptureRefused("capture-nothing")
     groups: dict[str, list[Record]] = {kind: [] for kind in ("attention", "encoder", "decoder", "cross")}
     for record in records:
-        groups.setdefault(_kind(record.module, config), []).append(record)
+        groups.setdefault(kind_of(record.module, config), []).append(record)
     groups = {kind: members for kind, members in groups.items() if members}
     for kind, members in groups.items():
         if len({record.maps.shape for record in members}) > 1:
@@ -280,7 +283,8 @@ def _grouped(records: list[Record], config: Any) -> dict[str, list[Record]]:
     return groups
 
 
-def _kind(module: str, config: Any) -> str:
+def kind_of(module: str, config: Any) -> str:
+    """Return which kind of attention a module is, told from its name: attention, encoder, decoder, cross, …"""
     parts = module.lower().split(".")
     if _has_towers(config):
         return "vision" if any("vision" in part for part in parts) else "text"

@@ -422,6 +422,18 @@ REASONS: dict[str, Reason] = {
     "text-too-long": Reason("The text has {n_tokens} tokens; the model takes {most}.", "Shorten the text."),
     "text-empty": Reason("There is no text.", "Type a sentence."),
     "chat-unknown": Reason("This model knows no chat.", "It has no template for one; type a text instead."),
+    "heads-fixed": Reason(
+        "The heads of models of the type {model_type} can be seen, but not changed.",
+        "Their code does not use transformers' attention interface.",
+    ),
+    "heads-shared": Reason(
+        "The heads of this model can't be changed in one layer alone.", "All of its layers are one and the same module."
+    ),
+    "head-unknown": Reason(
+        "There is no head {head} in layer {layer}.",
+        "Choose heads of the model that is shown, and zero, uniform or a factor for each.",
+    ),
+    "nothing-to-leave-out": Reason("The text has no token that could be left out.", "Type a sentence."),
     "study-unknown": Reason("Nobody knows how to find out {what}.", "It was asked for by another version of Attune."),
     "sentence-unwatched": Reason(
         "The sentence is not watched from step {step} on: {why}", "The training goes on without it."

@@ -103,6 +103,7 @@ class Subject:
         self.tuned, self.base, self.tokenizer, self.max_length, self.labels = tuned, base, tokenizer, max_length, labels
         self.trained = trained
         self._company: dict[tuple[str, ...], tuple[Any, dict[str, Any]]] = {}
+        self.notes: dict[Any, Any] = {}  # what a study found of a text and may want again, the newest last
 
     @contextlib.contextmanager
     def state(self, name: str) -> Iterator[Any]:
@@ -221,6 +222,15 @@ class Subject:
             raise Failure("text-too-long", "text", n_tokens=n_tokens, most=self.max_length)
         return encoded
 
+    def inputs(self, encoded: Any, model: Any) -> dict[str, Any]:
+        """Return what goes into the model of what `encode` gave: a batch of one, an option among one."""
+        device = next(model.parameters()).device
+        inputs = {name: value.to(device) for name, value in encoded.items()}
+        if self.trained and self.trained.task.id == "multiple-choice":
+            # Nothing is padded, so that no mask is needed.
+            return {name: value[:, None] for name, value in inputs.items() if name != "attention_mask"}
+        return inputs
+
     def explain(
         self, text: str, fields: Mapping[str, str], states: tuple[str, ...], out: Path, with_attention: bool
     ) -> dict[str, dict[str, Any]]:
@@ -246,7 +256,7 @@ class Subject:
                 logits = model(**encoded).logits[0].float()
             return {"probabilities": self._named(logits.softmax(-1).tolist())}
         out.mkdir(parents=True, exist_ok=True)
-        captured = attention.capture(model, encoded, spool=out)
+        captured = attention.capture(model, self.inputs(encoded, model), spool=out)
         facts = attention.token_facts(self.tokenizer, encoded, text)
         attention.save(captured, facts.pop("tokens"), out, **facts)
         probabilities = [] if captured.probabilities is None else captured.probabilities.tolist()
