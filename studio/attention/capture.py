@@ -261,7 +261,7 @@ def _grouped(records: list[Record], config: Any) -> dict[str, list[Record]]:
         raise CaptureRefused("capture-nothing")
     groups: dict[str, list[Record]] = {kind: [] for kind in ("attention", "encoder", "decoder", "cross")}
     for record in records:
-        groups.setdefault(_kind(record.module, config), []).append(record)
+        groups.setdefault(kind_of(record.module, config), []).append(record)
     groups = {kind: members for kind, members in groups.items() if members}
     for kind, members in groups.items():
         if len({record.maps.shape for record in members}) > 1:
@@ -269,7 +269,8 @@ def _grouped(records: list[Record], config: Any) -> dict[str, list[Record]]:
     return groups
 
 
-def _kind(module: str, config: Any) -> str:
+def kind_of(module: str, config: Any) -> str:
+    """Return what kind of attention a module's is, told from its name."""
     parts = module.lower().split(".")
     if _has_towers(config):
         return "vision" if any("vision" in part for part in parts) else "text"

@@ -411,6 +411,15 @@ REASONS: dict[str, Reason] = {
     "text-too-long": Reason("The text has {n_tokens} tokens; the model takes {most}.", "Shorten the text."),
     "text-empty": Reason("There is no text.", "Type a sentence."),
     "chat-unknown": Reason("This model knows no chat.", "It has no template for one; type a text instead."),
+    "head-unknown": Reason("There is no head {head} in layer {layer}.", "Choose one of the grid."),
+    "vectors-unsupported": Reason(
+        "The queries and keys of models of the type {model_type} can't be seen.",
+        "Their code does not use transformers' attention interface; the maps stand in the other views.",
+    ),
+    "vectors-formula": Reason(
+        "The weights of this head are more than softmax(scale · q·k + mask), by {error}.",
+        "Its file adds something of its own (a soft cap, a learned sink); the map stands in the other views.",
+    ),
     "study-unknown": Reason("Nobody knows how to find out {what}.", "It was asked for by another version of Attune."),
     # export
     "target-exists": Reason("{path} is not empty.", "Choose another folder.", "export.choose"),
