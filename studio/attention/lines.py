@@ -17,11 +17,14 @@ def word_starts(word_ids: Sequence[int | None], segments: Sequence[int | None]) 
     return np.array(starts, dtype=np.intp)
 
 
-def by_words(weights: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Return weights [..., query, key] by words: of keys the sum, of queries the mean, so that a row's sum stays."""
-    n_tokens = np.diff(np.append(starts, weights.shape[-2]))
-    summed = np.add.reduceat(weights, starts, axis=-1)
-    return np.add.reduceat(summed, starts, axis=-2) / n_tokens[:, None].astype(weights.dtype)
+def by_words(weights: np.ndarray, queries: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """Return weights [..., query, key] by words, of which `queries` and `keys` are the first tokens.
+
+    Of keys the sum, of queries the mean, so that a row's sum stays what it is.
+    """
+    n_tokens = np.diff(np.append(queries, weights.shape[-2]))
+    summed = np.add.reduceat(weights, keys, axis=-1)
+    return np.add.reduceat(summed, queries, axis=-2) / n_tokens[:, None].astype(weights.dtype)
 
 
 def strongest(weights: np.ndarray, share: float) -> np.ndarray:

@@ -21,7 +21,7 @@ def test_words_are_their_pieces_together():
     # A word that ends one text and one that begins the next are not one, though both may be the first.
     assert lines.word_starts([0, 0], [0, 1]).tolist() == [0, 1]
     weights = random_rows(9)
-    merged = lines.by_words(weights, starts)
+    merged = lines.by_words(weights, starts, starts)
     groups = [[0], [1, 2, 3], [4], [5], [6, 7], [8]]
     for i, queries in enumerate(groups):
         for j, keys in enumerate(groups):
