@@ -276,3 +276,24 @@ def test_a_look_that_was_started_elsewhere_is_shown(qtbot, panel, store, workspa
     store.attach(run.id)
     wait_measured(qtbot, panel)
     assert panel.text.toPlainText() == TEXT and store.n_started == 0
+
+
+def test_a_locked_cell_keeps_its_key_beside_the_strip(looked):
+    """The strip shows the query of a locked cell, and does not lock it anew without its key."""
+    looked.maps.head.view("matrix").matrices["left"].lock(2, 3)
+    assert looked.maps.selection.cell == (2, 3) and looked.maps.strip.locked_token() == 2
+
+
+def test_views_that_asked_for_the_same_get_the_same_answer(looked):
+    stage, taken = looked.maps.head, []
+    stage.show_view("lines", 1)
+    views = [stage.view("matrix"), stage.view("lines")]
+    for view in views:
+        view.take = lambda answer, view=view: taken.append((view.id, answer.id))
+        view.asked.emit("nothing", {"layer": 1})
+    stage.take(ev.Studied(id="one", what="nothing"))
+    assert taken == [("matrix", "one"), ("lines", "one")]
+    views[0].asked.emit("nothing", {"layer": 0})
+    views[1].asked.emit("nothing", {"layer": 1})
+    stage.take(ev.Studied(id="two", what="nothing"))
+    assert taken[2:] == [("lines", "two")]
