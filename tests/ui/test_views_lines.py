@@ -54,7 +54,7 @@ def test_of_each_row_the_strongest_lines_are_drawn_and_more_with_the_slider(view
 
 
 def test_a_line_is_as_strong_as_its_weight(view, selection):
-    """The pixels of the strongest line have the head's colour; those of the weaker one are between it and the ground."""
+    """The strongest line has the head's colour, one of half the weight is half way to the ground."""
     maps = {"after": np.zeros((1, 1, 9, 9), dtype=np.float32)}
     maps["after"][0, 0, 2, 2], maps["after"][0, 0, 5, 5] = 1.0, 0.5
     selection.choose_heads(((0, 0),))

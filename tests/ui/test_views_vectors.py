@@ -1,4 +1,4 @@
-"""The views of a head's vectors: the numbers are those of the vectors, and nothing is shown that does not fit the map."""
+"""The views of a head's vectors: the numbers are those of the vectors, and what does not fit the map is not shown."""
 
 import csv
 from dataclasses import replace
@@ -34,7 +34,8 @@ def make_vectors(seed, mask):
     weights = np.zeros((N, N), dtype=np.float32)
     for i in range(N):
         last = i + 1 if mask.band else N
-        weights[i, :last] = softmax(np.array([SCALE * np.dot(query[i].astype(float), k) for k in key[:last].astype(float)]))
+        scores = [SCALE * np.dot(query[i].astype(float), k) for k in key[:last].astype(float)]
+        weights[i, :last] = softmax(np.array(scores))
     ids = np.arange(10, 10 + N)
     return HeadVectors(query, key, value, weights @ value, SCALE, mask, ids, EXTRA), weights
 

@@ -98,7 +98,8 @@ class QueryKeyView(VectorView):
         row, said = self.row(self._query), caption(self.look, self.state(), *self.selection.head)
         with open(path, "w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow([f"key of query {self._query + 1} “{row.token}” · {said}", "q·k", "scaled", "mask", "softmax"])
+            corner = f"key of query {self._query + 1} “{row.token}” · {said}"
+            writer.writerow([corner, "q·k", "scaled", "mask", "softmax"])
             for i, token in enumerate(row.tokens):
                 numbers = (row.score[i], row.scaled[i], row.added[i], row.weight[i])
                 writer.writerow([token, *(f"{value:.9g}" for value in numbers)])

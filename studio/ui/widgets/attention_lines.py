@@ -336,5 +336,3 @@ class AttentionLines(QAbstractScrollArea):
 
 def _number(value: float) -> str:
     return words.number(float(value), 3)
-
-

@@ -58,8 +58,10 @@ class LinesFigure:
         for tokens, left, right, align, head in sides:
             flags = align | Qt.AlignmentFlag.AlignVCenter
             painter.setPen(theme.colour("muted"))
+            # The heads of the columns reach over the lines, up to the middle.
             shift = ROOM / 2 - PAD
-            title = QRectF(left - (shift if left == span.right else 0), self._top() - PITCH, right - left + shift, PITCH)
+            begin = left - shift if left == span.right else left
+            title = QRectF(begin, self._top() - PITCH, right - left + shift, PITCH)
             painter.drawText(title, flags, head)
             painter.setPen(theme.colour("text"))
             for row, token in enumerate(tokens):
@@ -72,7 +74,8 @@ class LinesFigure:
         for name, series, is_more in self._legend():
             painter.fillRect(QRectF(MARGIN, y + 7, 14, 3), strand_colour(theme, series, is_more, 1.0))
             painter.setPen(theme.colour("muted"))
-            painter.drawText(QRectF(MARGIN + 20, y, self._width() - 2 * MARGIN, 16), Qt.AlignmentFlag.AlignVCenter, name)
+            place = QRectF(MARGIN + 20, y, self._width() - 2 * MARGIN, 16)
+            painter.drawText(place, Qt.AlignmentFlag.AlignVCenter, name)
             y += 16
 
     def _legend(self) -> list[tuple[str, int, bool]]:

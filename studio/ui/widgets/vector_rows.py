@@ -222,8 +222,8 @@ class VectorRows(QAbstractScrollArea):
         painter.setPen(theme.colour("text" if said else "muted"))
         room = QRectF(foot.left(), foot.top(), bar.left() - foot.left() - 8, foot.height())
         text = said or tr("Point at a number to read it; Up and Down change the query")
-        painter.drawText(room, Qt.AlignmentFlag.AlignVCenter,
-                         painter.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, int(room.width())))  # fmt: skip
+        text = painter.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, int(room.width()))
+        painter.drawText(room, Qt.AlignmentFlag.AlignVCenter, text)
         if self.hasFocus():
             painter.setPen(QPen(theme.colour("accent"), 1))
             painter.setBrush(Qt.BrushStyle.NoBrush)
@@ -235,7 +235,8 @@ class VectorRows(QAbstractScrollArea):
         """Return the columns from left to right; where there is little room, the middle numbers give way first."""
         row, width = self.row, self.viewport().width()
         metrics = QFontMetrics(number_font(current().small))
-        label = min(MOST_LABEL, max(map(metrics.horizontalAdvance, map(token_text, [row.token, *row.tokens])))) + 3 * PAD
+        widest = max(metrics.horizontalAdvance(token_text(token)) for token in [row.token, *row.tokens])
+        label = min(MOST_LABEL, widest) + 3 * PAD
         numbers = ["score", "scaled", "added", "weight"]
         for gives_way in ("added", "scaled", "score"):
             if width - label - NUMBER * (len(numbers) - 1) - WEIGHT < 2 * (LEAST_STRIP + PAD):
