@@ -49,7 +49,7 @@ def test_bars_are_as_long_as_entropies_and_sums(view):
         expected = sums[i] / max(sums) * (ROOM - GAP)
         assert bar_length(matrix, (x, whole.bottom() + GAP + 1), (0, 1)) == pytest.approx(expected - 1, abs=2)
     said = matrix.describe(3, 4)
-    assert f"entropy of the row {entropies[3]:.2f}" in said and f"column in all {sums[4]:.3g}"[:18] in said
+    assert f"row's entropy {entropies[3]:.2f}" in said and f"column's sum {sums[4]:.3g}"[:18] in said
     view.sums.setChecked(False)
     assert matrix._area() == before and "entropy" not in matrix.describe(3, 4)
 

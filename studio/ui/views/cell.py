@@ -94,13 +94,15 @@ class CellView(VectorView):
             return
         tokens = self.look.tokens
         self.heading.setText(tr("“{query}” looks at “{key}”", query=tokens[query], key=tokens[key]))
-        notes = [tr("vectors: {state}", state=self.state_words())] if self.state_words() else []
-        self.note.setText(self.waiting() or " · ".join(notes))
+        self.note.setText(self.waiting())
         self.note.setVisible(bool(self.note.text()))
         if self.vectors() is None:
             self._show_unknown(query, key)
         else:
             self._show_known(query, key)
+
+    def meaning(self) -> str:
+        return tr("Vectors: {state}", state=self.state_words()) if self.look and self.state_words() else ""
 
     def _map_row(self, query: int) -> np.ndarray:
         """Return where a query looks, as the map on screen has it."""

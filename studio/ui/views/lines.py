@@ -18,7 +18,7 @@ from studio.ui.views.look import AFTER, BEFORE, BOTH, DIFFERENCE, STATES, Look, 
 from studio.ui.views.selection import CELL, HEADS, HOVER, SCALE, STATE, Selection
 from studio.ui.widgets.attention_lines import AttentionLines
 from studio.ui.widgets.head_figure import write_png, write_svg
-from studio.ui.widgets.labels import Small, Strong
+from studio.ui.widgets.labels import Strong
 from studio.ui.widgets.legend import Legend
 from studio.ui.widgets.lines_figure import LinesFigure
 from studio.ui.widgets.strands import SIGNED, Strand, least_weight
@@ -120,25 +120,23 @@ class LinesView(View):
         self.blocks.currentIndexChanged.connect(lambda _: self._set("block", self.blocks.currentData()))
         self.words = _toggle(tr("Words"), tr("Pieces of a word as one: of keys the sum, of queries the mean"))
         self.words.toggled.connect(lambda on: self._set("merges", on))
-        self.layer = QPushButton(tr("Whole layer"))
+        self.layer = QPushButton(tr("Layer"))
         self.layer.setProperty("flat", True)
         self.layer.setToolTip(tr("Show all heads of this layer; Ctrl+click in the grid adds or takes away one"))
         self.layer.clicked.connect(self._choose_layer)
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setRange(LEAST_SHARE, 100)
         self.slider.setValue(self.share)
-        self.slider.setFixedWidth(72)
+        self.slider.setFixedWidth(56)
         self.slider.setAccessibleName(tr("Share of each row that is drawn"))
         self.slider.setToolTip(tr("Of each row the strongest lines that together make up this share of it are drawn"))
         self.slider.valueChanged.connect(lambda value: self._set("share", value))
-        self._share_text = Small(words.percent(self.share / 100))
-        self._share_text.setWordWrap(False)
         bar = QWidget(self)
         bar.hide()
         row = QHBoxLayout(bar)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(GRID)
-        for tool in (self.blocks, self.words, self.layer, self.slider, self._share_text):
+        for tool in (self.blocks, self.words, self.layer, self.slider):
             row.addWidget(tool)
         return bar
 
@@ -177,7 +175,6 @@ class LinesView(View):
     def _set(self, name: str, value: Any) -> None:
         if getattr(self, name) != value:
             setattr(self, name, value)
-            self._share_text.setText(words.percent(self.share / 100))
             if self.look is not None:
                 self._draw() if name == "share" else self._arrange()
 
@@ -249,7 +246,7 @@ class LinesView(View):
             if head not in self._series:
                 free = next(i for i in range(len(heads) + 1) if i not in self._series.values())
                 self._series[head] = free
-                self.legend.add(_key(head), _short(head), free)
+                self.legend.add(_key(head), _short(head), free, "line")
         self.legend.setVisible(len(heads) > 1 and not signed)
 
     def _toggle(self, key: str, shown: bool) -> None:
@@ -295,6 +292,7 @@ class LinesView(View):
         parts = [tr("No special tokens, rows renormalised")] if self.look and self.look.without_special else []
         if self.selection.state == DIFFERENCE:
             parts.append(tr("orange: more, blue: less"))
+        parts.append(tr("{share} of each row", share=words.percent(self.share / 100)))
         parts.append(tr("Strength: each head's own scale") if self.selection.per_head else tr("Strength: 0 to 1"))
         return " · ".join(parts) + (tr(", γ {gamma}", gamma=self.selection.gamma) if self.selection.lifted else "")
 
@@ -321,7 +319,7 @@ class LinesView(View):
         said = [caption(self.look, state, layer, head)]
         if len(heads) > 1:
             said.append(tr("and {heads}", heads=", ".join(map(_short, heads[1:]))))
-        said += [tr("lines that make up {share} of each row", share=words.percent(self.share / 100)), self.meaning()]
+        said += [tr("the strongest lines"), self.meaning()]
         if self.merges:
             said.append(tr("pieces of words together"))
         if self.block != "all":

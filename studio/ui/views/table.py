@@ -34,6 +34,7 @@ class TableView(View):
         super().__init__(selection, parent)
         self._kinds: tuple[np.ndarray, list[str]] | None = None
         self.table, self.note = NumberTable(), Small()
+        self.table.view.widths = {0: 64, 1: 64}
         self.table.rows_chosen.connect(self._choose)
         self.table.sorted_by.connect(self._order_grid)
         layout = QVBoxLayout(self)
@@ -108,11 +109,8 @@ class TableView(View):
     def _fill(self) -> None:
         self.table.set_columns(self.columns())
         self._mark()
-        n_layers, n_heads = self.look.shape
-        if not self.statistics.by_state:
-            self.note.setText(tr("Measuring the heads…"))
-        else:
-            self.note.setText(tr("{n} heads. Ctrl+C copies the chosen rows.", n=n_layers * n_heads))
+        self.note.setText(tr("Measuring the heads…"))
+        self.note.setVisible(not self.statistics.by_state)
 
     def _mark(self) -> None:
         n_heads = self.look.shape[1]

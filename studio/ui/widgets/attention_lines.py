@@ -16,7 +16,7 @@ from studio.ui.widgets.strands import Span, Strand, paint_strands, strand_colour
 
 PITCH, HEAD, FOOT, MOST_LABEL, PAD = 20, 22, 24, 150, 6
 LEAST_ROOM, MOST_ROOM = 60.0, 420.0  # of the lines, across
-SLOW_LINES = 4000  # more take longer than a frame
+SLOW_LINES, QUICK_LINES = 3000, 1500  # more than these take longer than a frame; so many are drawn at once
 TOLD = 3  # of the tokens most looked at, in words
 Rows = Callable[[str, int], np.ndarray]
 
@@ -38,14 +38,14 @@ class AttentionLines(QAbstractScrollArea):
         self.strands: list[Strand] = []
         self.names: list[str] = []
         self.gamma = 1.0
-        self._rows: Rows = lambda side, index: np.zeros((0, 0))
+        self._rows: Rows = _no_rows
         self._hovered, self._locked, self._pointed = (-1, -1), (-1, -1), (-1, -1)
         self._image, self._image_top, self._key = QImage(), 0, None
         self._known: dict[tuple[str, int], np.ndarray] = {}
         self.viewport().setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setMinimumSize(180, 160)
+        self.setMinimumSize(160, 110)
         self.setAccessibleName(tr("Lines from the tokens that look to those looked at"))
         follow_theme(self, self._show_theme)
 
@@ -53,7 +53,7 @@ class AttentionLines(QAbstractScrollArea):
         """Show other tokens, without lines."""
         self.query_tokens, self.key_tokens = [*map(token_text, queries)], [*map(token_text, keys)]
         self._hovered = self._locked = self._pointed = (-1, -1)
-        self.set_strands([], [], self._rows, self.gamma)
+        self.set_strands([], [], _no_rows, self.gamma)
         self._set_range()
 
     def set_strands(self, strands: list[Strand], names: Sequence[str], rows: Rows, gamma: float = 1.0) -> None:
@@ -164,7 +164,7 @@ class AttentionLines(QAbstractScrollArea):
         """Draw the lines of one token, every one of them, and tint the tokens at their other ends."""
         strands, other = self.active_strands(), "key" if self.active()[0] == "query" else "query"
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        paint_strands(painter, theme, strands, span, self.gamma, self.viewport().height(), 1.6)
+        paint_strands(painter, theme, strands, span, self.gamma, self.viewport().height(), 1.6, dashed=True)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
         wide = (self._label_room() - 2) / max(1, len(strands))
         for place, strand in enumerate(strands):
@@ -223,10 +223,9 @@ class AttentionLines(QAbstractScrollArea):
         if key == self._key:
             return
         self._key = key
-        strands, gamma = list(self.strands), self.gamma
-        inside = Span(0.0, span.right - span.left, PITCH, -float(top))
+        gamma, inside = self.gamma, Span(0.0, span.right - span.left, PITCH, -float(top))
 
-        def draw() -> tuple[QImage, int]:
+        def draw(strands: list[Strand]) -> tuple[QImage, int]:
             image = QImage(size, QImage.Format.Format_RGB32)
             image.setDevicePixelRatio(ratio)
             image.fill(QColor(theme.surface))
@@ -241,10 +240,16 @@ class AttentionLines(QAbstractScrollArea):
                 self.drawn.emit(n_lines)
                 self.viewport().update()
 
+        strands = list(self.strands)
         if sum(len(strand.weights) for strand in strands) > SLOW_LINES:
-            background(draw, take, self._fail, self, "lines")
+            # The strongest are there at once; the rest comes under them.
+            self._image, self._image_top = (
+                draw([each.strongest(QUICK_LINES // len(strands)) for each in strands])[0],
+                top,
+            )
+            background(lambda: draw(strands), take, self._fail, self, "lines")
         else:
-            take(draw())
+            take(draw(strands))
 
     def _fail(self, error: Exception) -> None:
         raise error
@@ -332,6 +337,11 @@ class AttentionLines(QAbstractScrollArea):
     def _show_theme(self, theme: Theme) -> None:
         self._key = None
         self.viewport().update()
+
+
+def _no_rows(side: str, index: int) -> np.ndarray:
+    """Return no weights: there are no heads yet."""
+    return np.zeros((0, 0))
 
 
 def _number(value: float) -> str:

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 
-from PySide6.QtCore import QRect, QRectF, QSizeF, Qt
-from PySide6.QtGui import QFontMetrics, QPainter
+from PySide6.QtCore import QPointF, QRect, QRectF, QSizeF, Qt
+from PySide6.QtGui import QFontMetrics, QPainter, QPen
 
 from studio.ui.i18n import tr
 from studio.ui.theme import Theme, load_theme, number_font
 from studio.ui.widgets.head_figure import FONT, MARGIN, WRAPPED
+from studio.ui.widgets.marks import series_pen
 from studio.ui.widgets.strands import SIGNED, Span, Strand, paint_strands, strand_colour
 
 PITCH, ROOM, MOST_LABEL, LEAST_WIDTH, PAD = 18, 260, 160, 420, 6
@@ -28,7 +29,7 @@ class LinesFigure:
     def size(self) -> QSizeF:
         """Return the size of the figure in logical pixels."""
         rows = max(len(self.query_tokens), len(self.key_tokens))
-        return QSizeF(self._width(), self._top() + rows * PITCH + 32 + 16 * len(self._legend()))
+        return QSizeF(self._width(), self._top() + rows * PITCH + 32 + 16 * self._legend_lines())
 
     def paint(self, painter: QPainter) -> None:
         """Draw the figure at the origin."""
@@ -40,7 +41,7 @@ class LinesFigure:
         left = MARGIN + self._label(self.query_tokens)
         span = Span(left, self._width() - MARGIN - self._label(self.key_tokens), PITCH, self._top())
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        paint_strands(painter, theme, self.strands, span, self.gamma, size.height())
+        paint_strands(painter, theme, self.strands, span, self.gamma, size.height(), dashed=True)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
         self._paint_tokens(painter, theme, span)
         self._paint_legend(painter, theme)
@@ -70,13 +71,25 @@ class LinesFigure:
                 painter.drawText(rect, flags, text)
 
     def _paint_legend(self, painter: QPainter, theme: Theme) -> None:
-        y = self.size().height() - 16 * len(self._legend()) - 12
-        for name, series, is_more in self._legend():
-            painter.fillRect(QRectF(MARGIN, y + 7, 14, 3), strand_colour(theme, series, is_more, 1.0))
+        top, across = self.size().height() - 16 * self._legend_lines() - 12, self._entries_in_line()
+        wide = (self._width() - 2 * MARGIN) / across
+        for place, (name, series, is_more) in enumerate(self._legend()):
+            x, y = MARGIN + place % across * wide, top + place // across * 16
+            pen = series_pen(theme, series, 2.5) if series >= 0 else QPen()
+            pen.setColor(strand_colour(theme, series, is_more, 1.0))
+            pen.setWidthF(2.5)
+            painter.setPen(pen)
+            painter.drawLine(QPointF(x, y + 8), QPointF(x + 18, y + 8))
             painter.setPen(theme.colour("muted"))
-            place = QRectF(MARGIN + 20, y, self._width() - 2 * MARGIN, 16)
-            painter.drawText(place, Qt.AlignmentFlag.AlignVCenter, name)
-            y += 16
+            painter.drawText(QRectF(x + 24, y, wide - 24, 16), Qt.AlignmentFlag.AlignVCenter, name)
+
+    def _entries_in_line(self) -> int:
+        metrics = QFontMetrics(number_font(FONT))
+        widest = max((metrics.horizontalAdvance(name) for name, *_ in self._legend()), default=0) + 40
+        return max(1, int((self._width() - 2 * MARGIN) // widest))
+
+    def _legend_lines(self) -> int:
+        return -(-len(self._legend()) // self._entries_in_line())
 
     def _legend(self) -> list[tuple[str, int, bool]]:
         if any(strand.series == SIGNED for strand in self.strands):

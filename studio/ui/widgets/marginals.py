@@ -36,8 +36,8 @@ class Marginals:
         """Return in words what the row and the column of a cell come to."""
         row, column = words.number(float(self.rows[query]), 3), words.number(float(self.columns[key]), 3)
         if self.difference:
-            return tr("moved in this row {row}, column in all {column}", row=row, column=column)
-        return tr("entropy of the row {row}, column in all {column}", row=row, column=column)
+            return tr("row moved {row}, column {column}", row=row, column=column)
+        return tr("row's entropy {row}, column's sum {column}", row=row, column=column)
 
     def paint(
         self, painter: QPainter, theme: Theme, whole: QRectF, cell: Callable[[int, int], QRectF], marked: tuple

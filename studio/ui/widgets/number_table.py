@@ -100,7 +100,7 @@ class NumberTable(QWidget):
         super().__init__(parent)
         self.model, self.view = NumberModel(self), TableView()
         self.view.setModel(self.model)
-        self.view.header.setMinimumSectionSize(64)
+        self.view.header.setMinimumSectionSize(56)
         self.view.setAccessibleName(tr("Rows"))
         self._sort: tuple[str, bool] | None = None  # title, descending
         self.view.header.sort_asked.connect(self._sort_next)
@@ -119,7 +119,7 @@ class NumberTable(QWidget):
         self.model.set_columns(columns, self._order(columns))
         self._is_quiet = False
         if was != [column.title for column in columns]:
-            self.view.fit_columns()
+            self._fit()
         self._show_sort()
         self.choose(chosen)
 
@@ -154,6 +154,15 @@ class NumberTable(QWidget):
         places, current = self.view.selected_rows(), self.view.currentIndex().row()
         places.sort(key=lambda place: place != current)
         return [int(self.model.order[place]) for place in places]
+
+    def _fit(self) -> None:
+        """Give every column room for its name: a table that is too wide scrolls."""
+        self.view.fit_columns()
+        header, metrics = self.view.header, self.view.fontMetrics()
+        for at, column in enumerate(self.model.columns):
+            least = metrics.horizontalAdvance(column.title + " ↓") + 28
+            if header.sectionSize(at) < least:
+                header.resizeSection(at, least)
 
     def _order(self, columns: Sequence[Column]) -> np.ndarray:
         n_rows = len(columns[0].values) if columns else 0

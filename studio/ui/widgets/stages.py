@@ -2,7 +2,7 @@
 
 import numpy as np
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
-from PySide6.QtGui import QHelpEvent, QPainter
+from PySide6.QtGui import QHelpEvent, QPainter, QResizeEvent
 from PySide6.QtWidgets import QGridLayout, QLabel, QSizePolicy, QToolTip, QWidget
 
 from studio.ui import words
@@ -11,7 +11,7 @@ from studio.ui.theme import GRID, current, follow_theme, number_font
 from studio.ui.widgets.heat import Scale, picture
 from studio.ui.widgets.labels import Small, Strong
 
-STRIP, BARS, NAME, NUMBER = 12, 26, 88, 84
+STRIP, BARS, NAME, NUMBER, ROOMY = 12, 26, 88, 84, 420
 
 
 class SmallPicture(QWidget):
@@ -95,15 +95,27 @@ class Stage(QWidget):
         self._number.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignTop)
         self._number.setAccessibleName(name)
         self._said.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
-        grid = QGridLayout(self)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setHorizontalSpacing(GRID)
-        grid.setVerticalSpacing(2)
-        grid.addWidget(self._name, 0, 0, Qt.AlignmentFlag.AlignTop)
-        grid.addWidget(self._said, 0, 1)
-        grid.addWidget(self._number, 0, 2, Qt.AlignmentFlag.AlignTop)
-        grid.addWidget(self.picture, 1, 1)
-        grid.setColumnStretch(1, 1)
+        self._grid = QGridLayout(self)
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setHorizontalSpacing(GRID)
+        self._grid.setVerticalSpacing(2)
+        self._grid.setColumnStretch(1, 1)
+        self._is_wide: bool | None = None
+        self._arrange(True)
+
+    def _arrange(self, is_wide: bool) -> None:
+        """Put the words beside the name, or where there is little room below it."""
+        if is_wide == self._is_wide:
+            return
+        self._is_wide, top = is_wide, Qt.AlignmentFlag.AlignTop
+        self._grid.addWidget(self._name, 0, 0, top)
+        self._grid.addWidget(self._number, 0, 2, top)
+        row, column, span = (0, 1, 1) if is_wide else (1, 0, 3)
+        self._grid.addWidget(self._said, row, column, 1, span)
+        self._grid.addWidget(self.picture, row + 1, column, 1, span)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        self._arrange(event.size().width() >= ROOMY)
 
     def show_step(self, said: str, number: float | None) -> None:
         """Show what happens, and what comes out; None while that is not known."""

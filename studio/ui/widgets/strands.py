@@ -1,6 +1,6 @@
 """The lines between two columns of tokens: how weights become sixteen strengths, and how these are drawn."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -8,7 +8,7 @@ from PySide6.QtCore import QLineF
 from PySide6.QtGui import QColor, QPainter, QPen
 
 from studio.ui.theme import Theme, load_theme
-from studio.ui.widgets.marks import series_colour
+from studio.ui.widgets.marks import series_colour, series_pen
 
 LEVELS = 16
 SIGNED = -2  # in place of a series: the colours of a difference say less and more
@@ -26,6 +26,11 @@ class Strand:
     weights: np.ndarray
     limit: float = 1.0
     series: int = 0
+
+    def strongest(self, n: int) -> "Strand":
+        """Return the strongest n lines; lines come weakest first."""
+        start = max(0, len(self.weights) - n)
+        return replace(self, queries=self.queries[start:], keys=self.keys[start:], weights=self.weights[start:])
 
     def levels(self, gamma: float) -> np.ndarray:
         """Return the strength of each line, 0 (not to be seen) to `LEVELS`."""
@@ -65,9 +70,18 @@ def _colour(theme_name: str, series: int, is_more: bool, share: float) -> str:
 
 
 def paint_strands(
-    painter: QPainter, theme: Theme, strands: list[Strand], span: Span, gamma: float, height: float, width: float = 1.0
+    painter: QPainter,
+    theme: Theme,
+    strands: list[Strand],
+    span: Span,
+    gamma: float,
+    height: float,
+    width: float = 1.0,
+    dashed: bool = False,
 ) -> int:
     """Draw the lines that cross 0 to `height`, the strongest on top; returns how many.
+
+    dashed: heads whose colours repeat are dashed, which takes longer.
 
     Opaque colours mixed with the surface are what opacity would give, and quicker; a strong line stays what it is
     where others cross it.
@@ -87,7 +101,10 @@ def paint_strands(
                     continue
                 pairs = zip(starts[chosen].tolist(), ends[chosen].tolist(), strict=True)
                 lines = [QLineF(span.left, start, span.right, end) for start, end in pairs]
-                painter.setPen(QPen(strand_colour(theme, strand.series, is_more is not False, level / LEVELS), width))
+                pen = series_pen(theme, strand.series, width) if dashed and strand.series >= 0 else QPen()
+                pen.setColor(strand_colour(theme, strand.series, is_more is not False, level / LEVELS))
+                pen.setWidthF(width)
+                painter.setPen(pen)
                 painter.drawLines(lines)
                 n_lines += len(lines)
     return n_lines

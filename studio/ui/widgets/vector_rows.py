@@ -13,7 +13,7 @@ from studio.ui.theme import Theme, current, follow_theme, number_font
 from studio.ui.widgets.heat import Scale, picture, token_text
 
 PITCH, HEAD, FOOT, PAD, MOST_LABEL = 22, 20, 24, 6, 110
-NUMBER, WEIGHT, LEAST_STRIP, MOST_DOT = 62, 104, 48, 8
+NUMBER, WEIGHT, LEAST_STRIP, MOST_DOT = 62, 128, 48, 8
 STRIPS, NUMBERS = ("key", "product"), ("score", "scaled", "added", "weight")
 
 
