@@ -434,6 +434,14 @@ REASONS: dict[str, Reason] = {
         "Choose heads of the model that is shown, and zero, uniform or a factor for each.",
     ),
     "nothing-to-leave-out": Reason("The text has no token that could be left out.", "Type a sentence."),
+    "vectors-unsupported": Reason(
+        "The queries and keys of models of the type {model_type} can't be seen.",
+        "Their code does not use transformers' attention interface; the maps stand in the other views.",
+    ),
+    "vectors-formula": Reason(
+        "The weights of this head are more than softmax(scale · q·k + mask), by {error}.",
+        "Its file adds something of its own (a soft cap, a learned sink); the map stands in the other views.",
+    ),
     "study-unknown": Reason("Nobody knows how to find out {what}.", "It was asked for by another version of Attune."),
     "sentence-unwatched": Reason(
         "The sentence is not watched from step {step} on: {why}", "The training goes on without it."

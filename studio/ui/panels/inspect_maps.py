@@ -179,7 +179,10 @@ class MapsView(QWidget):
         elif part == STATE:
             self.heads.show_look(self._shown, self.selection.state, self._statistics)
         elif part == CELL:
+            # It would answer with a lock of the query alone, and the key would be lost.
+            self.strip.blockSignals(True)
             self.strip.lock(self.selection.cell[0])
+            self.strip.blockSignals(False)
         if part in (HEADS, STATE, CELL, HOVER):
             self._paint_strip()
 

@@ -51,7 +51,7 @@ class HeadStage(Card):
         self._look: Look | None = None
         self._statistics = Statistics()
         self._views: dict[str, View] = {}
-        self._asker: dict[str, View] = {}  # who waits for the answer of which study
+        self._askers: dict[str, list[tuple[View, dict[str, Any]]]] = {}  # who waits for the answer of which study
         self.badge, self.numbers = Chip(), Small()
         self.numbers.setWordWrap(False)
         self.header.insertWidget(1, self.badge)
@@ -163,13 +163,15 @@ class HeadStage(Card):
         self.places[1].setVisible(on)
 
     def _ask(self, view: View, what: str, options: dict[str, Any]) -> None:
-        self._asker[what] = view
+        self._askers.setdefault(what, []).append((view, options))
         self.asked.emit(what, options)
 
     def take(self, answer: Studied) -> None:
-        """Give a study's answer to the view that asked for it."""
-        if answer.what in self._asker:
-            self._asker[answer.what].take(answer)
+        """Give a study's answer to the view that asked for it, and to those that asked for the same."""
+        waiting = self._askers.pop(answer.what, [])
+        # Only the newest question of a kind is answered.
+        for view in dict.fromkeys(view for view, options in waiting if options == waiting[-1][1]):
+            view.take(answer)
 
     # --- showing -----------------------------------------------------------------------------------------------
 
