@@ -107,9 +107,9 @@ class MatrixView(View):
         """Show what rows and columns come to, if that is wanted; of a long text it takes longer than a frame."""
         for place, state in self.shown().items() if self.look is not None else ():
             matrix, difference = self.matrices[place], state == DIFFERENCE
-            values, wanted = matrix.values, self.sums.isChecked()
+            values, wanted = matrix.values, self.sums.isChecked() and not self.look.is_deep
 
-            def take(found: Marginals | None, matrix: HeadMatrix = matrix, values: np.ndarray = values) -> None:
+            def take(found: Marginals | None, matrix: DeepMatrix = matrix, values: np.ndarray = values) -> None:
                 if matrix.values is values:
                     matrix.set_marginals(found)
 
