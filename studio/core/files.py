@@ -3,17 +3,26 @@
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 
 def write_atomic(path: Path, data: str | bytes) -> None:
     """Write `data` to `path` by a temporary file beside it, fsync and rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    with renamed(path) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+
+
+@contextmanager
+def renamed(path: Path) -> Iterator[BinaryIO]:
+    """Give an open file beside `path` that takes its name when it is whole and on the disk."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
+        with os.fdopen(handle, "w+b") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(name, path)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from studio.attention import maps
+from studio.attention.look_file import SavedLook
 from studio.core.events import Explained
 
 BEFORE, AFTER, DIFFERENCE, BOTH = "before", "after", "difference", "both"
@@ -22,7 +23,8 @@ class Look:
 
     `probabilities` by state and label, `checks` by state; `special`, `word_ids` and `segments` (0 and 1 of a pair of
     texts, None for special tokens) by token. `fields`: the row by role, where it is more than a text.
-    `without_special`: special tokens were left out and the rows renormalised.
+    `without_special`: special tokens were left out and the rows renormalised. `directories`: where the captures lie, by
+    state. `home` keeps the folder of an opened file for as long as its maps are used.
     """
 
     text: str
@@ -38,6 +40,8 @@ class Look:
     segments: list[int | None] = field(default_factory=list)
     fields: Mapping[str, str] = field(default_factory=dict)
     without_special: bool = False
+    directories: Mapping[str, str] = field(default_factory=dict)
+    home: Any = None
 
     @property
     def states(self) -> list[str]:
@@ -102,24 +106,43 @@ def load_look(answer: Explained, subject: str, fields: Mapping[str, str] | None 
     Raises FileNotFoundError or ValueError where they are damaged.
     """
     saved = {state: maps.load(Path(directory)) for state, directory in answer.directories.items()}
+    look = look_of(saved, answer.text, subject, answer.probabilities, fields)
+    return replace(look, directories=answer.directories)
+
+
+def look_of(
+    saved: Mapping[str, maps.SavedCapture],
+    text: str,
+    subject: str,
+    probabilities: Mapping[str, Mapping[str, float]],
+    fields: Mapping[str, str] | None = None,
+) -> Look:
+    """Return the captures of each state as a look. Raises KeyError where they lack the maps of the text."""
     first = next(iter(saved.values()))
     # Of an encoder-decoder the encoder is shown: its queries and keys are the tokens of the text.
     kind = "attention" if "attention" in first.maps else "encoder"
     n_tokens = len(first.tokens)
     return Look(
-        text=answer.text,
+        text=text,
         subject=subject,
         maps={state: capture.maps[kind] for state, capture in saved.items()},
         tokens=first.tokens,
         special=first.facts.get("special") or [False] * n_tokens,
         word_ids=first.facts.get("word_ids") or [None] * n_tokens,
-        probabilities=answer.probabilities,
+        probabilities=probabilities,
         checks={state: capture.checks for state, capture in saved.items()},
         kind=kind,
         ids=first.facts.get("ids") or [],
         segments=first.facts.get("segments") or [None] * n_tokens,
         fields=fields or {},
     )
+
+
+def look_of_file(saved: SavedLook) -> Look:
+    """Return an opened inspection as a look; its maps are read from where they were unpacked."""
+    facts = saved.facts
+    look = look_of(saved.captures, facts.text, facts.subject, facts.probabilities, facts.fields)
+    return replace(look, directories=saved.directories, home=saved.home)
 
 
 def without_special(look: Look) -> Look:
