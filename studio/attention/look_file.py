@@ -1,7 +1,7 @@
 """One inspection as one file: the captures of all states as `capture.save` writes them, and what was shown of them.
 
-The file (`name.attune-look`) is a zip whose members are stored, not compressed: `look.json` (a `LookFacts`) and for
-each state a folder with `tokens.json`, `checks.json`, `attention.npz`, and for long texts `layers.json` and its arrays.
+The file (`name.attune-look`) is a zip whose members are stored, not compressed: first `mimetype`, by which it is known
+even if it is cut off, `look.json` (a `LookFacts`), and for each state a folder with `tokens.json`, `checks.json`, `attention.npz`, and for long texts `layers.json` and its arrays.
 What is opened is believed only as far as it can be checked again: names and sizes before anything is written, arrays
 by their headers, the maps by their sums.
 """
@@ -32,6 +32,8 @@ from studio.core.files import renamed
 from studio.core.reasons import Failure
 
 SUFFIX, FORMAT, VERSION, FACTS = ".attune-look", "attune-look", 1, "look.json"
+TYPE_NAME, TYPE = "mimetype", "application/x-attune-look"
+SIGNATURE = (TYPE_NAME + TYPE).encode()  # behind the 30 bytes of the first member's header
 MOST_JSON_BYTES, MOST_MEMBERS, CHUNK_BYTES = 64 << 20, 20_000, 4 << 20
 _FIXED = ("tokens.json", "checks.json", "attention.npz")
 _MEMBER = re.compile(r"(before|after)/(tokens\.json|checks\.json|layers\.json|attention\.npz|[\w ]+-[\w -]+\.npy)")
@@ -115,6 +117,7 @@ def save_look(path: Path, facts: LookFacts, directories: Mapping[str, str | Path
         if path.parent.is_dir() and free_bytes(path.parent) < sizes:
             raise no_room(path.parent)
         with renamed(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+            archive.writestr(TYPE_NAME, TYPE)
             digests = {name: _add(archive, name, member) for name, member in members.items()}
             facts = facts.model_copy(update={"digests": digests})
             archive.writestr(FACTS, facts.model_dump_json(indent=1))
@@ -128,25 +131,16 @@ def open_look(path: Path) -> SavedLook:
     Needs room for the maps in the folder for temporary files. Raises Failure: "look-missing", "look-unreadable",
     "look-foreign", "look-damaged", "look-newer", "look-unsafe", "no-room".
     """
+    is_ours = False
     try:
         with path.open("rb") as file:
-            starts_as_zip = file.read(2) == b"PK"
+            is_ours = file.read(30 + len(SIGNATURE))[30:] == SIGNATURE
         with zipfile.ZipFile(path) as archive:
             facts, members = _read_facts(archive, path)
             home = tempfile.TemporaryDirectory(prefix="attune-look-", ignore_cleanup_errors=True)
             digests = _unpack(archive, members, Path(home.name))
-    except FileNotFoundError as error:
-        raise Failure("look-missing", path=str(path)) from error
-    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
-        if not starts_as_zip:
-            raise Failure("look-foreign", path=path.name) from error
-        raise damaged(path, str(error)) from error
-    except OSError as error:
-        raise Failure("look-unreadable", path=str(path), message=error.strerror or str(error)) from error
-    try:
         captures = {state: _read_capture(Path(home.name) / state) for state in facts.states}
-        shapes = {tuple((kind, each.shape) for kind, each in capture.maps.items()) for capture in captures.values()}
-        if len(shapes) > 1:
+        if len({_shapes(capture) for capture in captures.values()}) > 1:
             raise ValueError("before and after have maps of different shapes")
         checked = {
             state: replace(
@@ -155,15 +149,23 @@ def open_look(path: Path) -> SavedLook:
                     capture,
                     facts.causal.get(state, {}),
                     facts.partial.get(state, False),
-                    all(facts.digests.get(name) == found for name, found in digests.items()),
+                    all(facts.digests.get(name) == d for name, d in digests.items() if name.startswith(state)),
                 ),
             )
             for state, capture in captures.items()
         }
     except Failure as failure:
-        raise Failure(failure.problem.reason, path=path.name, **failure.problem.facts) from failure
-    except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, MemoryError) as error:
-        # Whatever a map or its index says that is not so ends here: numpy's own words name it.
+        if is_ours and failure.problem.reason == "look-foreign":  # cut off: it ends within an inner zip
+            raise damaged(path, "Its end is missing.") from failure
+        raise Failure(failure.problem.reason, **{"path": path.name} | failure.problem.facts) from failure
+    except FileNotFoundError as error:
+        raise Failure("look-missing", path=str(path)) from error
+    except OSError as error:
+        raise Failure("look-unreadable", path=str(path), message=error.strerror or str(error)) from error
+    except Exception as error:
+        # Whatever a file from elsewhere says that is not so ends here, in the words of zipfile, json or numpy.
+        if not is_ours:
+            raise Failure("look-foreign", path=path.name) from error
         raise damaged(path, _first_line(error)) from error
     return SavedLook(facts, checked, home)
 
@@ -207,7 +209,7 @@ def _read_facts(archive: zipfile.ZipFile, path: Path) -> tuple[LookFacts, list[z
     if FACTS not in names:
         raise Failure("look-foreign", path=path.name)
     for info in infos:
-        if info.filename != FACTS and not _MEMBER.fullmatch(info.filename):
+        if info.filename not in (FACTS, TYPE_NAME) and not _MEMBER.fullmatch(info.filename):
             raise Failure("look-unsafe", path=path.name, message=f"It holds “{info.filename[:80]}”.")
         if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1 or info.file_size != info.compress_size:
             raise Failure("look-unsafe", path=path.name, message="It is compressed or locked.")
@@ -295,6 +297,10 @@ def _check_array(source: Any, size: int, name: str) -> None:
         n_values *= max(int(length), 0)
     if any(length < 0 for length in shape) or source.tell() + n_values * dtype.itemsize != size:
         raise ValueError(f"{name}: {shape} values do not fit {size} bytes")
+
+
+def _shapes(capture: SavedCapture) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    return tuple((kind, tuple(values.shape)) for kind, values in sorted(capture.maps.items()))
 
 
 def _check_shape(name: str, values: Any) -> None:

@@ -1,8 +1,10 @@
 """The Inspect page: where the heads of a model look in a text, before and after its fine-tuning."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QEvent, QObject, Qt
+from PySide6.QtCore import QEvent, QObject, Qt, QTimer
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import (
     QHBoxLayout,
@@ -16,14 +18,15 @@ from PySide6.QtWidgets import (
 )
 
 from studio.core.anatomy import describe_model
-from studio.core.events import Explained
+from studio.core.events import Explained, Studied
 from studio.core.files import read_json
 from studio.core.reasons import Problem
 from studio.ui.i18n import tr
 from studio.ui.notices import message_of, words_of
+from studio.ui.panels.inspect_files import InspectionFiles
 from studio.ui.panels.inspect_loading import Loading
 from studio.ui.panels.inspect_maps import MapsView
-from studio.ui.panels.inspect_subject import Subject, SubjectChooser, earlier_look, examples, of_model
+from studio.ui.panels.inspect_subject import Subject, SubjectChooser, earlier_look, examples, of_file, of_model
 from studio.ui.panels.inspection import Inspection
 from studio.ui.reading import problem_of
 from studio.ui.store import Store
@@ -50,7 +53,13 @@ class InspectPanel(QWidget):
         self._adopted: tuple[str, str] = ("", "")  # run and answer of an inspection that someone else started
         self._specs: dict[str, dict[str, Any]] = {}
         self._inspection = Inspection(store, self, attention=True)
+        self._opened: tuple[Subject, Look, Mapping[str, Any]] | None = None  # a saved inspection and its options
         self.chooser = SubjectChooser(store)
+        self.maps = MapsView(store)
+        self.files = InspectionFiles(self.maps)
+        self.files.opened.connect(self._take_file)
+        self.files.failed.connect(self._say_failed)
+        self.files.saved.connect(self.maps.say_saved)
         self._pages = QStackedLayout(self)
         self._pages.addWidget(self._make_empty())
         self._pages.addWidget(self._make_content())
@@ -68,10 +77,12 @@ class InspectPanel(QWidget):
         starter.clicked.connect(lambda: self.chooser.choose(of_model("starter")))
         folder = quiet_button(tr("Model folder…"), "inspect.folder", "folder")
         folder.clicked.connect(self.chooser.choose_folder)
+        saved = quiet_button(tr("Open an inspection…"), "inspect.open", "open")
+        saved.clicked.connect(self.files.ask_open)
         return EmptyState(
             "inspect",
             tr("See where each attention head looks. Try it on the starter now; no training is needed."),
-            [starter, folder],
+            [starter, folder, saved],
             tr("Once a model is trained, its heads stand here before and after, with those that changed most first."),
         )
 
@@ -84,10 +95,12 @@ class InspectPanel(QWidget):
         header.addWidget(Title(tr("Inspect")))
         header.addStretch(1)
         header.addWidget(self.chooser)
+        header.addWidget(self.files)
         layout.addLayout(header)
         layout.addLayout(self._make_question())
         self.error = ErrorLine()
         layout.addWidget(self.error)
+        layout.addWidget(self.files.work)
         self.stage = QStackedWidget()
         self.prompt = EmptyState(
             "inspect",
@@ -96,7 +109,6 @@ class InspectPanel(QWidget):
         )
         self.loading = Loading()
         self._refusal = self._make_refusal()
-        self.maps = MapsView(self._store)
         self.maps.shown.connect(self._show_maps)
         self.maps.asked.connect(self._study)
         for page in (self.prompt, self.loading, self._refusal, self.maps):
@@ -154,6 +166,10 @@ class InspectPanel(QWidget):
             self._inspection.show_run("")
             return
         self.clear_error()
+        if subject.file:
+            self._show_file(subject)
+            return
+        self._opened = None
         if subject.run:
             self._inspection.show_run(subject.run)
         else:
@@ -184,6 +200,35 @@ class InspectPanel(QWidget):
         elif not self.text.toPlainText().strip():
             self._next_example()
 
+    def open_file(self, path: Path) -> None:
+        """Show a saved inspection; it needs no model."""
+        self.clear_error()
+        self.files.open(path)
+
+    def _take_file(self, path: Path, look: Look, options: Mapping[str, Any]) -> None:
+        subject = of_file(path, look.subject)
+        self._opened = (subject, look, options)
+        if self.chooser.subject() == subject:
+            self._show_subject(subject)
+        else:
+            self.chooser.choose(subject)
+
+    def _show_file(self, subject: Subject) -> None:
+        """Show an inspection that was opened, or open it again where another was looked at since."""
+        self._inspection.show_run("")
+        self.other.hide()
+        if self._opened is None or self._opened[0] != subject:
+            self.files.open(Path(subject.file))
+            return
+        _, look, options = self._opened
+        self._put_text(look.text)
+        self._show_look(look, options)
+
+    def _say_failed(self, error: Exception) -> None:
+        """Say at the page why a file can't be opened or written; what is shown stays."""
+        self._pages.setCurrentIndex(1)
+        self.error.show_text(message_of(problem_of(error)))
+
     def _next_example(self) -> None:
         if self._examples:
             self._examples = self._examples[1:] + self._examples[:1]
@@ -201,13 +246,18 @@ class InspectPanel(QWidget):
         if not text:
             self.error.show_text(message_of(Problem("text-empty")))
             self.text.setFocus()
+        elif self._subject is not None and self._subject.file:
+            self.error.show_text(message_of(Problem("look-no-model")))
         elif self._subject is not None:
             self.clear_error()
             self._inspection.ask(text)
 
     def _study(self, what: str, options: dict[str, Any]) -> None:
         """Ask the worker what a view wants to know of the text that is shown."""
-        if self._look is not None:
+        if self._subject is not None and self._subject.file:
+            answer = Studied(id="", what=what, reason="look-no-model")
+            QTimer.singleShot(0, self, lambda: self.maps.take(answer))  # after the view has asked
+        elif self._look is not None:
             self._inspection.study(what, self._look.text, self._look.fields, options)
 
     def look_at(self, text: str) -> None:
@@ -282,9 +332,9 @@ class InspectPanel(QWidget):
             return
         background(lambda: load_look(answer, subject.name), self._show_look, self._refuse_exception, self, key="look")
 
-    def _show_look(self, look: Look) -> None:
+    def _show_look(self, look: Look, options: Mapping[str, Any] | None = None) -> None:
         self._look = look
-        self.maps.show_look(look)
+        self.maps.show_look(look, options)
 
     def _show_maps(self) -> None:
         if self._look is not None:

@@ -145,14 +145,20 @@ def look_of_file(saved: SavedLook) -> Look:
     return replace(look, directories=saved.directories, home=saved.home)
 
 
-def without_special(look: Look) -> Look:
-    """Return a look without its special tokens, every row renormalised to 1 (0 where it only saw special ones).
+def kept_tokens(look: Look) -> np.ndarray:
+    """Return the indices of the tokens that are not special; of all, where no other is left.
 
     A word that the model does not know stays: it stands in the text.
     """
     added = [special and word is None for special, word in zip(look.special, look.word_ids, strict=True)]
     kept = np.flatnonzero(~np.array(added))
-    if not len(kept):
+    return kept if len(kept) else np.arange(len(added))
+
+
+def without_special(look: Look) -> Look:
+    """Return a look without its special tokens, every row renormalised to 1 (0 where it only saw special ones)."""
+    kept = kept_tokens(look)
+    if len(kept) == len(look.tokens) and all(look.special):
         return look
     filtered = {}
     for state, values in look.maps.items():
