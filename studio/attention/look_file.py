@@ -1,9 +1,9 @@
 """One inspection as one file: the captures of all states as `capture.save` writes them, and what was shown of them.
 
 The file (`name.attune-look`) is a zip whose members are stored, not compressed: first `mimetype`, by which it is known
-even if it is cut off, `look.json` (a `LookFacts`), and for each state a folder with `tokens.json`, `checks.json`, `attention.npz`, and for long texts `layers.json` and its arrays.
-What is opened is believed only as far as it can be checked again: names and sizes before anything is written, arrays
-by their headers, the maps by their sums.
+even if it is cut off, for each state a folder with `tokens.json`, `checks.json`, `attention.npz`, and for long texts
+`layers.json` and its arrays, and `look.json` (a `LookFacts`). What is opened is believed only as far as it can be
+checked again: names and sizes before anything is written, arrays by their headers, the maps by their sums.
 """
 
 from __future__ import annotations

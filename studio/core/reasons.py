@@ -414,11 +414,11 @@ REASONS: dict[str, Reason] = {
     "study-unknown": Reason("Nobody knows how to find out {what}.", "It was asked for by another version of Attune."),
     # a saved inspection
     "look-missing": Reason("There is no file at {path}.", "Choose the file again."),
-    "look-unreadable": Reason("{path} can't be read.", "{message}"),
-    "look-foreign": Reason("{path} is no saved inspection.", "Their names end in .attune-look."),
-    "look-damaged": Reason("{path} is damaged.", "{message} Copy it again from where it came."),
-    "look-newer": Reason("{path} was saved by a newer Attune ({version}).", "Update Attune to open it."),
-    "look-unsafe": Reason("{path} holds what no saved inspection holds, and was not opened.", "{message}"),
+    "look-unreadable": Reason("The file {path} can't be read.", "{message}"),
+    "look-foreign": Reason("The file {path} is no saved inspection.", "Their names end in .attune-look."),
+    "look-damaged": Reason("The file {path} is damaged.", "{message} Copy it again from where it came."),
+    "look-newer": Reason("The file {path} was saved by a newer Attune ({version}).", "Update Attune to open it."),
+    "look-unsafe": Reason("The file {path} holds what no saved inspection holds, and was not opened.", "{message}"),
     "look-gone": Reason("The maps of this inspection are no longer there.", "Look inside again, then save."),
     "look-no-model": Reason(
         "This needs the model, and a saved inspection has none.", "Choose the model above and look at the text again."

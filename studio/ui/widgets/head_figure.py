@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from PySide6.QtCore import QBuffer, QMarginsF, QPointF, QRect, QRectF, QSize, QSizeF, Qt
-from PySide6.QtGui import QFontMetrics, QImage, QPageSize, QPainter, QPaintDevice, QPdfWriter, QPen
+from PySide6.QtGui import QFontMetrics, QImage, QPageSize, QPaintDevice, QPainter, QPdfWriter, QPen
 from PySide6.QtSvg import QSvgGenerator
 
 from studio.core.files import write_atomic
@@ -19,7 +19,9 @@ LARGEST_CELL, LARGE_CELL, SIDE, MARGIN = 24, 12, 640, 12
 FONT, SMALL_FONT, LEAST_WIDTH, MOST_LABEL = 11, 8, 420, 130
 BAR, BAR_ROOM, AXIS, VECTOR_CELL = 10, 64, 18, 4
 WRAPPED = Qt.AlignmentFlag.AlignLeft | Qt.TextFlag.TextWordWrap
-LEFT, RIGHT = (Qt.AlignmentFlag.AlignVCenter | side for side in (Qt.AlignmentFlag.AlignLeft, Qt.AlignmentFlag.AlignRight))
+LEFT, RIGHT = (
+    Qt.AlignmentFlag.AlignVCenter | side for side in (Qt.AlignmentFlag.AlignLeft, Qt.AlignmentFlag.AlignRight)
+)
 
 
 @dataclass(frozen=True)
