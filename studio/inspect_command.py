@@ -8,6 +8,7 @@ from typing import Any
 from studio.core.reasons import Failure
 from studio.core.rundir import find_run
 from studio.core.spec import InspectSpec, model_path
+from studio.core.state import read_summary
 
 STATES = {"tuned": ("after",), "base": ("before",), "both": ("before", "after")}
 
@@ -40,7 +41,8 @@ def inspect(
     else:
         run = find_run(workspace, name)
         spec |= {"run": str(run.path), "state": arguments.state}
-        states, subject = STATES[arguments.state], run.id
+        summary = read_summary(run)
+        states, subject = STATES[arguments.state], " · ".join([summary.name, Path(summary.model).name])
     result = execute(InspectSpec(**spec), workspace)
     found = {states[0]: result} if len(states) == 1 else {state: result[state] for state in states}
     result |= {kind: str(file) for kind, file in _write(arguments, subject, found).items()}
@@ -62,11 +64,16 @@ def _write(arguments: argparse.Namespace, subject: str, found: dict[str, dict[st
         save_look(written["file"], facts, directories)
     if arguments.html:
         from studio.core.events import Explained
-        from studio.ui.views.look import load_look
+        from studio.ui.views.look import load_look, measure
         from studio.ui.views.page import write_page
 
         answer = Explained(id="", text=arguments.text, probabilities=probabilities, directories=directories)
-        written["html"] = write_page(load_look(answer, subject), _path(arguments.html))
+        look = load_look(answer, subject)
+        statistics = measure(look)
+        state = list(found)[-1]
+        leading = statistics.order("entropy" if statistics.change is None else "change", state)[0]
+        heads = [divmod(int(leading), look.shape[1])]
+        written["html"] = write_page(look, _path(arguments.html), heads, state, statistics=statistics)
     return written
 
 

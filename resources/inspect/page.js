@@ -183,14 +183,14 @@ function start() {
     context.font = "12px system-ui, sans-serif";
     const widest = Math.min(130, Math.max(...look.tokens.map((token) => context.measureText(token).width)));
     const corner = widest + 14, rows = values ? n : side;
-    const room = Math.max(160, matrix.parentElement.clientWidth - corner - 4);
+    const room = Math.max(160, matrix.parentElement.clientWidth - corner - 6);
     const cell = Math.max(1, Math.min(26, values ? (room / rows >= 1 ? Math.floor(room / rows) : 1) : Math.floor(Math.min(room, 512) / side)));
     const size = cell * rows, ratio = window.devicePixelRatio || 1;
     const limit = shown.perHead ? (values ? largestOf(values) : look.limits[shown.state][flat]) || 1 : 1;
     frame = { left: corner, top: corner, cell, values, limit, rows };
     for (const canvas of [matrix, over]) {
-      canvas.width = (corner + size) * ratio; canvas.height = (corner + size) * ratio;
-      canvas.style.width = corner + size + "px"; canvas.style.height = corner + size + "px";
+      canvas.width = canvas.height = (corner + size + 2) * ratio;
+      canvas.style.width = canvas.style.height = corner + size + 2 + "px";
     }
     context.scale(ratio, ratio);
     context.imageSmoothingEnabled = false;

@@ -116,7 +116,7 @@ def save_look(path: Path, facts: LookFacts, directories: Mapping[str, str | Path
     try:
         if path.parent.is_dir() and free_bytes(path.parent) < sizes:
             raise no_room(path.parent)
-        with renamed(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        with renamed(path, shared=True) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
             archive.writestr(TYPE_NAME, TYPE)
             digests = {name: _add(archive, name, member) for name, member in members.items()}
             facts = facts.model_copy(update={"digests": digests})

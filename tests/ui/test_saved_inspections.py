@@ -152,6 +152,19 @@ def test_a_locked_cell_keeps_its_key_and_is_let_go_when_tokens_change_their_plac
     wait_measured(qtbot, panel)
 
 
+def test_an_inspection_dropped_on_the_window_opens_on_its_page(qtbot, window, answer, tmp_path):
+    path = tmp_path / "dropped.attune-look"
+    save_look(path, LookFacts(states=["after"], text=TEXT), {"after": answer.directories["after"]})
+    window.open_path(path)
+    panel = window.pages["inspect"]
+    wait_measured(qtbot, panel)
+    assert window.page == "inspect"
+    np.testing.assert_array_equal(panel.maps.look.maps["after"], AFTER)
+    assert panel.maps.selection.state == "after" and not panel.maps.head.states["difference"].isVisible()
+    text = write_page(panel.maps.look, tmp_path / "one.html").read_text(encoding="utf-8")
+    assert facts_of(text)["state"] == "after" and "thumbnails-difference" not in held(text)
+
+
 # --- the web page ----------------------------------------------------------------------------------------------
 
 

@@ -92,15 +92,15 @@ class InspectPanel(QWidget):
         layout.setContentsMargins(MARGIN, GROUP, MARGIN, GROUP)
         layout.setSpacing(GRID)
         header = QHBoxLayout()
+        header.setSpacing(GRID)
         header.addWidget(Title(tr("Inspect")))
-        header.addStretch(1)
+        header.addWidget(self.files.work, 1)
         header.addWidget(self.chooser)
         header.addWidget(self.files)
         layout.addLayout(header)
         layout.addLayout(self._make_question())
         self.error = ErrorLine()
         layout.addWidget(self.error)
-        layout.addWidget(self.files.work)
         self.stage = QStackedWidget()
         self.prompt = EmptyState(
             "inspect",

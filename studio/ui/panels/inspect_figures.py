@@ -111,6 +111,8 @@ class FiguresDialog(QDialog):
 
     def _arrange(self) -> None:
         heads, formats = QHBoxLayout(), QHBoxLayout()
+        for row in (heads, formats):
+            row.setSpacing(GRID)
         heads.addWidget(self.which, 1)
         heads.addWidget(self.n_leading)
         for ending, box in self.formats.items():

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from typing import Any
 
 from PySide6.QtCore import QTimer, Signal
-from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QSizePolicy, QWidget
 
 from studio.ui.i18n import tr
-from studio.ui.theme import GRID
+from studio.ui.theme import GRID, GROUP
 from studio.ui.threads import background
 from studio.ui.widgets.buttons import quiet_button
-from studio.ui.widgets.labels import Small
+from studio.ui.widgets.labels import ElidedLabel
 
 SHOWN_AFTER_MS, TICK_MS = 400, 100  # what is quicker is not worth a line that comes and goes
 
@@ -42,21 +42,26 @@ class WorkLine(QWidget):
         super().__init__(parent)
         self._progress: Progress | None = None
         self._ticks = 0
-        self.title = Small()
-        self.title.setWordWrap(False)
+        self.title = ElidedLabel()
+        self.title.setProperty("level", "small")
         self.bar = QProgressBar()
         self.bar.setTextVisible(False)
         self.bar.setFixedHeight(4)
         self.cancel_button = quiet_button(tr("Cancel"), "inspect.cancel")
         self.cancel_button.clicked.connect(self.cancel)
         row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
+        row.setContentsMargins(GROUP, 0, GROUP, 0)
         row.setSpacing(GRID)
-        row.addWidget(self.title)
+        row.addWidget(self.title, 1)
         row.addWidget(self.bar, 1)
         row.addWidget(self.cancel_button)
         self._timer = QTimer(self, interval=TICK_MS)
         self._timer.timeout.connect(self._tick)
+        # Its place stays, so that nothing else moves when it comes and goes.
+        policy = self.sizePolicy()
+        policy.setHorizontalPolicy(QSizePolicy.Policy.Expanding)
+        policy.setRetainSizeWhenHidden(True)
+        self.setSizePolicy(policy)
         self.hide()
 
     @property

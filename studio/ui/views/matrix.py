@@ -127,7 +127,7 @@ class MatrixView(View):
         return file_stem(self.selection.state, *self.selection.head)
 
     def export(self, ending: str, path: Path) -> list[Path]:
-        """Write the head that is shown: png, svg, pdf, csv, npz, or npz-all for every head; both states make two files."""
+        """Write the head that is shown, or with npz-all every head; side by side makes two files."""
         look, shown, paths = self.look, self.shown(), []
         if ending == "npz-all":
             write_all_heads(path, look)

@@ -19,7 +19,7 @@ from studio import __version__
 from studio.core.disk import can_not_write
 from studio.core.files import renamed
 from studio.core.paths import resources_dir
-from studio.ui.views.look import AFTER, BEFORE, BOTH, DIFFERENCE, STATE_WORDS, Look, Statistics, measure
+from studio.ui.views.look import AFTER, BEFORE, DIFFERENCE, STATE_WORDS, Look, Statistics, measure
 
 MOST_BYTES = 64 << 20  # of maps in full: a browser opens the page at once
 THUMBNAIL_SIDE, BLOCK_CELLS = 64, 1 << 22
@@ -56,7 +56,7 @@ def write_page(
         told(done, total)
 
     try:
-        with renamed(path) as file:
+        with renamed(path, shared=True) as file:
             before, after = _template(look, len(full)).split(_DATA)
             file.write(before.encode())
             side = min(THUMBNAIL_SIDE, len(look.tokens))
@@ -70,7 +70,7 @@ def write_page(
                 step()
             facts = {
                 "head": list(heads[0]),
-                "state": AFTER if state == BOTH else state,
+                "state": state if state in states else states[-1] if len(states) == 1 else AFTER,
                 "per_head": per_head,
                 "gamma": gamma,
                 "cell": [query, -1],
@@ -95,7 +95,7 @@ def _in_full(
     wanted = list(dict.fromkeys(heads))
     if room > len(wanted):
         known = statistics if statistics is not None and statistics.by_state else measure(look)
-        order = known.order("change" if known.change is not None else "entropy", AFTER)
+        order = known.order("change" if known.change is not None else "entropy", list(look.maps)[-1])
         wanted += [head for flat in order if (head := divmod(int(flat), n_heads)) not in wanted]
     return sorted(wanted[:room])
 

@@ -17,7 +17,7 @@ from studio.ui.widgets.heat import Scale, picture
 DPI = 96  # of a logical pixel
 LARGEST_CELL, LARGE_CELL, SIDE, MARGIN = 24, 12, 640, 12
 FONT, SMALL_FONT, LEAST_WIDTH, MOST_LABEL = 11, 8, 420, 130
-BAR, BAR_ROOM, AXIS, VECTOR_CELL = 10, 64, 18, 4
+BAR, BAR_ROOM, AXIS, VECTOR_CELL, VECTOR_SIDE = 10, 64, 18, 4, 1024
 WRAPPED = Qt.AlignmentFlag.AlignLeft | Qt.TextFlag.TextWordWrap
 LEFT, RIGHT = (
     Qt.AlignmentFlag.AlignVCenter | side for side in (Qt.AlignmentFlag.AlignLeft, Qt.AlignmentFlag.AlignRight)
@@ -49,7 +49,8 @@ class Figure:
         painter.fillRect(QRectF(QPointF(0, 0), self.size()), Qt.GlobalColor.white)
         matrix = QRectF(left, top, n_keys * self.cell(), n_queries * self.cell())
         # Of vectors, a program that draws them may smooth a picture: each value has several pixels.
-        side = self.cell() if isinstance(painter.device(), QImage) else max(self.cell(), VECTOR_CELL)
+        enough = min(VECTOR_CELL, VECTOR_SIDE // max(n_queries, n_keys))
+        side = self.cell() if isinstance(painter.device(), QImage) else max(self.cell(), enough)
         painter.drawImage(matrix, self._picture(theme, side))
         painter.setPen(QPen(theme.colour("muted"), 0.5))
         painter.drawRect(matrix)
@@ -214,4 +215,4 @@ def _paint(figure: Figure, device: QPaintDevice) -> None:
 def _write(path: str | Path, buffer: QBuffer) -> None:
     if not Path(path).parent.is_dir():
         raise FileNotFoundError(2, "There is no such folder", str(path))
-    write_atomic(Path(path), buffer.data().data())
+    write_atomic(Path(path), buffer.data().data(), shared=True)
