@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-__all__ = ["Capture", "CaptureRefused", "base_state", "capture", "save", "token_facts"]
+__all__ = ["Capture", "CaptureRefused", "base_state", "capture", "kind_of", "map_bytes", "save", "token_facts"]
 
 BUDGET_BYTES = 1 << 30
 
@@ -90,7 +90,10 @@ def capture(
         raise memory_refusal(needed, budget_bytes)
     queries = needed > budget_bytes if queries is None else queries
     options: dict[str, Any] = {"return_dict": True}
-    if "use_cache" in inspect.signature(inner.forward).parameters:
+    takes = inspect.signature(inner.forward).parameters
+    if "return_dict" not in takes and not any(each.kind == each.VAR_KEYWORD for each in takes.values()):
+        options = {}  # a model with a forward of its own, which gives a dictionary
+    if "use_cache" in takes:
         options["use_cache"] = False
 
     # The random state is restored once, at the end: were it the same in both runs, dropout would go unseen.
@@ -130,6 +133,12 @@ def capture(
     )
 
 
+def map_bytes(model: Module, encoded: Mapping[str, Tensor]) -> int:
+    """Return the bytes that the full maps of one encoded text take in float32."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return _map_bytes(encoded, _expected(inner.config))
+
+
 @contextmanager
 def base_state(model: Module) -> Iterator[None]:
     """Let a PEFT model be its base model for a while; which parameters train is as before afterwards.
@@ -149,7 +158,10 @@ def base_state(model: Module) -> Iterator[None]:
 
 
 def token_facts(tokenizer: Any, encoded: Mapping[str, Tensor], text: str) -> dict[str, Any]:
-    """Return what `save` writes of tokens: `tokens, ids, special, text`; of a fast tokenizer `word_ids, segments`."""
+    """Return what `save` writes of the tokens: `tokens`, `ids`, `special`, `text`.
+
+    Of a fast tokenizer also `word_ids`, `segments` (which text of a pair), `offsets` in it, and its `mask_token`.
+    """
     ids = encoded["input_ids"][0].tolist()
     known = set(tokenizer.all_special_ids)
     facts = {
@@ -161,6 +173,8 @@ def token_facts(tokenizer: Any, encoded: Mapping[str, Tensor], text: str) -> dic
     if tokenizer.is_fast and hasattr(encoded, "word_ids"):
         facts["word_ids"] = encoded.word_ids(0)
         facts["segments"] = encoded.sequence_ids(0)
+        facts["offsets"] = encoded.encodings[0].offsets
+        facts["mask_token"] = tokenizer.mask_token
     return facts
 
 
@@ -261,7 +275,7 @@ def _grouped(records: list[Record], config: Any) -> dict[str, list[Record]]:
         raise CaptureRefused("capture-nothing")
     groups: dict[str, list[Record]] = {kind: [] for kind in ("attention", "encoder", "decoder", "cross")}
     for record in records:
-        groups.setdefault(_kind(record.module, config), []).append(record)
+        groups.setdefault(kind_of(record.module, config), []).append(record)
     groups = {kind: members for kind, members in groups.items() if members}
     for kind, members in groups.items():
         if len({record.maps.shape for record in members}) > 1:
@@ -269,7 +283,8 @@ def _grouped(records: list[Record], config: Any) -> dict[str, list[Record]]:
     return groups
 
 
-def _kind(module: str, config: Any) -> str:
+def kind_of(module: str, config: Any) -> str:
+    """Return which kind of attention a module is, told from its name: attention, encoder, decoder, cross, …"""
     parts = module.lower().split(".")
     if _has_towers(config):
         return "vision" if any("vision" in part for part in parts) else "text"

@@ -77,22 +77,29 @@ def occlusion(value: Value, n_tokens: int) -> np.ndarray:
     return values[0] - np.asarray(values[1:])
 
 
-def deletion(value: Value, scores: np.ndarray) -> np.ndarray:
-    """Return the values as tokens go, the highest score first, [token + 1]: a faithful explanation falls early."""
-    return np.asarray(value(~_taken(scores)))
+def deletion(value: Value, scores: np.ndarray, steps: np.ndarray | None = None) -> np.ndarray:
+    """Return the values as tokens go, the highest score first, [token + 1]: a faithful explanation falls early.
+
+    steps: only after so many tokens, ascending, [step].
+    """
+    return np.asarray(value(~_taken(scores, steps)))
 
 
-def insertion(value: Value, scores: np.ndarray) -> np.ndarray:
-    """Return the values as tokens come, the highest score first, [token + 1]: a faithful explanation rises early."""
-    return np.asarray(value(_taken(scores)))
+def insertion(value: Value, scores: np.ndarray, steps: np.ndarray | None = None) -> np.ndarray:
+    """Return the values as tokens come, the highest score first, [token + 1]: a faithful explanation rises early.
+
+    steps: only after so many tokens, ascending, [step].
+    """
+    return np.asarray(value(_taken(scores, steps)))
 
 
-def area(curve: np.ndarray) -> float:
-    """Return the mean height of a curve between its first and its last point."""
-    return float(np.trapezoid(curve) / (len(curve) - 1))
+def area(curve: np.ndarray, steps: np.ndarray | None = None) -> float:
+    """Return the mean height of a curve between its first and its last point; steps: where they lie, [point]."""
+    where = np.arange(len(curve)) if steps is None else np.asarray(steps)
+    return float(np.trapezoid(curve, where) / (where[-1] - where[0]))
 
 
-def _taken(scores: np.ndarray) -> np.ndarray:
-    """Return which tokens are taken after 0, 1, 2, … steps, bool [token + 1, token]."""
+def _taken(scores: np.ndarray, steps: np.ndarray | None = None) -> np.ndarray:
+    """Return which tokens are taken after 0, 1, 2, … steps, bool [step, token]."""
     places = np.argsort(np.argsort(-np.asarray(scores), kind="stable"))
-    return places[None] < np.arange(len(places) + 1)[:, None]
+    return places[None] < np.asarray(np.arange(len(places) + 1) if steps is None else steps)[:, None]

@@ -30,6 +30,7 @@ Target = Callable[[Any], "Tensor"]
 Edit = str | float
 GATED = "attune-gated"
 COMPLETE = 0.01
+TOKENS_AT_ONCE = 1024  # of all texts of a batch; more is no faster on a processor
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +52,7 @@ class _Gates:
     base: str
     edits: Mapping[str, Mapping[int, Edit]] = field(default_factory=dict)
     keep: bool = False
+    seen: dict[str, list[int]] = field(default_factory=dict)
     gates: dict[str, Tensor] = field(default_factory=dict)
     weights: dict[str, Tensor] = field(default_factory=dict)
 
@@ -59,18 +61,19 @@ _gates: ContextVar[_Gates | None] = ContextVar("attention_gates", default=None)
 
 
 @contextmanager
-def ablated(model: Module, edits: Mapping[str, Mapping[int, Edit]]) -> Iterator[None]:
+def ablated(model: Module, edits: Mapping[str, Mapping[int, Edit]]) -> Iterator[dict[str, list[int]]]:
     """Let some heads do something else for a while: module name → head → "zero", "uniform" or a factor.
 
-    Layers without an edit run as always. Raises CaptureRefused for files without the attention interface, KeyError
+    Layers without an edit run as always. Yields what ran: module name → its number of heads, once for each call.
+    Raises CaptureRefused for files without the attention interface, KeyError
     for an unknown module.
     """
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     unknown = set(edits) - {name for name, _ in inner.named_modules()}
     if unknown:
         raise KeyError(f"no module {sorted(unknown)}")
-    with _gated(inner, edits=edits):
-        yield
+    with _gated(inner, edits=edits) as gates:
+        yield gates.seen
 
 
 def head_gradients(model: Module, inputs: Mapping[str, Tensor], target: Target) -> HeadGradients:
@@ -151,16 +154,23 @@ def integrated_gradients(
 def token_value(
     model: Module, inputs: Mapping[str, Tensor], target: Target, blank: int
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Return the value function of `coalitions`: the target with the tokens that go replaced by `blank`."""
+    """Return the value function of `coalitions`: the target with the tokens that go replaced by `blank`.
+
+    target: outputs → a number for each text of the batch, [row]. Several coalitions go through the model at once;
+    `inputs` is a batch of one, in which tokens are the last axis.
+    """
     import torch
 
     def value(coalitions: np.ndarray) -> np.ndarray:
-        ids = inputs["input_ids"]
-        found = []
+        ids, found = inputs["input_ids"], []
+        at_once = max(1, TOKENS_AT_ONCE // ids.shape[-1])
         with undisturbed(model, ids.device), torch.inference_mode():
-            for stays in coalitions:
-                changed = torch.where(torch.as_tensor(stays, device=ids.device)[None], ids, blank)
-                found.append(target(model(**{**inputs, "input_ids": changed})).item())
+            for start in range(0, len(coalitions), at_once):
+                stays = torch.as_tensor(coalitions[start : start + at_once], device=ids.device)
+                stays = stays.reshape(len(stays), *[1] * (ids.ndim - 2), -1)
+                batch = {name: each.expand(len(stays), *each.shape[1:]) for name, each in inputs.items()}
+                batch["input_ids"] = torch.where(stays, ids, blank)
+                found += target(model(**batch)).flatten().tolist()
         return np.array(found)
 
     return value
@@ -190,6 +200,7 @@ def _attend(module, query, key, value, attention_mask=None, **options):
 
     gates = _gates.get()
     name = gates.names[id(module)]
+    gates.seen.setdefault(name, []).append(query.shape[1])
     edits = gates.edits.get(name)
     if not gates.keep and not edits:
         forward = sdpa_attention_forward if gates.base == "sdpa" else eager_function(module)

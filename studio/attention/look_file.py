@@ -56,6 +56,8 @@ class LookFacts(BaseModel):
     text: str = ""
     fields: dict[str, str] = {}
     probabilities: dict[str, dict[str, float]] = {}
+    gold: str = ""
+    said: dict[str, str] = {}
     states: list[Literal["before", "after"]] = Field(min_length=1, max_length=2)
     causal: dict[str, dict[str, list[bool]]] = {}
     partial: dict[str, bool] = {}
@@ -71,6 +73,8 @@ class TokenFacts(BaseModel):
     special: list[bool] | None = None
     word_ids: list[int | None] | None = None
     segments: list[int | None] | None = None
+    offsets: list[tuple[int, int]] | None = None
+    mask_token: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,7 +276,7 @@ def _read_capture(directory: Path) -> SavedCapture:
     except ValidationError as error:
         raise ValueError(f"tokens.json: {_first_line(error)}") from error
     n_tokens = len(facts.tokens)
-    for name in ("ids", "special", "word_ids", "segments"):
+    for name in ("ids", "special", "word_ids", "segments", "offsets"):
         if (values := getattr(facts, name)) is not None and len(values) != n_tokens:
             raise ValueError(f"tokens.json: {len(values)} {name} for {n_tokens} tokens")
     kind = "attention" if "attention" in capture.maps else "encoder"

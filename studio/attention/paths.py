@@ -20,8 +20,8 @@ def rollout(attention: np.ndarray, residual: bool = True) -> np.ndarray:
     return result
 
 
-def max_flow(attention: np.ndarray, residual: bool = True) -> np.ndarray:
-    """Return the largest flow from each token to each input, [query, key] (Abnar & Zuidema 2020).
+def max_flow(attention: np.ndarray, residual: bool = True, queries: list[int] | None = None) -> np.ndarray:
+    """Return the largest flow from each token, or some `queries`, to each input, [query, key] (Abnar & Zuidema 2020).
 
     Weights are capacities, rounded to 1e-9. Each pair of tokens is a flow of its own: for long texts ask for rollout.
     """
@@ -31,16 +31,16 @@ def max_flow(attention: np.ndarray, residual: bool = True) -> np.ndarray:
     layers = _steps(attention, residual)
     n_layers, n_tokens, _ = layers.shape
     # Level 0 is the input; a token of level l + 1 looks at those of level l.
-    queries, keys = np.indices((n_tokens, n_tokens)).reshape(2, -1)
-    starts = np.concatenate([(level + 1) * n_tokens + queries for level in range(n_layers)])
-    ends = np.concatenate([level * n_tokens + keys for level in range(n_layers)])
+    rows, columns = np.indices((n_tokens, n_tokens)).reshape(2, -1)
+    starts = np.concatenate([(level + 1) * n_tokens + rows for level in range(n_layers)])
+    ends = np.concatenate([level * n_tokens + columns for level in range(n_layers)])
     capacities = np.rint(layers.reshape(-1) * FLOW_UNITS).astype(np.int32)
     size = (n_layers + 1) * n_tokens
     graph = coo_array((capacities, (starts, ends)), shape=(size, size)).tocsr()
     return np.array(
         [
             [maximum_flow(graph, n_layers * n_tokens + query, key).flow_value / FLOW_UNITS for key in range(n_tokens)]
-            for query in range(n_tokens)
+            for query in (range(n_tokens) if queries is None else queries)
         ]
     )
 

@@ -78,12 +78,20 @@ def _answer(run_dir: RunDir, spec: InspectSpec, subject: "Subject", states: tupl
                 last = time.monotonic()
 
 
-def _event(id: str, text: str, answers: dict[str, dict[str, Any]]) -> ev.Explained:
+def _event(
+    id: str,
+    text: str,
+    answers: dict[str, dict[str, Any]],
+    fields: Mapping[str, str] | None = None,
+    said: Mapping[str, str] | None = None,
+) -> ev.Explained:
     return ev.Explained(
         id=id,
         text=text,
         probabilities={state: answer["probabilities"] for state, answer in answers.items()},
         directories={state: answer["directory"] for state, answer in answers.items() if "directory" in answer},
+        fields=dict(fields or {}),
+        said=dict(said or {}),
     )
 
 
@@ -96,6 +104,7 @@ class Subject:
         self.tuned, self.base, self.tokenizer, self.max_length, self.labels = tuned, base, tokenizer, max_length, labels
         self.trained = trained
         self._company: dict[tuple[str, ...], tuple[Any, dict[str, Any]]] = {}
+        self.notes: dict[Any, Any] = {}  # what a study found of a text and may want again, the newest last
 
     @contextlib.contextmanager
     def state(self, name: str) -> Iterator[Any]:
@@ -117,24 +126,17 @@ class Subject:
             return ev.Studied(id=asked.id, what=asked.what, **studies.find(asked.what)(self, asked, states, out))
         if not asked.attention and self.trained is not None:
             return self.answer(asked, states)
-        return _event(asked.id, asked.text, self.explain(asked.text, asked.fields, states, out, asked.attention))
+        answers = self.explain(asked.text, asked.fields, states, out, asked.attention)
+        said = {} if any(each["probabilities"] for each in answers.values()) else self._said(asked, states)
+        return _event(asked.id, asked.text, answers, asked.fields, said)
 
     def answer(self, asked: Explain, states: tuple[str, ...]) -> ev.Explained:
         """Return what the model says of a row in the shape of its task, and the row as it sees it.
 
         Raises Failure "text-empty".
         """
-        import pyarrow as pa
-        from datasets import Dataset
-
         trained, task = self.trained, self.trained.task
-        fields = asked.fields or {task.roles[0].id: asked.text}
-        if not any(text.strip() for text in fields.values()):
-            raise Failure("text-empty", "text")
-        row = Rows({role: Texts(pa.chunked_array([[text]])) for role, text in fields.items()}, [None], [0])
-        texts = {role: list(texts) for role, texts in row.fields.items()}
-        encoded = task.encode(texts, self.tokenizer, trained.max_length)
-        features = Dataset.from_dict({"row": [0] * len(encoded["length"])} | encoded)
+        fields, row, features = self._row(asked)
         probabilities, blocks = {}, {}
         rows = row if not task.n_company else join_rows([row, self._behind(tuple(fields))])
         for name in states:
@@ -149,6 +151,33 @@ class Subject:
         seen = sees.seen(task, features[0], row, self.tokenizer, trained.labels, trained.max_length, note)
         block = TokenTexts(title="What the model sees", texts=[seen]).model_dump(mode="json")
         return ev.Explained(id=asked.id, text=asked.text, probabilities=probabilities, blocks=blocks, seen=block)
+
+    def _said(self, asked: Explain, states: tuple[str, ...]) -> dict[str, str]:
+        """Return a task's answer to a row in words, per state; nothing of a model that answers by its neighbours."""
+        if self.trained is None or self.trained.task.n_company or "messages" in asked.fields:
+            return {}
+        task, said = self.trained.task, {}
+        _, row, features = self._row(asked)
+        for name in states:
+            with self.state(name) as model:
+                outputs = evaluate.predict(task, model, self.tokenizer, features, "fp32")
+            answers = task.decode(task.answers(outputs, features, row, self.trained.labels), self.tokenizer)
+            said[name] = str(answers.columns["predicted"][0])
+        return said
+
+    def _row(self, asked: Explain) -> tuple[dict[str, str], Rows, Any]:
+        """Return what was asked by role, as a row, and as features. Raises Failure "text-empty"."""
+        import pyarrow as pa
+        from datasets import Dataset
+
+        task = self.trained.task
+        fields = asked.fields or {task.roles[0].id: asked.text}
+        if not any(text.strip() for text in fields.values()):
+            raise Failure("text-empty", "text")
+        row = Rows({role: Texts(pa.chunked_array([[text]])) for role, text in fields.items()}, [None], [0])
+        encoded = task.encode({role: list(each) for role, each in row.fields.items()}, self.tokenizer,
+                              self.trained.max_length)  # fmt: skip
+        return fields, row, Dataset.from_dict({"row": [0] * len(encoded["length"])} | encoded)
 
     def _behind(self, roles: tuple[str, ...]) -> Rows:
         """Return the rows of the data that are answered behind a typed one, with the same roles."""
@@ -183,7 +212,9 @@ class Subject:
             whole = self.tokenizer.apply_chat_template(json.loads(fields["messages"]), tokenize=False)
             encoded = self.tokenizer(whole, add_special_tokens=False, return_tensors="pt")
         else:
-            first, second = self.trained.task.looked_at(fields) if self.trained and fields else (text, None)
+            first, second = text, fields.get("text_pair")
+            if self.trained and fields:
+                first, second = self.trained.task.looked_at(fields)
             if not first.strip():
                 raise Failure("text-empty", "text")
             encoded = self.tokenizer(first, second or None, return_tensors="pt")
@@ -191,6 +222,15 @@ class Subject:
         if n_tokens > self.max_length:
             raise Failure("text-too-long", "text", n_tokens=n_tokens, most=self.max_length)
         return encoded
+
+    def inputs(self, encoded: Any, model: Any) -> dict[str, Any]:
+        """Return what goes into the model of what `encode` gave: a batch of one, an option among one."""
+        device = next(model.parameters()).device
+        inputs = {name: value.to(device) for name, value in encoded.items()}
+        if self.trained and self.trained.task.id == "multiple-choice":
+            # Nothing is padded, so that no mask is needed.
+            return {name: value[:, None] for name, value in inputs.items() if name != "attention_mask"}
+        return inputs
 
     def explain(
         self, text: str, fields: Mapping[str, str], states: tuple[str, ...], out: Path, with_attention: bool
@@ -217,7 +257,7 @@ class Subject:
                 logits = model(**encoded).logits[0].float()
             return {"probabilities": self._named(logits.softmax(-1).tolist())}
         out.mkdir(parents=True, exist_ok=True)
-        captured = attention.capture(model, encoded, spool=out)
+        captured = attention.capture(model, self.inputs(encoded, model), spool=out)
         facts = attention.token_facts(self.tokenizer, encoded, text)
         attention.save(captured, facts.pop("tokens"), out, **facts)
         probabilities = [] if captured.probabilities is None else captured.probabilities.tolist()

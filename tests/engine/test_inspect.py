@@ -13,11 +13,13 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from studio import supervisor
 from studio.attention import maps
 from studio.core import events as ev
-from studio.core.commands import Explain, Stop, send
+from studio.core.commands import Explain, Stop, Study, send
 from studio.core.files import read_json
+from studio.core.reasons import Failure
 from studio.core.rundir import create_run
 from studio.core.spec import InspectSpec, parse_spec
 from studio.core.state import new_state
+from studio.engine import inspect as engine
 from studio.engine import train
 from studio.engine.reporter import Reporter
 from tests.in_process import execute, go_on
@@ -27,13 +29,19 @@ WORDS = [f"word{i}" for i in range(20)] + " ".join(TOPICS.values()).split()
 TEXT = "the cat word3 eats cheese word7 word7 plum"
 LONG = " ".join(["word1"] * 70)
 N_LAYERS, N_HEADS = 2, 4
+STUDIES = [
+    Study(what="ablate", text=TEXT, options={"edits": [[1, 2, "zero"]], "gold": "sad"}),
+    Study(what="importance", text=TEXT),
+    Study(what="attributions", text=TEXT, options={"method": "integrated"}),
+    Study(what="target", text=TEXT),
+]
 
 
 def start(workspace, spec, texts):
     """Start an inspection and ask it for `texts`."""
     run = supervisor.start_new(workspace, spec)
     asked = [Explain(text=text) for text in texts]
-    for command in asked:
+    for command in [*STUDIES, *asked]:
         send(run.path, command)
     return run, asked
 
@@ -114,7 +122,8 @@ def trained(workspace, model_folder, started):
 @pytest.fixture(scope="module")
 def of_run(workspace, trained):
     run = create_run(workspace, InspectSpec(run=str(trained.path), idle_seconds=120))
-    send(run.path, Explain(text=TEXT))
+    for command in [*STUDIES, Study(what="importance", text=TEXT, options={"rows": 5}), Explain(text=TEXT)]:
+        send(run.path, command)
     state = go_on(run, lambda report, event: isinstance(event, ev.Explained) and report.obey(Stop()))
     return state, list(state.explained.values())
 
@@ -203,7 +212,59 @@ def test_before_is_the_base_and_after_is_the_trained(of_run, trained, model_fold
     np.testing.assert_allclose(list(answer.probabilities["after"].values()), expected, atol=1e-5)
 
 
+def test_studies_are_answered_by_a_worker(of_folder, model_folder):
+    ablated, important, explained, unknown = (of_folder[0].studied[asked.id] for asked in STUDIES)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(model_folder)
+    model = transformers.BertForSequenceClassification.from_pretrained(model_folder).eval()
+    with torch.no_grad():
+        model.bert.encoder.layer[1].attention.output.dense.weight[:, 16:24] = 0
+        by_hand = model(**tokenizer(TEXT, return_tensors="pt")).logits[0].softmax(-1)
+    edited = ablated.result["states"]["after"]["edited"]
+    np.testing.assert_allclose(list(edited["probabilities"].values()), by_hand, atol=1e-5)
+    assert edited["loss"] == pytest.approx(-by_hand[2].log().item(), abs=1e-4)
+    assert np.shape(important.result["states"]["after"]) == (N_LAYERS, N_HEADS)
+    assert explained.result["states"]["after"]["missing"] < 0.05 and len(explained.result["ids"]) == 10
+    assert unknown.reason == "study-unknown"
+
+
+def test_studies_see_before_and_after_of_an_adapter(of_run, trained, model_folder):
+    """Before is the base with the adapter off: a head taken away by hand, in the base and in what it was merged to."""
+    state, (answer,) = of_run
+    ablated, important = (state.studied[asked.id].result["states"] for asked in STUDIES[:2])
+    tokenizer = transformers.AutoTokenizer.from_pretrained(model_folder)
+    head = transformers.BertForSequenceClassification.from_pretrained(
+        model_folder, num_labels=2, ignore_mismatched_sizes=True
+    )
+    tuned = PeftModel.from_pretrained(head, trained.model_dir).merge_and_unload().eval()
+    with torch.no_grad():
+        tuned.bert.encoder.layer[1].attention.output.dense.weight[:, 16:24] = 0
+        by_hand = tuned(**tokenizer(TEXT, return_tensors="pt")).logits[0].softmax(-1)
+    np.testing.assert_allclose(list(ablated["after"]["edited"]["probabilities"].values()), by_hand, atol=1e-5)
+    for name in ("before", "after"):
+        plain = list(ablated[name]["plain"]["probabilities"].values())
+        np.testing.assert_allclose(plain, list(answer.probabilities[name].values()), atol=1e-5)
+    assert important["before"] != important["after"]
+    over_rows = [each for each in state.studied.values() if each.result.get("n_rows") == 5]
+    assert len(over_rows) == 1 and over_rows[0].result["states"]["after"] != important["after"]
+
+
 def test_what_can_not_be_inspected_says_why(workspace, tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     _, state = execute(workspace, {"kind": "inspect", "model": str(tmp_path), "idle_seconds": 120})
     assert (state.state, state.problem.reason) == ("failed", "model-no-safetensors")
+
+
+def test_a_pair_and_a_chat_are_read_as_the_model_reads_them(model_folder, tmp_path):
+    subject = engine._load_folder(InspectSpec(model=str(model_folder)))
+    pair = Explain(text="cat dog", fields={"text": "cat dog", "text_pair": "plum"})
+    facts = read_json(Path(subject.reply(pair, ("after",), tmp_path).directories["after"]) / "tokens.json")
+    assert facts["tokens"] == ["[CLS]", "cat", "dog", "[SEP]", "plum", "[SEP]"]
+    assert facts["segments"] == [None, 0, 0, None, 1, None] and facts["offsets"][4] == [0, 4]
+
+    chat = Explain(text="", fields={"messages": '[{"role": "user", "content": "goose"}]'})
+    with pytest.raises(Failure) as refused:
+        subject.reply(chat, ("after",), tmp_path)
+    assert refused.value.problem.reason == "chat-unknown"
+    subject.tokenizer.chat_template = "{% for m in messages %}{{ m['role'] }} {{ m['content'] }} {% endfor %}"
+    facts = read_json(Path(subject.reply(chat, ("after",), tmp_path).directories["after"]) / "tokens.json")
+    assert facts["tokens"] == ["[UNK]", "goose"]

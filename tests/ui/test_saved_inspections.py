@@ -69,7 +69,7 @@ def panel(qtbot, store, answer) -> InspectPanel:
     panel = open_panel(qtbot, store)
     panel.chooser.choose(of_model("starter"))
     qtbot.waitUntil(lambda: bool(panel.text.toPlainText()))
-    panel._put_text(TEXT)
+    panel._put_row({}, TEXT)
     panel._take(answer)
     wait_measured(qtbot, panel)
     return panel

@@ -1,7 +1,8 @@
 """What can be asked of a row besides its attention, one file each: what heads and words do for the answer.
 
 Belongs here: one module a study, named as the command's `what`, with a function `study(subject, asked, states, out)`
-that returns the fields of an `events.Studied`: `result` (numbers by state, as JSON) and, for arrays, `directory`.
+that returns the fields of an `events.Studied`: `result` (numbers by state, as JSON) and, for arrays, `directory`. What
+several studies share (`target.py`, `faithfulness.py`) stands beside without one.
 May import torch inside functions, `studio.attention` and `studio.engine`. A new study is a new file.
 """
 
@@ -15,6 +16,8 @@ from studio.core.reasons import Failure
 
 def find(what: str) -> Callable[..., dict[str, Any]]:
     """Return the function of a study. Raises Failure "study-unknown"."""
-    if what not in {module.name for module in pkgutil.iter_modules(__path__)}:
+    known = what in {module.name for module in pkgutil.iter_modules(__path__)}
+    study = getattr(importlib.import_module(f"{__name__}.{what}"), "study", None) if known else None
+    if study is None:
         raise Failure("study-unknown", what=what)
-    return importlib.import_module(f"{__name__}.{what}").study
+    return study

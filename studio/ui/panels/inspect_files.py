@@ -54,6 +54,8 @@ class InspectionFiles(QToolButton):
     def _offer(self) -> None:
         for action in self._of_look:
             action.setEnabled(self._maps.look is not None)
+        if self._maps.look is not None and self._maps.look.is_deep:
+            self._of_look[-1].setEnabled(False)  # no figure has room for a head of so many tokens
 
     # --- asking ------------------------------------------------------------------------------------------------
 
@@ -116,6 +118,8 @@ class InspectionFiles(QToolButton):
             text=look.text,
             fields=dict(look.fields),
             probabilities={state: dict(found) for state, found in look.probabilities.items()},
+            gold=look.gold,
+            said=dict(look.said),
             states=list(look.maps),
             view=self._maps.options(),
         )

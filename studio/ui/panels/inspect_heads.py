@@ -20,7 +20,7 @@ from studio.ui import words
 from studio.ui.i18n import tr
 from studio.ui.theme import GRID, GROUP, current, number_font
 from studio.ui.threads import background
-from studio.ui.views.look import AFTER, BOTH, DIFFERENCE, Look, Statistics, difference_thumbnails
+from studio.ui.views.look import AFTER, BEFORE, BOTH, DIFFERENCE, Look, Statistics, difference_thumbnails
 from studio.ui.widgets.cards import Card
 from studio.ui.widgets.heads import MOST_CELL, HeadGrid
 from studio.ui.widgets.labels import Small, Strong
@@ -100,7 +100,9 @@ class HeadsCard(Card):
         is_new = (look, state) != (self._look, self._state)
         self._look, self._state, self._statistics = look, state, statistics
         self._fit()
-        if is_new and state == DIFFERENCE:
+        if look.is_deep:
+            self._show_long(look, state, statistics)
+        elif is_new and state == DIFFERENCE:
             # Of a long text it takes longer than a frame.
             background(lambda: difference_thumbnails(look), self._show_difference, self._fail, self, key="heads")
         elif is_new:
@@ -132,6 +134,16 @@ class HeadsCard(Card):
     def ranking_title(self) -> str:
         """Return what the ranking is by."""
         return self._ranking_title.text()
+
+    def _show_long(self, look: Look, state: str, statistics: Statistics) -> None:
+        """Show what was found of a long text's heads, which takes a while; until then that they are measured."""
+        pictures = statistics.thumbnails
+        if state == DIFFERENCE and pictures:
+            self.grid.set_maps(pictures[AFTER] - pictures[BEFORE], difference=True)
+        elif pictures:
+            self.grid.set_maps(pictures[AFTER if state == BOTH else state])
+        else:
+            self.grid.wait(look.shape)
 
     def _show_difference(self, thumbnails: np.ndarray) -> None:
         if self._state == DIFFERENCE:

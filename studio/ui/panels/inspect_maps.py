@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QInputDialog, QVBoxLayout, QWidget
 
 from studio.core.events import Studied
 from studio.ui.i18n import tr
@@ -38,10 +38,12 @@ class MapsView(QWidget):
     """Shows a look; what is chosen stays from one look to the next.
 
     shown: its maps are on screen. asked: what a view asks of the text that is shown (see `views.base`).
+    rewritten: a token, and the word that is to stand in its place.
     """
 
     shown = Signal()
     asked = Signal(str, dict)
+    rewritten = Signal(int, str)
 
     def __init__(self, store: Store, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -77,6 +79,7 @@ class MapsView(QWidget):
         card = Card()
         self.prediction, self.strip = Prediction(), TokenStrip()
         self.strip.locked.connect(self._lock_token)
+        self.strip.rewrite_asked.connect(self._rewrite)
         self.strip_note = ElidedLabel()
         self.strip_note.setProperty("level", "small")
         self.strip_note.setFixedWidth(self.prediction.width())
@@ -120,7 +123,7 @@ class MapsView(QWidget):
         if self.selection.state not in look.states:
             self.selection.show_state(AFTER if AFTER in look.states else look.states[0])
         self.selection.lock(-1)
-        self.prediction.show_probabilities(look.probabilities)
+        self.prediction.show_look(look)
         if options is not None:
             self.head.no_special.blockSignals(True)
             self.head.no_special.setChecked(options.get("no_special") is True)
@@ -187,6 +190,20 @@ class MapsView(QWidget):
         if query != self.selection.cell[0]:
             self.selection.lock(query, -1)
 
+    def _rewrite(self, token: int, how: str) -> None:
+        """Mask, remove or replace a token: what does the model say, and where does it look, without it?"""
+        look = self._shown
+        if look is None or not look.offsets or look.offsets[token][0] == look.offsets[token][1]:
+            return  # a special token stands nowhere in the text
+        word = {"mask": look.mask_token or "…", "remove": ""}.get(how)
+        if word is None:
+            word, ok = QInputDialog.getText(self, tr("Replace"), tr("Instead of “{t}”:", t=look.tokens[token]))
+            if not ok:
+                return
+        same = zip(self.look.offsets, self.look.segments, strict=True)
+        whole = [*same].index((look.offsets[token], look.segments[token]))  # special tokens may be left out
+        self.rewritten.emit(whole, word)
+
     # --- following the selection -------------------------------------------------------------------------------
 
     def _follow(self, part: str) -> None:
@@ -200,7 +217,10 @@ class MapsView(QWidget):
         elif part == STATE:
             self.heads.show_look(self._shown, self.selection.state, self._statistics)
         elif part == CELL:
+            # It would answer with a lock of the query alone, and the key would be lost.
+            self.strip.blockSignals(True)
             self.strip.lock(self.selection.cell[0])
+            self.strip.blockSignals(False)
         if part in (HEADS, STATE, CELL, HOVER):
             self._paint_strip()
 
@@ -220,9 +240,9 @@ class MapsView(QWidget):
             self.strip.set_weights(*self._tint[:2])
             self.strip_note.setText(self._tint[2])
             return
-        values = self._shown.matrix(state if state != BOTH else AFTER, *self.selection.head)
         looking = query if query >= 0 else locked
-        self.strip.set_weights(values[looking] if looking >= 0 else values.mean(axis=0), is_difference)
+        weights = self._shown.looked_at(state if state != BOTH else AFTER, *self.selection.head, looking)
+        self.strip.set_weights(weights, is_difference)
         if looking >= 0:
             note = tr("Tint: where “{token}” looks", token=self._shown.tokens[looking])
         elif is_difference:

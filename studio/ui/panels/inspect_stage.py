@@ -16,6 +16,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from studio.attention.deep import DEEP
 from studio.core.events import Studied
 from studio.ui.i18n import tr
 from studio.ui.theme import GRID, GROUP
@@ -51,7 +52,7 @@ class HeadStage(Card):
         self._look: Look | None = None
         self._statistics = Statistics()
         self._views: dict[str, View] = {}
-        self._asker: dict[str, View] = {}  # who waits for the answer of which study
+        self._askers: dict[str, list[tuple[View, dict[str, Any]]]] = {}  # who waits for the answer of which study
         self.badge, self.numbers = Chip(), Small()
         self.numbers.setWordWrap(False)
         self.header.insertWidget(1, self.badge)
@@ -139,7 +140,7 @@ class HeadStage(Card):
             view.tinted.connect(self.tinted)
             view.saved.connect(self.saved)
             view.failed.connect(self.failed)
-            if self._look is not None and not view.why_not(self._look):
+            if self._look is not None and not why_not(view, self._look):
                 view.show_look(self._look)
                 view.show_statistics(self._statistics)
         return self._views[name]
@@ -182,13 +183,15 @@ class HeadStage(Card):
         self.places[1].setVisible(on)
 
     def _ask(self, view: View, what: str, options: dict[str, Any]) -> None:
-        self._asker[what] = view
+        self._askers.setdefault(what, []).append((view, options))
         self.asked.emit(what, options)
 
     def take(self, answer: Studied) -> None:
-        """Give a study's answer to the view that asked for it."""
-        if answer.what in self._asker:
-            self._asker[answer.what].take(answer)
+        """Give a study's answer to the view that asked for it, and to those that asked for the same."""
+        waiting = self._askers.pop(answer.what, [])
+        # Only the newest question of a kind is answered.
+        for view in dict.fromkeys(view for view, options in waiting if options == waiting[-1][1]):
+            view.take(answer)
 
     # --- showing -----------------------------------------------------------------------------------------------
 
@@ -203,7 +206,7 @@ class HeadStage(Card):
         if not look.verified:
             self.warning.show_finding("bad", self._why_unverified(look))
         for view in self._views.values():
-            if not view.why_not(look):
+            if not why_not(view, look):
                 view.show_look(look)
                 view.show_statistics(self._statistics)
         for place in self.places:
@@ -217,7 +220,7 @@ class HeadStage(Card):
             view.show_statistics(statistics)
 
     def _fitting(self) -> list[View]:
-        return [view for view in self._views.values() if self._look is not None and not view.why_not(self._look)]
+        return [view for view in self._views.values() if self._look is not None and not why_not(view, self._look)]
 
     def _follow(self, part: str) -> None:
         for view in self._fitting():
@@ -272,6 +275,14 @@ class HeadStage(Card):
             self.failed.emit(error)
 
 
+def why_not(view: View, look: Look) -> str:
+    """Return why a view has nothing to show of a look, in words; empty where it has."""
+    if look.is_deep and not view.takes_long:
+        n = len(look.tokens)
+        return tr("{view} is for texts up to {most} tokens; this one has {n}.", view=tr(view.title), most=DEEP, n=n)
+    return view.why_not(look)
+
+
 class _Place(QWidget):
     """Room for one view, with the choice of views above it. chosen: the id of the view that is wanted here."""
 
@@ -315,7 +326,7 @@ class _Place(QWidget):
                 self._tools.addWidget(tool)
                 tool.show()
             self._tools.addStretch(1)
-        why = view.why_not(look) if look is not None else ""
+        why = why_not(view, look) if look is not None else ""
         self._refusal.setText(why)
         self._refusal.setVisible(bool(why))
         view.setVisible(not why)

@@ -14,9 +14,10 @@ from studio.core.files import read_json
 from studio.core.reasons import Failure
 from studio.core.rundir import RunDir, list_runs, read_events
 from studio.core.state import Summary
+from studio.tasks.base import task_of
 from studio.ui import words
 from studio.ui.i18n import tr
-from studio.ui.panels.evaluations import read_predictions
+from studio.ui.panels.evaluations import example_rows, read_predictions
 from studio.ui.panels.trained import describe_run, trained_runs
 from studio.ui.store import Store
 from studio.ui.threads import background
@@ -66,21 +67,39 @@ def of_file(path: Path, name: str) -> Subject:
     return Subject(file=str(path), name=name)
 
 
-def examples(workspace: Path, subject: Subject) -> list[str]:
-    """Return texts to look at: rows of the run's test part, of handy length first; reads files."""
+def roles_of(workspace: Path, subject: Subject) -> list[tuple[str, str]]:
+    """Return id and label of the texts that a run's model reads at once; none for a model of its own."""
     if not subject.run:
-        return [demo.SAMPLE_TEXT]
+        return []
+    spec = RunDir(workspace / "runs" / subject.run).spec()
+    task = task_of(spec.task)
+    labels = {role.id: tr(role.label) for role in task.roles}
+    read = task.looked_at({role.id: role.id for role in task.roles if role.id in spec.columns})
+    return [(role, labels[role]) for role in read if role]
+
+
+def has_chat_template(folder: Path) -> bool:
+    """Return whether a model folder says how a chat becomes one text."""
+    config = read_json(folder / "tokenizer_config.json") or {}
+    return (folder / "chat_template.jinja").is_file() or bool(config.get("chat_template"))
+
+
+def examples(workspace: Path, subject: Subject, roles: list[str]) -> list[dict[str, str]]:
+    """Return rows of the run's test part, of handy length first: texts by role, and `label`; reads files."""
+    sample = [{(roles or ["text"])[0]: demo.SAMPLE_TEXT}]
+    if not subject.run:
+        return sample
     run = RunDir(workspace / "runs" / subject.run)
     for split in ("test", "validation"):
-        table = read_predictions(run.path / f"predictions-{split}.parquet")
-        if table is not None and "text" in table.column_names:
-            texts = table["text"].slice(0, 2000).to_pylist()
+        rows = example_rows(read_predictions(run.path / f"predictions-{split}.parquet"), 2000)
+        rows = [row for row in rows if row.get(roles[0])]
+        if rows:
             low, high = SAMPLE_WORDS
-            handy = [text for text in texts if low <= len(text.split()) <= high]
+            handy = [row for row in rows if low <= sum(len((row.get(r) or "").split()) for r in roles) <= high]
             # The middle of the list: neither the row that the model finds hardest nor the easiest.
             start = len(handy) // 2
-            return (handy[start:] + handy[:start])[:N_EXAMPLES] or texts[:N_EXAMPLES] or [demo.SAMPLE_TEXT]
-    return [demo.SAMPLE_TEXT]
+            return (handy[start:] + handy[:start])[:N_EXAMPLES] or rows[:N_EXAMPLES]
+    return sample
 
 
 def earlier_look(workspace: Path, subject: Subject) -> Explained | None:

@@ -24,6 +24,7 @@ class View(QWidget):
     title = ""  # as the choice of views has it
     help = ""  # what one sees here, one sentence
     order = 0
+    takes_long = False  # whether it can show a text of which no head is ever computed whole
 
     asked = Signal(str, dict)
     measured = Signal(str, str, object, bool)

@@ -110,10 +110,10 @@ def _short(value: float | None) -> str:
 
 def _show_number(cell: QLabel, values: np.ndarray | None, layer: int, head: int) -> None:
     known = values is not None
-    cell.setText(_three(float(values[layer, head])) if known else "–")
+    cell.setText(three(float(values[layer, head])) if known else "–")
     cell.setToolTip(repr(float(values[layer, head])) if known else "")
 
 
-def _three(value: float) -> str:
+def three(value: float) -> str:
     """Return a number as a column of numbers wants it: three decimals, fewer where it is large."""
-    return f"{value:.3f}" if abs(value) < 9.9995 else words.number(value, 3)
+    return f"{value:.3f}".replace("-", "−") if abs(value) < 9.9995 else words.number(value, 3)

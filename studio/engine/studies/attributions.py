@@ -1,0 +1,89 @@
+"""What each token did for the answer, by one method, and the test of whether that can be believed.
+
+options: `method`: gradient (× attention, signed), relevance (Chefer), integrated (gradients, signed), `given` with
+`weights` by state [token] that were found elsewhere, or `reads`, which only says from where the answer is read;
+`label`, `token` as `target.target_of` has them. result: `target` in words; `ids`; `added` [token], those of the
+tokenizer; `stays` [token], those that are never left out; `blank`, the token that stands for one that is; `states`: by
+name `reads` [token], the share of each token's row in the last layer, None where heads give no gradients; `weights`
+[token]; `missing`, the share that integrated gradients lack of the whole; and what `faithfulness.faithfulness` returns.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from studio.attention import gates, paths
+from studio.attention.interface import uses_interface
+from studio.core.reasons import Failure
+from studio.engine.studies.ablate import layers_of, require_heads
+from studio.engine.studies.faithfulness import faithfulness
+from studio.engine.studies.target import Target, blank_of, states_of
+
+if TYPE_CHECKING:
+    from studio.core.commands import Study
+    from studio.engine.inspect import Subject
+
+
+def study(subject: Subject, asked: Study, states: tuple[str, ...], out: Path) -> dict[str, Any]:
+    """Return weights and their test. Raises Failure: heads-fixed, heads-shared, nothing-to-leave-out."""
+    options, found = asked.options, {}
+    method = options.get("method", "gradient")
+    for name, model, target in states_of(subject, states, asked, options):
+        if target.stays.all():
+            raise Failure("nothing-to-leave-out", "text")
+        if method == "reads":
+            found[name] = {"reads": _reads(model, target)}
+        else:
+            given = options.get("weights", {}).get(name)
+            weights, facts = _weights(method, model, target, given)
+            key = [asked.text, asked.fields, name, target.choice, target.told()]
+            found[name] = {"weights": weights.tolist()} | facts
+            found[name] |= faithfulness(subject, model, target, weights, key)
+        told, ids = target.told(), target.inputs["input_ids"].flatten().tolist()
+        stays, added = target.stays.tolist(), target.added.tolist()
+    blank = subject.tokenizer.convert_ids_to_tokens(blank_of(subject.tokenizer))
+    result = {"target": told, "method": method, "ids": ids, "stays": stays, "added": added, "blank": blank}
+    return {"result": result | {"states": {name: found[name] for name in states}}}
+
+
+def _weights(
+    method: str, model: Any, target: Target, given: list[float] | None
+) -> tuple[np.ndarray, dict[str, float | None]]:
+    """Return the weights [token] of a method, and what else it says."""
+    n_tokens = len(target.stays)
+    if method == "integrated":
+        weights, missing = gates.integrated_gradients(model, target.inputs, target.one)
+        return weights, {"missing": missing}
+    if method in ("gradient", "relevance"):
+        maps, gradients = _maps(model, target)
+        if method == "gradient":
+            return paths.gradient_times_attention(maps, gradients).sum(axis=(0, 1, 2)), {}
+        # What a token keeps of itself is no relevance of another: it is left out, as in the paper.
+        own = paths.relevance(maps, gradients) - np.eye(n_tokens)
+        return _rows_read(gradients) @ own, {}
+    if given is None or len(given) != n_tokens:
+        raise Failure("study-unknown", what=f"attributions by {method}")
+    return np.asarray(given, dtype=np.float64), {}
+
+
+def _reads(model: Any, target: Target) -> list[float] | None:
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return _rows_read(_maps(model, target)[1]).tolist() if uses_interface(inner) else None
+
+
+def _maps(model: Any, target: Target) -> tuple[np.ndarray, np.ndarray]:
+    """Return the maps and the target's derivatives by their cells, [layer, head, query, key]."""
+    require_heads(model)
+    found = gates.head_gradients(model, target.inputs, target.one)
+    layers = layers_of(model, {name: [len(each)] for name, each in found.gates.items()})
+    maps, gradients = (np.stack([each[name] for name in layers]) for each in (found.weights, found.gradients))
+    return maps, gradients
+
+
+def _rows_read(gradients: np.ndarray) -> np.ndarray:
+    """Return from which tokens' rows of the last layer the answer is read, shares [token]: a head reads few of them."""
+    rows = np.abs(gradients[-1], dtype=np.float64).sum(axis=(0, 2))
+    return rows / rows.sum() if rows.sum() > 0 else np.full(len(rows), 1 / len(rows))

@@ -1,0 +1,211 @@
+"""The views that ask what heads and tokens do: what they ask, and what of the answer is on screen."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PySide6.QtCore import Qt
+
+from studio.attention import paths
+from studio.core.events import Studied
+from studio.ui.views.ablate import AblateView, change_of
+from studio.ui.views.attributions import AttributionsView, TooLong, weights_of
+from studio.ui.views.look import AFTER, BEFORE, BOTH, DIFFERENCE, Look, without_special
+from studio.ui.views.selection import Selection
+
+TOKENS = ["[CLS]", "the", "film", "is", "the", "end", "[SEP]"]
+ADDED = [True, *[False] * 5, True]
+TARGET = {"words": "probability of “{label}”", "facts": {"label": "bad"}, "is_probability": True, "per_token": False}
+N = len(TOKENS)
+
+
+def random_maps(seed: int, n: int = N) -> np.ndarray:
+    weights = np.random.default_rng(seed).random((2, 3, n, n), dtype=np.float32) ** 3
+    return weights / weights.sum(axis=-1, keepdims=True)
+
+
+LOOK = Look(
+    text="the film is the end", subject="starter", maps={BEFORE: random_maps(1), AFTER: random_maps(2)}, tokens=TOKENS,
+    special=ADDED, word_ids=[None, 0, 1, 2, 3, 4, None], ids=[2, 5, 6, 7, 5, 8, 3], segments=[None] * N,
+    probabilities={BEFORE: {}, AFTER: {}}, checks={BEFORE: {"verified": True}, AFTER: {"verified": True}},
+)  # fmt: skip
+
+
+@pytest.fixture
+def selection(qapp) -> Selection:
+    return Selection()
+
+
+def shown(qtbot, view, look: Look = LOOK) -> list:
+    """Show a view with a look; return what it asks from now on."""
+    asked: list = []
+    view.asked.connect(lambda what, options: asked.append((what, options)))
+    view.selection.changed.connect(view.show_selection)
+    for widget in (view, *view.tools()):
+        qtbot.addWidget(widget)
+    view.resize(600, 400)
+    view.show()
+    view.show_look(look)
+    return asked
+
+
+# --- Ablate ----------------------------------------------------------------------------------------------------------
+
+
+def ablated(value: float, **edited) -> Studied:
+    plain = {"value": 0.97, "probabilities": {"bad": 0.97, "good": 0.03}, "answers": ["bad"], "loss": None}
+    other = plain | {"value": value, "probabilities": {"bad": value, "good": 1 - value}} | edited
+    states = {BEFORE: {"plain": plain, "edited": plain}, AFTER: {"plain": plain, "edited": other}}
+    return Studied(id="1", what="ablate", result={"target": TARGET, "states": states})
+
+
+def test_chosen_heads_are_asked_about_and_only_the_newest_choice(qtbot, selection):
+    view = AblateView(selection)
+    asked = shown(qtbot, view)
+    qtbot.waitUntil(lambda: len(asked) == 1)
+    assert asked[0] == ("ablate", {"edits": [[0, 0, "zero"]], "token": -1})
+    for head in (1, 2):  # while the answer is on its way
+        selection.choose_head(1, head, add=True)
+    qtbot.wait(300)
+    assert len(asked) == 1
+    view.take(ablated(0.31))
+    qtbot.waitUntil(lambda: len(asked) == 2)
+    assert asked[1][1]["edits"] == [[0, 0, "zero"], [1, 1, "zero"], [1, 2, "zero"]]
+    view.take(ablated(0.31))
+    view._lines[1, 1].drop.click()
+    assert selection.heads == ((1, 2), (0, 0))
+    qtbot.waitUntil(lambda: len(asked) == 3)
+    view.take(ablated(0.31))
+    view.live.setChecked(False)
+    line = view._lines[0, 0]
+    line.ways.setCurrentIndex(line.ways.findData("scale"))
+    line.ways.activated.emit(2)
+    line.slider.setValue(-50)
+    qtbot.wait(300)
+    assert len(asked) == 3
+    view.button.click()
+    assert asked[3][1]["edits"] == [[0, 0, -0.5], [1, 2, "zero"]]
+
+
+def test_the_answer_stands_beside_that_of_all_heads(qtbot, selection):
+    view = AblateView(selection)
+    shown(qtbot, view)
+    view.take(ablated(0.31, answers=["good"], loss=1.2))
+    after = view.answers[AFTER]
+    assert after.isVisible() and not view.answers[BEFORE].isVisible()
+    assert after.target.text() == "Probability of “bad”: 0.970 → 0.310 (−0.660)"
+    assert after.rest.text() == "The answer turns from “bad” to “good”"
+    assert after.bars.rows() == [("bad", 0.97, 0.31), ("good", 0.03, 0.69)]
+    selection.show_state(BOTH)
+    assert view.answers[BEFORE].isVisible() and view.answers[BEFORE].rest.text() == "The answer stays “bad”"
+    assert change_of(0.5, 0.9004) == "0.500 → 0.900 (+0.400)"
+
+
+def test_what_can_not_be_edited_is_said(qtbot, selection):
+    view = AblateView(selection)
+    shown(qtbot, view)
+    view.take(ablated(0.31))
+    view.take(Studied(id="2", what="ablate", reason="heads-fixed", facts={"model_type": "mpnet"}))
+    assert "mpnet" in view.note.text() and "not changed" in view.note.text()
+    assert not view.answers[AFTER].isVisible()
+
+
+def test_importance_orders_the_grid(qtbot, selection):
+    view = AblateView(selection)
+    asked, measured = shown(qtbot, view), []
+    view.measured.connect(lambda *found: measured.append(found))
+    qtbot.mouseClick(view.rank, Qt.MouseButton.LeftButton)
+    assert asked[-1][0] == "importance" and not view.rank.isEnabled()
+    values = {BEFORE: np.zeros((2, 3)).tolist(), AFTER: np.arange(6.0).reshape(2, 3).tolist()}
+    view.take(Studied(id="3", what="importance", result={"target": TARGET, "states": values, "n_rows": 1}))
+    name, title, found, lowest_first = measured[0]
+    assert (name, title, lowest_first) == ("importance", "Importance", False) and view.rank.isEnabled()
+    np.testing.assert_array_equal(found, np.arange(6.0).reshape(2, 3))
+
+
+# --- Explain ---------------------------------------------------------------------------------------------------------
+
+WEIGHTS = [9.0, 1.0, 4.0, 0.5, -2.0, 3.0, 7.0]  # of special tokens too, which are left aside
+CURVES = {
+    "steps": [0, 1, 2, 3, 4, 5], "n_strongest": 1, "deletion": [0.97, 0.31, 0.2, 0.2, 0.1, 0.1],
+    "insertion": [0.1, 0.9, 0.9, 0.9, 0.9, 0.97], "random_deletion": [0.97, 0.9, 0.7, 0.5, 0.3, 0.1],
+    "random_insertion": [0.1, 0.3, 0.5, 0.7, 0.9, 0.97], "deletion_area": 0.3, "insertion_area": 0.8,
+    "random_deletion_area": 0.6, "random_insertion_area": 0.6, "spearman": 0.9, "uniform": 0.5,
+}  # fmt: skip
+
+
+def explained(method: str = "gradient", **other) -> Studied:
+    states = {name: {"weights": (np.array(WEIGHTS) * (name == AFTER)).tolist()} | CURVES | other for name in LOOK.maps}
+    result = {"target": TARGET, "method": method, "ids": LOOK.ids, "added": ADDED, "stays": ADDED, "blank": "[MASK]"}
+    return Studied(id="4", what="attributions", result=result | {"states": states})
+
+
+def reads(place: int = 0) -> Studied:
+    found = explained("reads")
+    rows = np.eye(N)[place].tolist()
+    return found.model_copy(update={"result": found.result | {"states": {name: {"reads": rows} for name in LOOK.maps}}})
+
+
+def test_an_explanation_stands_beside_its_test(qtbot, selection, tmp_path: Path):
+    view = AttributionsView(selection)
+    asked, tints = shown(qtbot, view), []
+    view.tinted.connect(lambda *tint: tints.append(tint))
+    qtbot.waitUntil(lambda: bool(asked))
+    assert asked == [("attributions", {"method": "gradient", "token": -1})]
+    view.take(explained())
+    np.testing.assert_array_equal(tints[-1][0], [0, 1, 4, 0.5, -2, 3, 0])
+    assert tints[-1][1] is True and "gradient" in tints[-1][2]
+    assert view.verdict.text() == (
+        "Without the strongest token the probability of “bad” goes from 0.970 to 0.310; without a random one: 0.900. "
+        "Over all tokens its order does better than chance."
+    )
+    for said in ("ρ 0.90", "evenly: 0.500", "becomes [MASK]"):
+        assert said in view.note.text()
+    assert view._bars.widget()._names == ["film", "end", "the (2)", "is", "the (5)"]
+    np.testing.assert_array_equal(view.chart.canvas._chart.y[:6], CURVES["deletion"])
+    view.export("csv", tmp_path / "weights.csv")
+    with open(tmp_path / "weights.csv", encoding="utf-8", newline="") as file:
+        assert list(csv.reader(file))[3] == ["film", "4.0"]
+    selection.show_state(DIFFERENCE)
+    assert tints[-1][1] is True
+    view.hide()
+    assert tints[-1][0] is None
+
+
+def test_an_explanation_that_is_no_better_than_chance_is_called_so(qtbot, selection):
+    view = AttributionsView(selection)
+    shown(qtbot, view)
+    view.take(explained(deletion_area=0.7))
+    assert "only one of the two" in view.verdict.text()
+    view.take(explained(deletion_area=0.7, insertion_area=0.5))
+    assert "no better than chance: don't rely on it" in view.verdict.text()
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_what_follows_from_the_maps_is_computed_here_and_tested_there(qtbot, selection, cut: bool):
+    view = AttributionsView(selection)
+    look = without_special(LOOK) if cut else LOOK
+    asked = shown(qtbot, view, look)
+    view.method.setCurrentIndex(view.method.findData("rollout"))
+    qtbot.waitUntil(lambda: bool(asked) and asked[-1][1]["method"] == "reads")
+    view.take(reads(place=2))
+    qtbot.waitUntil(lambda: asked[-1][1]["method"] == "given")
+    given = asked[-1][1]["weights"]
+    expected = np.zeros(N)
+    whole = paths.rollout(look.maps[AFTER])
+    expected[~np.array(ADDED) if cut else slice(None)] = whole[1 if cut else 2]
+    np.testing.assert_allclose(given[AFTER], expected)
+    assert set(given) == {BEFORE, AFTER} and given[BEFORE] != given[AFTER]
+    view.take(explained("given"))
+    assert len(view.weights()) == len(look.tokens) and view._found["method"] == "rollout"
+
+
+def test_flow_is_for_short_texts_and_a_head_is_what_it_looks_at():
+    rows = np.eye(N)[0]
+    flow = weights_of("flow", LOOK, AFTER, (0, 0), -1, rows)
+    np.testing.assert_allclose(flow, paths.max_flow(LOOK.maps[AFTER])[0])
+    head = weights_of("head", LOOK, AFTER, (1, 2), 3, rows)
+    np.testing.assert_array_equal(head, LOOK.maps[AFTER][1, 2, 3].astype(float))
+    with pytest.raises(TooLong):
+        weights_of("flow", LOOK, AFTER, (0, 0), -1, np.full(60, 1 / 60))
