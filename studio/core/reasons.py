@@ -449,6 +449,17 @@ REASONS: dict[str, Reason] = {
     "watch-too-large": Reason(
         "Two captures of the sentence would take {needed_mb} MB; {budget_mb} MB are allowed.", "Shorten the sentence."
     ),
+    # a saved inspection
+    "look-missing": Reason("There is no file at {path}.", "Choose the file again."),
+    "look-unreadable": Reason("The file {path} can't be read.", "{message}"),
+    "look-foreign": Reason("The file {path} is no saved inspection.", "Their names end in .attune-look."),
+    "look-damaged": Reason("The file {path} is damaged.", "{message} Copy it again from where it came."),
+    "look-newer": Reason("The file {path} was saved by a newer Attune ({version}).", "Update Attune to open it."),
+    "look-unsafe": Reason("The file {path} holds what no saved inspection holds, and was not opened.", "{message}"),
+    "look-gone": Reason("The maps of this inspection are no longer there.", "Look inside again, then save."),
+    "look-no-model": Reason(
+        "This needs the model, and a saved inspection has none.", "Choose the model above and look at the text again."
+    ),
     # export
     "target-exists": Reason("{path} is not empty.", "Choose another folder.", "export.choose"),
     "export-unverified": Reason("The exported model is not what was trained.", "{problems}", "go.export"),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import (
     QHBoxLayout,
     QPushButton,
@@ -15,11 +16,12 @@ from PySide6.QtWidgets import (
 )
 
 from studio.core.anatomy import describe_model
-from studio.core.events import Explained
+from studio.core.events import Explained, Studied
 from studio.core.files import read_json
 from studio.core.reasons import Problem
 from studio.ui.i18n import tr
 from studio.ui.notices import message_of, words_of
+from studio.ui.panels.inspect_files import InspectionFiles
 from studio.ui.panels.inspect_loading import Loading
 from studio.ui.panels.inspect_maps import MapsView
 from studio.ui.panels.inspect_question import Question
@@ -29,6 +31,7 @@ from studio.ui.panels.inspect_subject import (
     earlier_look,
     examples,
     has_chat_template,
+    of_file,
     of_model,
     roles_of,
 )
@@ -66,7 +69,13 @@ class InspectPanel(QWidget):
         self._adopted: tuple[str, str] = ("", "")  # run and answer of an inspection that someone else started
         self._specs: dict[str, dict[str, Any]] = {}
         self._inspection = Inspection(store, self, attention=True)
+        self._opened: tuple[Subject, Look, Mapping[str, Any]] | None = None  # a saved inspection and its options
         self.chooser = SubjectChooser(store)
+        self.maps = MapsView(store)
+        self.files = InspectionFiles(self.maps)
+        self.files.opened.connect(self._take_file)
+        self.files.failed.connect(self._say_failed)
+        self.files.saved.connect(self.maps.say_saved)
         self._pages = QStackedLayout(self)
         self._pages.addWidget(self._make_empty())
         self._pages.addWidget(self._make_content())
@@ -84,10 +93,12 @@ class InspectPanel(QWidget):
         starter.clicked.connect(lambda: self.chooser.choose(of_model("starter")))
         folder = quiet_button(tr("Model folder…"), "inspect.folder", "folder")
         folder.clicked.connect(self.chooser.choose_folder)
+        saved = quiet_button(tr("Open an inspection…"), "inspect.open", "open")
+        saved.clicked.connect(self.files.ask_open)
         return EmptyState(
             "inspect",
             tr("See where each attention head looks. Try it on the starter now; no training is needed."),
-            [starter, folder],
+            [starter, folder, saved],
             tr("Once a model is trained, its heads stand here before and after, with those that changed most first."),
         )
 
@@ -97,9 +108,11 @@ class InspectPanel(QWidget):
         layout.setContentsMargins(MARGIN, GROUP, MARGIN, GROUP)
         layout.setSpacing(GRID)
         header = QHBoxLayout()
+        header.setSpacing(GRID)
         header.addWidget(Title(tr("Inspect")))
-        header.addStretch(1)
+        header.addWidget(self.files.work, 1)
         header.addWidget(self.chooser)
+        header.addWidget(self.files)
         layout.addLayout(header)
         self.question = Question()
         self.text, self.button = self.question.text, self.question.button
@@ -116,7 +129,6 @@ class InspectPanel(QWidget):
         )
         self.loading = Loading()
         self._refusal = self._make_refusal()
-        self.maps = MapsView(self._store)
         self.maps.shown.connect(self._show_maps)
         self.maps.asked.connect(self._study)
         self.maps.rewritten.connect(self._rewrite)
@@ -142,6 +154,10 @@ class InspectPanel(QWidget):
             self._inspection.show_run("")
             return
         self.clear_error()
+        if subject.file:
+            self._show_file(subject)
+            return
+        self._opened = None
         if subject.run:
             self._inspection.show_run(subject.run)
         else:
@@ -176,6 +192,35 @@ class InspectPanel(QWidget):
     def _put_row(self, row: Mapping[str, str], text: str = "") -> None:
         self.question.put(dict(row) or {self.question.first_role: text})
 
+    def open_file(self, path: Path) -> None:
+        """Show a saved inspection; it needs no model."""
+        self.clear_error()
+        self.files.open(path)
+
+    def _take_file(self, path: Path, look: Look, options: Mapping[str, Any]) -> None:
+        subject = of_file(path, look.subject)
+        self._opened = (subject, look, options)
+        if self.chooser.subject() == subject:
+            self._show_subject(subject)
+        else:
+            self.chooser.choose(subject)
+
+    def _show_file(self, subject: Subject) -> None:
+        """Show an inspection that was opened, or open it again where another was looked at since."""
+        self._inspection.show_run("")
+        self.question.set_rows([])
+        if self._opened is None or self._opened[0] != subject:
+            self.files.open(Path(subject.file))
+            return
+        _, look, options = self._opened
+        self._put_row(look.fields, look.text)
+        self._show_look(look, options)
+
+    def _say_failed(self, error: Exception) -> None:
+        """Say at the page why a file can't be opened or written; what is shown stays."""
+        self._pages.setCurrentIndex(1)
+        self.error.show_text(message_of(problem_of(error)))
+
     # --- asking ------------------------------------------------------------------------------------------------
 
     def look(self) -> None:
@@ -184,6 +229,8 @@ class InspectPanel(QWidget):
         if not text:
             self.error.show_text(message_of(Problem("text-empty")))
             self.text.setFocus()
+        elif self._subject is not None and self._subject.file:
+            self.error.show_text(message_of(Problem("look-no-model")))
         elif self._subject is not None:
             self.clear_error()
             self._asked = (text, self.question.fields(), self.question.gold())
@@ -191,7 +238,10 @@ class InspectPanel(QWidget):
 
     def _study(self, what: str, options: dict[str, Any]) -> None:
         """Ask the worker what a view wants to know of the text that is shown."""
-        if self._look is not None:
+        if self._subject is not None and self._subject.file:
+            answer = Studied(id="", what=what, reason="look-no-model")
+            QTimer.singleShot(0, self, lambda: self.maps.take(answer))  # after the view has asked
+        elif self._look is not None:
             self._inspection.study(what, self._look.text, self._look.fields, options)
 
     def _rewrite(self, token: int, word: str) -> None:
@@ -271,9 +321,9 @@ class InspectPanel(QWidget):
             lambda: load_look(answer, subject.name, gold), self._show_look, self._refuse_exception, self, key="look"
         )
 
-    def _show_look(self, look: Look) -> None:
+    def _show_look(self, look: Look, options: Mapping[str, Any] | None = None) -> None:
         self._look = look
-        self.maps.show_look(look)
+        self.maps.show_look(look, options)
 
     def _show_maps(self) -> None:
         if self._look is not None:

@@ -126,8 +126,14 @@ class HeadsCard(Card):
         return self.order.currentData()
 
     def order_by(self, name: str) -> None:
-        """Order the heads by index, entropy or change."""
-        self.order.setCurrentIndex(self.order.findData(name))
+        """Order the heads by index, entropy, change or a measure; what is not known is left alone."""
+        row = self.order.findData(name)
+        if row >= 0:
+            self.order.setCurrentIndex(row)
+
+    def ranking_title(self) -> str:
+        """Return what the ranking is by."""
+        return self._ranking_title.text()
 
     def _show_long(self, look: Look, state: str, statistics: Statistics) -> None:
         """Show what was found of a long text's heads, which takes a while; until then that they are measured."""

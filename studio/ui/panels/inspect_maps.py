@@ -1,5 +1,6 @@
 """The maps of one look: the strip of tokens, all heads, and the views of those that are chosen, held together."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,17 @@ from studio.ui.panels.inspect_strip import Prediction, StripArea, TokenStrip
 from studio.ui.store import Store
 from studio.ui.theme import GROUP
 from studio.ui.threads import background
-from studio.ui.views.look import AFTER, BOTH, DIFFERENCE, Look, Measured, Statistics, measure, without_special
+from studio.ui.views.look import (
+    AFTER,
+    BOTH,
+    DIFFERENCE,
+    Look,
+    Measured,
+    Statistics,
+    kept_tokens,
+    measure,
+    without_special,
+)
 from studio.ui.views.selection import CELL, HEADS, HOVER, SCALE, STATE, Selection
 from studio.ui.widgets.cards import Card
 from studio.ui.widgets.labels import ElidedLabel
@@ -41,6 +52,7 @@ class MapsView(QWidget):
         self._shown: Look | None = None  # the same, perhaps without its special tokens
         self._statistics = Statistics()
         self._tint: tuple[np.ndarray, bool, str] | None = None  # what a view tints the strip with
+        self._options: Mapping[str, Any] | None = None  # of a saved inspection, until its maps are on screen
         self._has_chosen = False  # until the person chooses a head, the one that changed most is shown
         self.selection = Selection(self)
         layout = QVBoxLayout(self)
@@ -56,7 +68,7 @@ class MapsView(QWidget):
         self.head.measured.connect(self._keep_measured)
         self.head.tinted.connect(self._tint_with)
         self.head.failed.connect(self._store.fail)
-        self.head.saved.connect(self._say_saved)
+        self.head.saved.connect(self.say_saved)
         self.selection.changed.connect(self._follow)
         self._follow(SCALE)
         row.addWidget(self.heads, 4)
@@ -66,7 +78,7 @@ class MapsView(QWidget):
     def _make_strip(self) -> QWidget:
         card = Card()
         self.prediction, self.strip = Prediction(), TokenStrip()
-        self.strip.locked.connect(lambda query: self.selection.lock(query, -1))
+        self.strip.locked.connect(self._lock_token)
         self.strip.rewrite_asked.connect(self._rewrite)
         self.strip_note = ElidedLabel()
         self.strip_note.setProperty("level", "small")
@@ -85,15 +97,26 @@ class MapsView(QWidget):
         card.body.addLayout(row)
         return card
 
+    @property
+    def shown_look(self) -> Look | None:
+        """The look that is on screen, perhaps without its special tokens."""
+        return self._shown
+
+    @property
+    def statistics(self) -> Statistics:
+        """The numbers of all heads, as far as they are known."""
+        return self._statistics
+
     def forget(self) -> None:
         """Forget the look and which head was chosen: another model comes."""
         self.look = self._shown = None
         self._has_chosen = False
         self.selection.show_state(AFTER)
 
-    def show_look(self, look: Look) -> None:
-        """Show what a model saw in a text."""
+    def show_look(self, look: Look, options: Mapping[str, Any] | None = None) -> None:
+        """Show what a model saw in a text; options: those of a saved inspection, for `set_options`."""
         self.look, self._shown, self._tint = look, None, None
+        self._options = options
         n_layers, n_heads = look.shape
         if any(layer >= n_layers or head >= n_heads for layer, head in self.selection.heads):
             self.selection.choose_heads(((0, 0),))
@@ -101,6 +124,10 @@ class MapsView(QWidget):
             self.selection.show_state(AFTER if AFTER in look.states else look.states[0])
         self.selection.lock(-1)
         self.prediction.show_look(look)
+        if options is not None:
+            self.head.no_special.blockSignals(True)
+            self.head.no_special.setChecked(options.get("no_special") is True)
+            self.head.no_special.blockSignals(False)
         self._filter(self.head.no_special.isChecked())
 
     def _filter(self, leave_out: bool) -> None:
@@ -110,12 +137,18 @@ class MapsView(QWidget):
             background(lambda: cut(look), self._show_maps, self._store.fail, self, key="maps")
 
     def _show_maps(self, shown: Look) -> None:
+        if self._shown is not None and len(self._shown.tokens) != len(shown.tokens):
+            self.selection.lock(-1)  # its number means another token now, or none
         self._shown, self._statistics = shown, Statistics()
         self._tint = None
         self.strip.set_tokens(shown.tokens, shown.word_ids)
+        self.strip.lock(self.selection.cell[0])
         self.heads.show_look(shown, self.selection.state, self._statistics)
         self.heads.select(self.selection.heads)
         self.head.show_look(shown)
+        if self._options is not None:
+            options, self._options = self._options, None
+            self.set_options(options)
         self._paint_strip()
         self.shown.emit()
 
@@ -151,6 +184,11 @@ class MapsView(QWidget):
     def take(self, answer: Studied) -> None:
         """Give the worker's answer to the view that asked."""
         self.head.take(answer)
+
+    def _lock_token(self, query: int) -> None:
+        """Lock the token that was clicked; one that is locked with the token it looks at stays so."""
+        if query != self.selection.cell[0]:
+            self.selection.lock(query, -1)
 
     def _rewrite(self, token: int, how: str) -> None:
         """Mask, remove or replace a token: what does the model say, and where does it look, without it?"""
@@ -213,15 +251,53 @@ class MapsView(QWidget):
             note = tr("Tint: what this head looks at")
         self.strip_note.setText(note)
 
-    def _say_saved(self, paths: list[Path]) -> None:
+    def say_saved(self, paths: list[Path]) -> None:
+        """Say which files were written, and where."""
         names = ", ".join(path.name for path in paths)
-        self._store.notice.emit(Notice(tr("Saved {names}.", names=names), str(paths[0].parent), "good"))
+        said = tr("Saved {names}.", names=names) if len(paths) < 4 else tr("Saved {n} files.", n=len(paths))
+        self._store.notice.emit(Notice(said, str(paths[0].parent), "good"))
+
+    # --- what a saved inspection keeps -------------------------------------------------------------------------
 
     def options(self) -> dict[str, Any]:
         """Return what a saved inspection keeps of what is chosen."""
         chosen = self.selection
         return {
             "heads": chosen.heads, "state": chosen.state, "cell": chosen.cell, "per_head": chosen.per_head,
-            "lifted": chosen.lifted, "order": self.heads.order_name(),
-            "views": [view.id for view in self.head.views()],
+            "lifted": chosen.lifted, "order": self.heads.order_name(), "no_special": self.head.no_special.isChecked(),
+            "views": [view.id for view in self.head.views()], "view_options": self.head.view_options(),
         }  # fmt: skip
+
+    def set_options(self, options: Mapping[str, Any]) -> None:
+        """Choose of the look that is shown what a saved inspection has; what does not fit it is left alone."""
+        look, chosen = self.look, self.selection
+        for action, name in ((self.head.per_head, "per_head"), (self.head.lifted, "lifted")):
+            action.setChecked(bool(options.get(name, action.isChecked())))
+        self.head.no_special.setChecked(options.get("no_special") is True)
+        heads = tuple(pair for pair in map(_pair, _list(options.get("heads"))) if _within(pair, look.shape))
+        if heads:
+            self._has_chosen = True
+            chosen.choose_heads(tuple(dict.fromkeys(heads)))
+        if options.get("state") in look.states:
+            chosen.show_state(options["state"])
+        self.heads.order_by(options.get("order"))
+        self.head.show_views(_list(options.get("views")))
+        self.head.set_view_options(options.get("view_options"))
+        cell = _pair(options.get("cell"))
+        n_tokens = len(kept_tokens(look) if self.head.no_special.isChecked() else look.tokens)
+        if cell is not None and 0 <= cell[0] < n_tokens and -1 <= cell[1] < n_tokens:
+            chosen.lock(*cell)
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list | tuple) else []
+
+
+def _pair(value: Any) -> tuple[int, int] | None:
+    """Return two whole numbers, None for anything else."""
+    values = _list(value)
+    return tuple(values) if len(values) == 2 and all(type(each) is int for each in values) else None
+
+
+def _within(pair: tuple[int, int] | None, shape: tuple[int, int]) -> bool:
+    return pair is not None and 0 <= pair[0] < shape[0] and 0 <= pair[1] < shape[1]

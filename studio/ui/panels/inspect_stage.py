@@ -1,5 +1,6 @@
 """The card in which the views stand, one or two side by side, with the proof of what they show."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,25 @@ class HeadStage(Card):
     def views(self) -> list[View]:
         """Return the views on screen, the one on the left first."""
         return [place.view for place in self.places if place.view is not None and not place.isHidden()]
+
+    def show_views(self, names: list[str]) -> None:
+        """Show one view or two, by their ids; what there is not is left out."""
+        known = [name for name in names if isinstance(name, str) and name in all_views()][:2]
+        for place, name in enumerate(known):
+            self.show_view(name, place)
+        if known:
+            self.split.setChecked(len(known) > 1)
+
+    def view_options(self) -> dict[str, dict[str, Any]]:
+        """Return the options of every view that was opened, by its id."""
+        return {name: options for name, view in self._views.items() if (options := view.options())}
+
+    def set_view_options(self, options: Any) -> None:
+        """Set the views' own options as a saved inspection has them; what a view does not take is left alone."""
+        for name, own in options.items() if isinstance(options, dict) else ():
+            if name in all_views() and isinstance(own, dict):
+                with contextlib.suppress(TypeError, ValueError, KeyError, IndexError, AttributeError):
+                    self.view(name).set_options(own)
 
     def _show_second(self, on: bool) -> None:
         if on and self.places[1].view is None:

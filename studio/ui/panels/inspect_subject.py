@@ -29,18 +29,19 @@ N_INSPECTIONS = 20  # so many of the newest are searched for an earlier look
 
 @dataclass(frozen=True)
 class Subject:
-    """A trained run by its id, or a model: `starter` or a folder; `name` is what captions call it."""
+    """A trained run by its id, a model (`starter` or a folder), or a saved inspection; `name` is for captions."""
 
     run: str = ""
     model: str = ""
     name: str = ""
+    file: str = ""
 
     def is_of(self, workspace: Path, spec: dict[str, Any]) -> bool:
         """Return whether an inspection's spec is about this subject."""
         if self.run:
             return bool(spec.get("run")) and Path(spec["run"]).name == self.run
         asked = spec.get("model")
-        return bool(asked) and not spec.get("run") and model_path(asked) == model_path(self.model)
+        return bool(asked) and bool(self.model) and not spec.get("run") and model_path(asked) == model_path(self.model)
 
 
 def model_path(model: str) -> str:
@@ -59,6 +60,11 @@ def of_run(summary: Summary) -> Subject:
 def of_model(model: str) -> Subject:
     """Return `starter` or a folder as a subject."""
     return Subject(model=model, name=tr("starter") if model == "starter" else words.file_name(model))
+
+
+def of_file(path: Path, name: str) -> Subject:
+    """Return a saved inspection as a subject; name: what it was about."""
+    return Subject(file=str(path), name=name)
 
 
 def roles_of(workspace: Path, subject: Subject) -> list[tuple[str, str]]:
@@ -184,12 +190,12 @@ class SubjectChooser(QComboBox):
 
     def _wanted(self) -> Subject | None:
         runs = {summary.id: of_run(summary) for summary in self._runs}
-        if self._picked is not None and (self._picked.model or self._picked.run in runs):
+        if self._picked is not None and (self._picked.model or self._picked.file or self._picked.run in runs):
             return self._picked
         if self._store.current_run in runs:
             return runs[self._store.current_run]
         former = self._subject
-        if former is not None and (former.model or former.run in runs):
+        if former is not None and (former.model or former.file or former.run in runs):
             return former
         return next(iter(runs.values()), None)
 
@@ -216,5 +222,8 @@ class SubjectChooser(QComboBox):
         for path in known:
             self.addItem(words.file_name(path), of_model(path))
             self.setItemData(self.count() - 1, path, Qt.ItemDataRole.ToolTipRole)
+        if self._picked is not None and self._picked.file:
+            self.addItem(Path(self._picked.file).name, self._picked)
+            self.setItemData(self.count() - 1, f"{self._picked.name}\n{self._picked.file}", Qt.ItemDataRole.ToolTipRole)
         self.insertSeparator(self.count())
         self.addItem(tr("Model folder…"), None)

@@ -11,6 +11,7 @@ from studio.ui.views.look import Look, caption
 FORMATS = {
     "png": "Picture (PNG)…",
     "svg": "Figure with vector text (SVG)…",
+    "pdf": "Figure for print (PDF)…",
     "csv": "Table (CSV)…",
     "npz": "NumPy array (NPZ)…",
     "npz-all": "All heads as NumPy arrays (NPZ)…",

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from studio.attention import deep, maps
+from studio.attention.look_file import SavedLook
 from studio.core.events import Explained
 
 BEFORE, AFTER, DIFFERENCE, BOTH = "before", "after", "difference", "both"
@@ -24,7 +25,8 @@ class Look:
     `probabilities` by state and label, `checks` by state; `special`, `word_ids` and `segments` (0 and 1 of a pair of
     texts, None for special tokens) by token, `offsets` the start and end of each in its text. `fields`: the row by
     role, where it is more than a text; `gold`: its label, where one is known; `said`: the answer in words by state,
-    where it is no label. `without_special`: special tokens were left out and the rows renormalised.
+    where it is no label. `without_special`: special tokens were left out and the rows renormalised. `directories`:
+    where the captures lie, by state. `home` keeps the folder of an opened file for as long as its maps are used.
     """
 
     text: str
@@ -44,6 +46,8 @@ class Look:
     offsets: list[tuple[int, int]] = field(default_factory=list)
     mask_token: str = ""
     without_special: bool = False
+    directories: Mapping[str, str] = field(default_factory=dict)
+    home: Any = None
 
     @property
     def states(self) -> list[str]:
@@ -130,6 +134,11 @@ def load_look(answer: Explained, subject: str, gold: str = "") -> Look:
     Raises FileNotFoundError or ValueError where they are damaged.
     """
     saved = {state: maps.load(Path(directory)) for state, directory in answer.directories.items()}
+    return look_of(saved, answer, subject, gold)
+
+
+def look_of(saved: Mapping[str, maps.SavedCapture], answer: Explained, subject: str, gold: str = "") -> Look:
+    """Return the captures of each state as a look. Raises KeyError where they lack the maps of the text."""
     first = next(iter(saved.values()))
     # Of an encoder-decoder the encoder is shown: its queries and keys are the tokens of the text.
     kind = "attention" if "attention" in first.maps else "encoder"
@@ -151,19 +160,36 @@ def load_look(answer: Explained, subject: str, gold: str = "") -> Look:
         gold=gold,
         offsets=[tuple(each) for each in first.facts.get("offsets") or []],
         mask_token=first.facts.get("mask_token") or "",
+        directories=answer.directories,
     )
 
 
-def without_special(look: Look) -> Look:
-    """Return a look without its special tokens, every row renormalised to 1 (0 where it only saw special ones).
+def look_of_file(saved: SavedLook) -> Look:
+    """Return an opened inspection as a look; its maps are read from where they were unpacked."""
+    facts = saved.facts
+    answer = Explained(
+        id="", text=facts.text, probabilities=facts.probabilities, fields=facts.fields, said=facts.said,
+        directories=saved.directories,
+    )  # fmt: skip
+    return replace(look_of(saved.captures, answer, facts.subject, facts.gold), home=saved.home)
+
+
+def kept_tokens(look: Look) -> np.ndarray:
+    """Return the indices of the tokens that are not special; of all, where no other is left.
 
     A word that the model does not know stays: it stands in the text.
     """
     if look.is_deep:
-        return look  # rows of queries and keys can't be cut and renormalised
+        return np.arange(len(look.tokens))  # rows of queries and keys can't be cut and renormalised
     added = [special and word is None for special, word in zip(look.special, look.word_ids, strict=True)]
     kept = np.flatnonzero(~np.array(added))
-    if not len(kept):
+    return kept if len(kept) else np.arange(len(added))
+
+
+def without_special(look: Look) -> Look:
+    """Return a look without its special tokens, every row renormalised to 1 (0 where it only saw special ones)."""
+    kept = kept_tokens(look)
+    if look.is_deep or (len(kept) == len(look.tokens) and all(look.special)):
         return look
     filtered = {}
     for state, values in look.maps.items():

@@ -166,16 +166,16 @@ class MatrixView(View):
         return file_stem(self.selection.state, *self.selection.head)
 
     def export(self, ending: str, path: Path) -> list[Path]:
-        """Write the head that is shown: png, svg, csv, npz, or npz-all for every head; side by side makes two files."""
+        """Write the head that is shown, or with npz-all every head; side by side makes two files."""
         look, shown, paths = self.look, self.shown(), []
         if ending == "npz-all":
             write_all_heads(path, look)
             return [path]
         for place, state in shown.items():
             target = path if len(shown) == 1 else path.with_stem(f"{path.stem}-{state}")
-            if ending in ("png", "svg"):
+            if ending in ("png", "svg", "pdf"):
                 matrix = self.matrices[place]
-                matrix.export_png(target) if ending == "png" else matrix.export_svg(target)
+                {"png": matrix.export_png, "svg": matrix.export_svg, "pdf": matrix.export_pdf}[ending](target)
             else:
                 (write_csv if ending == "csv" else write_npz)(target, look, state, *self.selection.head)
             paths.append(target)

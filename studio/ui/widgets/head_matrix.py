@@ -152,6 +152,10 @@ class HeadMatrix(QAbstractScrollArea):
         """Write the whole matrix as a figure with text as text and the values' colours without loss."""
         head_figure.write_svg(self._figure(), path)
 
+    def export_pdf(self, path: str) -> None:
+        """Write the whole matrix as a page of its own size, as `export_svg`."""
+        head_figure.write_pdf(self._figure(), path)
+
     def sizeHint(self) -> QSize:
         return QSize(420, 420)
 
