@@ -1,0 +1,171 @@
+"""The whole way: a model that is trained until it repeats, the heads that do it found, and the proof by ablation.
+
+In a doubled row of random tokens only what stood behind a token the first time tells what comes next. Two layers do
+that in two steps: a head of the first tells each token what stood before it, one of the second looks for the token
+told the same as it is itself (Elhage et al. 2021, https://transformer-circuits.pub/2021/framework/index.html).
+"""
+
+import csv
+import random
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from studio.attention.capture import capture
+from studio.attention.gates import ablated
+from studio.attention.heads import patterns, search
+from studio.core.anatomy import Tensor
+from studio.core.registry import PluginConfig, family
+from studio.engine.trained import open_trained
+from studio.sources.texts import Texts
+from studio.tasks.base import MASKED, Answers, Judged, Role, Rows, Task, missing_columns
+from tests.in_process import execute
+
+N_WORDS, SHORTEST, LONGEST = 64, 8, 16  # of several lengths, so that the place alone does not tell what was there
+N_ROWS, N_HELD = 6000, 200
+SEED = 0
+TRAINING = {
+    "num_train_epochs": 3, "learning_rate": 5e-3, "per_device_train_batch_size": 32, "weight_decay": 0.01,
+    "lr_scheduler_type": "constant_with_warmup", "evaluations_per_epoch": 1, "load_best_model_at_end": False,
+    "precision": "fp32", "threads": 1, "group_by_length": False, "max_length": 2 * LONGEST, "report_to": "none", "seed": SEED,
+}  # fmt: skip
+
+
+class Config(PluginConfig):
+    kind: Literal["repetition"] = "repetition"
+
+
+class Repetition(Task):
+    """Says the second half of a row, each token from those before it; a task that the studio does not have."""
+
+    id, label, order, Config = "repetition", "Repetition", 900, Config
+    auto_class, pipeline = "AutoModelForCausalLM", "text-generation"
+    roles = (Role("text", "Text", "Words, and then the same again."),)
+    main_metric, per_token, is_plain = "accuracy", True, False
+
+    def check(self, table, columns):
+        return missing_columns(table, columns, self.roles)
+
+    def rows(self, table, columns):
+        return Rows({"text": Texts(table[columns["text"]])}, [""] * table.num_rows, range(table.num_rows))
+
+    def head(self, labels):
+        return {}
+
+    def head_tensors(self, info, labels):
+        return [Tensor("lm_head.weight", (info.vocab_size, info.hidden_size), "head", None)]
+
+    def encode(self, batch, tokenizer, max_length):
+        ids = tokenizer(list(batch["text"]), truncation=True, max_length=max_length)["input_ids"]
+        # What the second half begins with nobody can know: the rows are of several lengths.
+        labels = [[MASKED] * (len(row) // 2 + 1) + row[len(row) // 2 + 1 :] for row in ids]
+        return {
+            "input_ids": ids, "attention_mask": [[1] * len(row) for row in ids], "labels": labels,
+            "length": [len(row) for row in ids], "cut": [False] * len(ids),
+        }  # fmt: skip
+
+    def targets(self, features, rows, labels):
+        return {}
+
+    def collator(self, tokenizer):
+        return transformers.DataCollatorForTokenClassification(tokenizer, pad_to_multiple_of=8)
+
+    def reduce(self, outputs, labels):
+        """Return [row, token, 2] at the token that is to be said: its log probability, and whether it is the first."""
+        kept = torch.zeros((*labels.shape, 2), device=outputs.device)
+        logs, said = outputs[:, :-1].float().log_softmax(-1), labels[:, 1:]
+        kept[:, 1:, 0] = logs.gather(-1, said.clamp_min(0)[..., None])[..., 0]
+        kept[:, 1:, 1] = logs.argmax(-1) == said
+        return kept
+
+    def answers(self, outputs: Any, features: Mapping[str, Any], rows: Rows, labels: Sequence[str]) -> Answers:
+        asked = [np.array(row) != MASKED for row in features["labels"]]
+        found = [np.asarray(output)[there].mean(0) for output, there in zip(outputs, asked, strict=True)]
+        losses, right = -np.array(found)[:, 0], np.array(found)[:, 1]
+        return Answers({"predicted": [f"{share:.0%}" for share in right]}, {"losses": losses, "right": right})
+
+    def judge(self, answers: Answers, rows: Rows, labels: Sequence[str]) -> Judged:
+        losses, right = answers.values["losses"], answers.values["right"]
+        metrics = {"loss": lambda some: float(losses[some].mean()), "accuracy": lambda some: float(right[some].mean())}
+        return Judged(losses, metrics, list)
+
+
+def write_model(folder, seed: int) -> None:
+    """Write a Llama of two layers, four heads and width 64, with random weights and a token for each word."""
+    vocabulary = {name: i for i, name in enumerate(["[PAD]", *(f"w{i}" for i in range(N_WORDS))])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[PAD]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    made = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[PAD]")
+    made.save_pretrained(folder)
+    torch.manual_seed(seed)
+    config = transformers.LlamaConfig(
+        vocab_size=len(vocabulary), hidden_size=64, num_hidden_layers=2, num_attention_heads=4, intermediate_size=128,
+        max_position_embeddings=64, attention_bias=True, pad_token_id=0, bos_token_id=None, eos_token_id=None,
+    )  # fmt: skip
+    transformers.LlamaForCausalLM(config).save_pretrained(folder)
+
+
+def write_rows(path, seed: int, n_rows: int) -> None:
+    """Write rows of different words, each row twice in a line."""
+    chance = random.Random(seed)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(["text"])
+        for _ in range(n_rows):
+            half = " ".join(f"w{i}" for i in chance.sample(range(N_WORDS), chance.randint(SHORTEST, LONGEST)))
+            rows.writerow([f"{half} {half}"])
+
+
+def story(folder, seed: int) -> SimpleNamespace:
+    """Train a model in a workspace of its own; return the run's state, the model before and after, and fresh rows."""
+    write_model(folder / "model", seed)
+    write_rows(folder / "rows.csv", seed, N_ROWS)
+    write_rows(folder / "fresh.csv", 1000 + seed, N_HELD)
+    spec = {
+        "task": {"kind": Repetition.id}, "model": str(folder / "model"), "columns": {"text": "text"},
+        "data": {"train": str(folder / "rows.csv"), "validation": str(folder / "fresh.csv"), "test": 0},
+        "training": TRAINING | {"seed": seed},
+    }  # fmt: skip
+    run, state = execute(folder, spec)
+    assert state.state == "finished", state.problem
+    trained = open_trained(folder, run.id)
+    model, tokenizer = trained.load()
+    texts = (folder / "fresh.csv").read_text(encoding="utf-8").split("\n")[1:-1]
+    rows = [tokenizer(text, return_tensors="pt")["input_ids"] for text in texts]
+    return SimpleNamespace(state=state, model=model, untrained=trained.load_base(tokenizer), rows=rows)
+
+
+def accuracy(model: Any, rows: Sequence[Any], edits: Mapping[str, Mapping[int, str]] | None = None) -> float:
+    """Return the share of tokens of the second halves that a model says, with some heads switched off."""
+    n_right = n_tokens = 0
+    with torch.inference_mode(), ablated(model, edits or {}):
+        for row in rows:
+            half = row.shape[1] // 2
+            right = model(input_ids=row).logits[0, half:-1].argmax(-1) == row[0, half + 1 :]
+            n_right, n_tokens = n_right + int(right.sum()), n_tokens + half - 1
+    return n_right / n_tokens
+
+
+def scores(model: Any, rows: Sequence[Any], name: str) -> np.ndarray:
+    """Return how much each head puts on a pattern, [layer, head], as the mean of verified captures."""
+    found = []
+    for row in rows:
+        captured = capture(model, {"input_ids": row})
+        assert captured.checks["verified"], captured.checks
+        found.append(search(captured.attention, patterns(row[0].tolist())[name]))
+    return np.mean(found, axis=0)
+
+
+def layer(number: int) -> str:
+    return f"model.layers.{number}.self_attn"
+def report(s):
+    out=[f'accuracy {accuracy(s.model,s.rows):.3f} untrained {accuracy(s.untrained,s.rows):.3f}']
+    for n in ('previous','induction'): out.append(n+str(scores(s.model,s.rows[:20],n)).replace('\n',''))
+    for l in range(2): out.append(f'ablated {l} '+str(np.array([accuracy(s.model,s.rows,{layer(l):{h:"zero"}}) for h in range(4)])))
+    return '\n'.join(out)
