@@ -27,16 +27,19 @@ from studio.sources.texts import Texts
 from studio.tasks.base import MASKED, Answers, Judged, Role, Rows, Task, missing_columns
 from tests.in_process import execute
 
-N_WORDS, SHORTEST, LONGEST = 64, 8, 16  # of several lengths, so that the place alone does not tell what was there
+N_WORDS, SHORTEST, LONGEST = 64, 8, 24  # of several lengths, so that the place alone does not tell what was there
 N_ROWS, N_HELD = 6000, 80
 TRAINING = {
-    "num_train_epochs": 3, "learning_rate": 5e-3, "per_device_train_batch_size": 32, "evaluations_per_epoch": 1,
-    "lr_scheduler_type": "constant_with_warmup", "load_best_model_at_end": False, "precision": "fp32", "threads": 1,
-    "group_by_length": False, "max_length": 2 * LONGEST, "report_to": "none",
+    "num_train_epochs": 3, "per_device_train_batch_size": 32, "evaluations_per_epoch": 1, "precision": "fp32",
+    "load_best_model_at_end": False, "group_by_length": False, "max_length": 2 * LONGEST, "threads": 1,
+    "report_to": "none",
 }  # fmt: skip
 # Often two heads learn the same at once, and then neither is missed. Of two that share a job a strong decay leaves the
 # stronger one; without decay this one then looks as sharply as it can.
-DECAYS = (1.0, 0.0)
+STAGES = (
+    {"weight_decay": 1.0, "learning_rate": 5e-3, "lr_scheduler_type": "constant_with_warmup"},
+    {"weight_decay": 0.0, "learning_rate": 1e-2, "lr_scheduler_type": "linear"},
+)
 
 
 class Config(PluginConfig):
@@ -125,16 +128,16 @@ def write_rows(path, seed: int, n_rows: int) -> None:
 
 
 def story(folder, seed: int) -> SimpleNamespace:
-    """Train a model in a workspace of its own; return the run's state, the model before and after, and fresh rows."""
+    """Train a model in a workspace of its own; return the runs' states, the model before and after, and fresh rows."""
     write_model(folder / "model", seed)
     write_rows(folder / "rows.csv", seed, N_ROWS)
     write_rows(folder / "fresh.csv", 1000 + seed, N_HELD)
     model, states = folder / "model", []
-    for decay in DECAYS:
+    for stage in STAGES:
         spec = {
             "task": {"kind": Repetition.id}, "model": str(model), "columns": {"text": "text"},
             "data": {"train": str(folder / "rows.csv"), "validation": str(folder / "fresh.csv"), "test": 0},
-            "training": TRAINING | {"weight_decay": decay, "seed": seed},
+            "training": TRAINING | stage | {"seed": seed},
         }  # fmt: skip
         run, state = execute(folder, spec)
         assert state.state == "finished", state.problem
@@ -145,7 +148,10 @@ def story(folder, seed: int) -> SimpleNamespace:
     untrained = transformers.LlamaForCausalLM.from_pretrained(folder / "model").eval()
     texts = (folder / "fresh.csv").read_text(encoding="utf-8").split("\n")[1:-1]
     rows = [tokenizer(text, return_tensors="pt")["input_ids"] for text in texts]
-    return SimpleNamespace(states=states, model=model, untrained=untrained, rows=rows)
+    # Only in first halves need a head look one back: in rows that fit into the first half of the longest it has learnt
+    # to at each place. Behind that it is free to look elsewhere, and does.
+    short = [row for row in rows if row.shape[1] <= LONGEST][:20]
+    return SimpleNamespace(states=states, model=model, untrained=untrained, rows=rows, short=short)
 
 
 def accuracy(model: Any, rows: Sequence[Any], edits: Mapping[str, Mapping[int, str]] | None = None) -> float:
@@ -171,8 +177,41 @@ def scores(model: Any, rows: Sequence[Any], name: str) -> np.ndarray:
 
 def layer(number: int) -> str:
     return f"model.layers.{number}.self_attn"
-def report(s):
-    out=[f'accuracy {accuracy(s.model,s.rows):.3f} untrained {accuracy(s.untrained,s.rows):.3f}']
-    for n in ('previous','induction'): out.append(n+str(scores(s.model,s.rows[:20],n)).replace('\n',''))
-    for l in range(2): out.append(f'ablated {l} '+str(np.array([accuracy(s.model,s.rows,{layer(l):{h:"zero"}}) for h in range(4)])))
-    return '\n'.join(out)
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    """The story, told once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(family("tasks"), Repetition.id, Repetition(Config()))
+        yield story(tmp_path_factory.mktemp("repetition"), seed=0)
+
+
+def test_the_engine_trains_it_until_it_repeats(told):
+    assert accuracy(told.model, told.rows) >= 0.95
+    # Its own measure, of the same rows: the mean over the rows, not over the tokens.
+    said = told.states[-1].series[("validation", "accuracy")].y[-1]
+    assert said == pytest.approx(accuracy(told.model, told.rows), abs=0.02)
+    assert accuracy(told.untrained, told.rows) < 0.1
+
+
+def test_the_search_finds_both_heads_and_none_in_the_untrained_model(told):
+    few = told.short
+    previous, induction = scores(told.model, few, "previous"), scores(told.model, few, "induction")
+    assert previous[0].max() >= 0.9 and previous[1].max() < 0.5
+    assert induction[1].max() >= 0.6 and induction[0].max() < 0.3
+    assert scores(told.untrained, few, "previous").max() < 0.3
+    assert scores(told.untrained, few, "induction").max() < 0.3
+
+
+def test_without_the_head_that_looks_back_it_does_not_repeat(told):
+    found = int(scores(told.model, told.short, "previous")[0].argmax())
+    left = [accuracy(told.model, told.rows, {layer(0): {head: "zero"}}) for head in range(4)]
+    assert left[found] < 0.3
+    assert min(left[:found] + left[found + 1 :]) > 0.6  # it is that head, and not any head
+
+
+def test_any_head_of_the_second_layer_alone_can_be_missed(told):
+    assert min(accuracy(told.model, told.rows, {layer(1): {head: "zero"}}) for head in range(4)) >= 0.95
+    # All of them can not, so that switching off is no empty gesture there.
+    assert accuracy(told.model, told.rows, {layer(1): dict.fromkeys(range(4), "zero")}) < 0.3
