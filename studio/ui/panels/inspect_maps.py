@@ -17,7 +17,7 @@ from studio.ui.panels.inspect_strip import Prediction, StripArea, TokenStrip
 from studio.ui.store import Store
 from studio.ui.theme import GROUP
 from studio.ui.threads import background
-from studio.ui.views.look import AFTER, BOTH, DIFFERENCE, Look, Measured, Statistics, measure, without_special
+from studio.ui.views.look import AFTER, BOTH, DIFFERENCE, Look, Measured, Statistics, measure
 from studio.ui.views.selection import CELL, HEADS, HOVER, SCALE, STATE, Selection
 from studio.ui.widgets.cards import Card
 from studio.ui.widgets.labels import ElidedLabel
@@ -36,7 +36,7 @@ class MapsView(QWidget):
         super().__init__(parent)
         self._store = store
         self.look: Look | None = None  # as the worker answered
-        self._shown: Look | None = None  # the same, perhaps without its special tokens
+        self._shown: Look | None = None  # the same, perhaps of fewer tokens
         self._statistics = Statistics()
         self._tint: tuple[np.ndarray, bool, str] | None = None  # what a view tints the strip with
         self._has_chosen = False  # until the person chooses a head, the one that changed most is shown
@@ -98,15 +98,18 @@ class MapsView(QWidget):
             self.selection.show_state(AFTER if AFTER in look.states else look.states[0])
         self.selection.lock(-1)
         self.prediction.show_probabilities(look.probabilities)
-        self._filter(self.head.no_special.isChecked())
+        self.head.offer_filters(look)
+        self._filter()
 
-    def _filter(self, leave_out: bool) -> None:
-        look = self.look
+    def _filter(self) -> None:
+        look, filters = self.look, self.head.filters()
         if look is not None:
-            cut = without_special if leave_out else (lambda whole: whole)
-            background(lambda: cut(look), self._show_maps, self._store.fail, self, key="maps")
+            background(lambda: filters.apply(look), self._show_maps, self._store.fail, self, key="maps")
 
     def _show_maps(self, shown: Look) -> None:
+        if self._shown is not None and self._shown.tokens != shown.tokens:
+            self.selection.lock(-1)  # it may be a token that is gone
+            self.selection.hover(-1, -1)
         self._shown, self._statistics = shown, Statistics()
         self._tint = None
         self.strip.set_tokens(shown.tokens, shown.word_ids)

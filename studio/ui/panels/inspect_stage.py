@@ -20,6 +20,7 @@ from studio.ui.i18n import tr
 from studio.ui.theme import GRID, GROUP
 from studio.ui.views import all_views
 from studio.ui.views.base import View
+from studio.ui.views.filters import Filters, can_merge
 from studio.ui.views.look import AFTER, BEFORE, STATES, Look, Statistics
 from studio.ui.views.numbers import show_checks
 from studio.ui.views.selection import HEADS, SCALE, STATE, Selection
@@ -32,12 +33,12 @@ SECOND = "lines"  # what stands on the right when a person first asks for two vi
 
 
 class HeadStage(Card):
-    """The views of a look, held together by the selection. filter_chosen: leave special tokens out.
+    """The views of a look, held together by the selection. filter_chosen: what is left out or merged is another now.
 
     asked, measured, tinted: what a view asks and found (see `views.base`). saved: the files that an export wrote.
     """
 
-    filter_chosen = Signal(bool)
+    filter_chosen = Signal()
     asked = Signal(str, dict)
     measured = Signal(str, str, object, bool)
     tinted = Signal(object, bool, str)
@@ -118,14 +119,31 @@ class HeadStage(Card):
         self.lifted.setToolTip(tr("Brighten what a strong weight would outshine; the numbers stay as they are"))
         self.no_special = menu.addAction(tr("Without special tokens"))
         self.no_special.setToolTip(tr("Leave out tokens such as [CLS] and [SEP], and renormalise each row to 1"))
-        for action in (self.per_head, self.lifted, self.no_special):
+        self.no_first = menu.addAction(tr("Without the first token"))
+        self.no_first.setToolTip(
+            tr("Many heads rest there when they find nothing. Leave it out, and renormalise each row")
+        )
+        self.whole_words = menu.addAction(tr("Whole words"))
+        self.whole_words.setToolTip(
+            tr("Merge the pieces of a word: weights on them are summed, where they look averaged")
+        )
+        for action in (self.per_head, self.lifted, self.no_special, self.no_first, self.whole_words):
             action.setCheckable(True)
         self.per_head.setChecked(self.selection.per_head)
         self.lifted.setChecked(self.selection.lifted)
         for action in (self.per_head, self.lifted):
             action.toggled.connect(lambda: self.selection.scale(self.per_head.isChecked(), self.lifted.isChecked()))
-        self.no_special.toggled.connect(self.filter_chosen)
+        for action in (self.no_special, self.no_first, self.whole_words):
+            action.toggled.connect(self.filter_chosen)
         return menu
+
+    def filters(self) -> Filters:
+        """Return what of a text is to be shown."""
+        return Filters(self.no_special.isChecked(), self.no_first.isChecked(), self.whole_words.isChecked())
+
+    def offer_filters(self, look: Look) -> None:
+        """Offer to merge words only where a look as it was captured has pieces of words."""
+        self.whole_words.setEnabled(can_merge(look))
 
     # --- views -------------------------------------------------------------------------------------------------
 
@@ -212,7 +230,8 @@ class HeadStage(Card):
         self.set_title(title if len(heads) == 1 else tr("{head} and {n} more", head=title, n=len(heads) - 1))
         self.states[self.selection.state].setChecked(True)
         known = self.places[0].view is not None and self.places[0].view in self._fitting()
-        self.meaning.setText(self.places[0].view.meaning() if known else "")
+        parts = [_filtered(self._look), self.places[0].view.meaning()] if known else []
+        self.meaning.setText(" · ".join(filter(None, parts)))
 
     def _why_unverified(self, look: Look) -> str:
         words_of = {BEFORE: tr("before"), AFTER: tr("after")}
@@ -250,6 +269,15 @@ class HeadStage(Card):
             self.saved.emit((view or self.places[0].view).export(ending, path))
         except OSError as error:
             self.failed.emit(error)
+
+
+def _filtered(look: Look) -> str:
+    """Return what of the text is shown, for the foot of the card."""
+    left_out = [tr("special tokens")] * look.without_special + [tr("first token")] * look.without_first
+    parts = [tr("Words, not pieces")] if look.whole_words else []
+    if left_out:
+        parts.append(tr("Without {what}: rows renormalised", what=tr(" and ").join(left_out)))
+    return " · ".join(parts)
 
 
 class _Place(QWidget):

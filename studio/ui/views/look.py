@@ -1,7 +1,7 @@
 """What the Inspect page knows of one text: its maps in each state, their statistics and their caption; no Qt."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ class Look:
 
     `probabilities` by state and label, `checks` by state; `special`, `word_ids` and `segments` (0 and 1 of a pair of
     texts, None for special tokens) by token. `fields`: the row by role, where it is more than a text.
-    `without_special`: special tokens were left out and the rows renormalised.
+    What was done to the maps (see `filters`): `without_special` and `without_first`: special tokens, or the first token,
+    were left out and the rows renormalised; `whole_words`: pieces of a word were merged.
     """
 
     text: str
@@ -38,6 +39,8 @@ class Look:
     segments: list[int | None] = field(default_factory=list)
     fields: Mapping[str, str] = field(default_factory=dict)
     without_special: bool = False
+    without_first: bool = False
+    whole_words: bool = False
 
     @property
     def states(self) -> list[str]:
@@ -122,32 +125,6 @@ def load_look(answer: Explained, subject: str, fields: Mapping[str, str] | None 
     )
 
 
-def without_special(look: Look) -> Look:
-    """Return a look without its special tokens, every row renormalised to 1 (0 where it only saw special ones).
-
-    A word that the model does not know stays: it stands in the text.
-    """
-    added = [special and word is None for special, word in zip(look.special, look.word_ids, strict=True)]
-    kept = np.flatnonzero(~np.array(added))
-    if not len(kept):
-        return look
-    filtered = {}
-    for state, values in look.maps.items():
-        cut = values[:, :, kept[:, None], kept[None, :]]
-        sums = cut.sum(axis=-1, keepdims=True)
-        filtered[state] = np.divide(cut, sums, out=np.zeros_like(cut), where=sums > 0)
-    return replace(
-        look,
-        maps=filtered,
-        tokens=[look.tokens[i] for i in kept],
-        ids=[look.ids[i] for i in kept] if look.ids else [],
-        segments=[look.segments[i] for i in kept],
-        special=[look.special[i] for i in kept],
-        word_ids=[look.word_ids[i] for i in kept],
-        without_special=True,
-    )
-
-
 def difference_thumbnails(look: Look, side: int = THUMBNAIL) -> np.ndarray:
     """Return after - before of every head, pooled to [layer, head, side, side] by the value furthest from 0."""
     side = min(side, len(look.tokens))
@@ -172,6 +149,17 @@ STATE_WORDS = {
 }
 
 
+def normalisation(look: Look, whose: str = "rows") -> str:
+    """Return what was left out or merged, and what the rows sum to, for captions."""
+    left_out = ["special tokens"] * look.without_special + ["the first token"] * look.without_first
+    parts = ["pieces of words merged (keys summed, queries averaged)"] * look.whole_words
+    if left_out:
+        parts.append(f"{' and '.join(left_out)} left out, {whose} renormalised to sum 1")
+    else:
+        parts.append(f"{whose} sum to 1 over the keys")
+    return ", ".join(parts)
+
+
 def caption(look: Look, state: str, layer: int, head: int) -> str:
     """Return what a figure of one head must say: model, layer, head, state, normalisation; counted from 1."""
     n_layers, n_heads = look.shape
@@ -179,12 +167,7 @@ def caption(look: Look, state: str, layer: int, head: int) -> str:
     parts = [look.subject, f"{kind}layer {layer + 1} of {n_layers}, head {head + 1} of {n_heads}"]
     if len(look.maps) == 2:
         parts.append(STATE_WORDS[state])
-    whose = "rows of each state" if state == DIFFERENCE else "rows"
-    parts.append(
-        f"special tokens left out, {whose} renormalised to sum 1"
-        if look.without_special
-        else f"{whose} sum to 1 over the keys"
-    )
+    parts.append(normalisation(look, "rows of each state" if state == DIFFERENCE else "rows"))
     parts.append("row = query (looks), column = key (looked at)")
     if not look.verified:
         parts.insert(0, "NOT VERIFIED")
