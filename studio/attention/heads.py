@@ -108,6 +108,11 @@ def seen(layer: np.ndarray | QueryKeys) -> np.ndarray:
     return reach & used.any(axis=1)[:, None] & used.any(axis=0)[None]
 
 
+def seen_by_any(attention: np.ndarray | Layers) -> np.ndarray:
+    """Return which keys each query may look at in any layer, bool [query, key]."""
+    return np.logical_or.reduce([seen(layer) for layer in _layers(attention)])
+
+
 def uniformity(attention: np.ndarray | Layers, tell: Callable[[int, int], None] | None = None) -> np.ndarray:
     """Return how evenly each head looks over the keys it looks at at all, [layer, head]: entropy / ln n_keys.
 

@@ -412,6 +412,11 @@ REASONS: dict[str, Reason] = {
     "text-empty": Reason("There is no text.", "Type a sentence."),
     "chat-unknown": Reason("This model knows no chat.", "It has no template for one; type a text instead."),
     "study-unknown": Reason("Nobody knows how to find out {what}.", "It was asked for by another version of Attune."),
+    "study-replaced": Reason("The measurement was stopped.", "Ask again to begin anew."),
+    "aggregate-no-data": Reason(
+        "A model folder has no data of its own.", "Train a run on some, or type texts, one on a line."
+    ),
+    "aggregate-nothing": Reason("None of {n_rows} rows could be measured: {reasons}.", "Choose other rows."),
     # export
     "target-exists": Reason("{path} is not empty.", "Choose another folder.", "export.choose"),
     "export-unverified": Reason("The exported model is not what was trained.", "{problems}", "go.export"),

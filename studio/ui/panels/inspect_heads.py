@@ -126,8 +126,10 @@ class HeadsCard(Card):
     def _offer_orders(self) -> None:
         """A model in one state has no change; what is being measured can't be chosen yet."""
         for name, found in self._statistics.measured.items():
+            title = tr("By {name}", name=found.title[:1].lower() + found.title[1:])
             if self.order.findData(name) < 0:
-                self.order.addItem(tr("By {name}", name=found.title[:1].lower() + found.title[1:]), name)
+                self.order.addItem(title, name)
+            self.order.setItemText(self.order.findData(name), title)
         for row in range(self.order.count()):
             name = self.order.itemData(row)
             known = name == "index" or self._statistics.values(name, self._state) is not None

@@ -132,6 +132,7 @@ class MapsView(QWidget):
         if not self._has_chosen and statistics.by_state:
             leading = statistics.order("change" if statistics.change is not None else "entropy", self.selection.state)
             self.selection.choose_head(*divmod(int(leading[0]), self._shown.shape[1]))
+            self._has_chosen = False
 
     def _keep_measured(self, name: str, title: str, values: np.ndarray, lowest_first: bool) -> None:
         if self._shown is not None and values.shape == self._shown.shape:
@@ -161,6 +162,7 @@ class MapsView(QWidget):
         if self._shown is None:
             return
         if part == HEADS:
+            self._has_chosen = True
             self.heads.select(self.selection.heads)
         elif part == STATE:
             self.heads.show_look(self._shown, self.selection.state, self._statistics)

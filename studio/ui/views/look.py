@@ -22,8 +22,8 @@ class Look:
 
     `probabilities` by state and label, `checks` by state; `special`, `word_ids` and `segments` (0 and 1 of a pair of
     texts, None for special tokens) by token. `fields`: the row by role, where it is more than a text.
-    What was done to the maps (see `filters`): `without_special` and `without_first`: special tokens, or the first token,
-    were left out and the rows renormalised; `whole_words`: pieces of a word were merged.
+    What was done to the maps (see `filters`): `without_special` and `without_first`: special tokens, or the first
+    token, were left out and the rows renormalised; `whole_words`: pieces of a word were merged.
     """
 
     text: str
