@@ -46,6 +46,7 @@ class InspectPanel(QWidget):
         self._store = store
         self._subject: Subject | None = None
         self._look: Look | None = None  # as the worker answered
+        self._row: tuple[str, dict[str, str]] = ("", {})  # the text that was asked last as a row of more fields
         self._examples: list[str] = []
         self._adopted: tuple[str, str] = ("", "")  # run and answer of an inspection that someone else started
         self._specs: dict[str, dict[str, Any]] = {}
@@ -58,6 +59,7 @@ class InspectPanel(QWidget):
         self.chooser.chosen.connect(self._show_subject)
         self._inspection.answered.connect(self._take)
         self._inspection.studied.connect(self.maps.take)
+        self._inspection.progressed.connect(self.maps.show_progress)
         self._inspection.changed.connect(self._show_state)
         store.run_changed.connect(self._watch)
 
@@ -99,6 +101,7 @@ class InspectPanel(QWidget):
         self.maps = MapsView(self._store)
         self.maps.shown.connect(self._show_maps)
         self.maps.asked.connect(self._study)
+        self.maps.look_at.connect(self.look_at)
         for page in (self.prompt, self.loading, self._refusal, self.maps):
             self.stage.addWidget(page)
         layout.addWidget(self.stage, 1)
@@ -203,16 +206,20 @@ class InspectPanel(QWidget):
             self.text.setFocus()
         elif self._subject is not None:
             self.clear_error()
-            self._inspection.ask(text)
+            self._inspection.ask(text, self._fields_of(text))
+
+    def _fields_of(self, text: str) -> dict[str, str]:
+        return self._row[1] if text == self._row[0] else {}
 
     def _study(self, what: str, options: dict[str, Any]) -> None:
         """Ask the worker what a view wants to know of the text that is shown."""
         if self._look is not None:
             self._inspection.study(what, self._look.text, self._look.fields, options)
 
-    def look_at(self, text: str) -> None:
-        """Put a text into the field and ask."""
+    def look_at(self, text: str, fields: dict[str, str] | None = None) -> None:
+        """Put a text into the field and ask; fields: the row by role, where the model reads more than a text."""
         self._put_text(text)
+        self._row = (text.strip(), fields or {})
         self.look()
 
     def clear_error(self) -> None:
@@ -280,7 +287,10 @@ class InspectPanel(QWidget):
             else:
                 self._refuse(problem)
             return
-        background(lambda: load_look(answer, subject.name), self._show_look, self._refuse_exception, self, key="look")
+        fields = self._fields_of(answer.text)
+        background(
+            lambda: load_look(answer, subject.name, fields), self._show_look, self._refuse_exception, self, key="look"
+        )
 
     def _show_look(self, look: Look) -> None:
         self._look = look

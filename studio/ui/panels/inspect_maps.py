@@ -26,11 +26,13 @@ from studio.ui.widgets.labels import ElidedLabel
 class MapsView(QWidget):
     """Shows a look; what is chosen stays from one look to the next.
 
-    shown: its maps are on screen. asked: what a view asks of the text that is shown (see `views.base`).
+    shown: its maps are on screen. asked: what a view asks of the text that is shown; look_at: another text that it
+    wants to be looked at (see `views.base`).
     """
 
     shown = Signal()
     asked = Signal(str, dict)
+    look_at = Signal(str, dict)
 
     def __init__(self, store: Store, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -51,6 +53,7 @@ class MapsView(QWidget):
         self.heads.head_chosen.connect(self.choose_head)
         self.head.filter_chosen.connect(self._filter)
         self.head.asked.connect(self.asked)
+        self.head.look_at.connect(self.look_at)
         self.head.measured.connect(self._keep_measured)
         self.head.tinted.connect(self._tint_with)
         self.head.failed.connect(self._store.fail)
@@ -86,6 +89,7 @@ class MapsView(QWidget):
         """Forget the look and which head was chosen: another model comes."""
         self.look = self._shown = None
         self._has_chosen = False
+        self.head.forget()
         self.selection.show_state(AFTER)
 
     def show_look(self, look: Look) -> None:
@@ -115,7 +119,9 @@ class MapsView(QWidget):
         self.strip.set_tokens(shown.tokens, shown.word_ids)
         self.heads.show_look(shown, self.selection.state, self._statistics)
         self.heads.select(self.selection.heads)
+        ordered_by = self.heads.order_name()
         self.head.show_look(shown)
+        self.heads.order_by(ordered_by)  # what views know of the heads from before is no reason for another order
         self._paint_strip()
         self.shown.emit()
 
@@ -152,6 +158,10 @@ class MapsView(QWidget):
     def take(self, answer: Studied) -> None:
         """Give the worker's answer to the view that asked."""
         self.head.take(answer)
+
+    def show_progress(self, done: float, total: float) -> None:
+        """Say to the views that wait for the worker how far it is."""
+        self.head.show_progress(done, total)
 
     # --- following the selection -------------------------------------------------------------------------------
 

@@ -35,13 +35,15 @@ SECOND = "lines"  # what stands on the right when a person first asks for two vi
 class HeadStage(Card):
     """The views of a look, held together by the selection. filter_chosen: what is left out or merged is another now.
 
-    asked, measured, tinted: what a view asks and found (see `views.base`). saved: the files that an export wrote.
+    asked, measured, tinted, look_at: what a view asks and found (see `views.base`). saved: the files that an export
+    wrote.
     """
 
     filter_chosen = Signal()
     asked = Signal(str, dict)
     measured = Signal(str, str, object, bool)
     tinted = Signal(object, bool, str)
+    look_at = Signal(str, dict)
     saved = Signal(list)
     failed = Signal(object)
 
@@ -154,6 +156,7 @@ class HeadStage(Card):
             view.asked.connect(lambda what, options, view=view: self._ask(view, what, options))
             view.measured.connect(self.measured)
             view.tinted.connect(self.tinted)
+            view.look_at.connect(self.look_at)
             view.saved.connect(self.saved)
             view.failed.connect(self.failed)
             if self._look is not None and not view.why_not(self._look):
@@ -185,8 +188,20 @@ class HeadStage(Card):
 
     def take(self, answer: Studied) -> None:
         """Give a study's answer to the view that asked for it."""
-        if answer.what in self._asker:
-            self._asker[answer.what].take(answer)
+        view = self._asker.pop(answer.what, None)
+        if view is not None:
+            view.take(answer)
+
+    def show_progress(self, done: float, total: float) -> None:
+        """Say to the views that wait for an answer how far the worker is."""
+        for view in {*self._asker.values()}:
+            view.show_progress(done, total)
+
+    def forget(self) -> None:
+        """Forget what views found out about a model: another one comes."""
+        self._asker.clear()
+        for view in self._views.values():
+            view.forget()
 
     # --- showing -----------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -55,14 +56,14 @@ class Ranking(QListWidget):
         self.blockSignals(True)
         self.clear()
         # A value beyond the end, by rounding or by choice, fills the bar.
-        largest = max(most or max((abs(line.value) for line in lines), default=0.0), 1e-12)
+        largest = max(most or max((abs(line.value) for line in lines if isfinite(line.value)), default=0.0), 1e-12)
         self.mark = None if mark is None else min(mark / largest, 1.0)
         self._signed = any(line.value < 0 for line in lines)
         for line in lines:
             item = QListWidgetItem(line.text, self)
             item.setData(_KEY, line.key)
             item.setData(_VALUE, line.value)
-            item.setData(_SHARE, min(max(line.value / largest, -1.0), 1.0))
+            item.setData(_SHARE, min(max(line.value / largest, -1.0), 1.0) if isfinite(line.value) else 0.0)
             item.setToolTip(line.tip or repr(line.value))
             item.setData(Qt.ItemDataRole.AccessibleTextRole, f"{line.text}: {words.number(line.value)}")
         self.blockSignals(False)
