@@ -17,7 +17,7 @@ from studio.attention.qk import Layers
 from studio.core.files import write_json
 
 NUMBERS, ROWS = "numbers.npz", "rows.json"
-CHANGE = "change"  # Jensen-Shannon divergence of before and after, which belongs to neither of them
+CHANGE, BETWEEN = "change", "between"  # Jensen-Shannon divergence of before and after, and whose number that is
 PATTERNS = ("next", "special", "same token", "induction", "local")  # `maps.head_statistics` has the others
 
 

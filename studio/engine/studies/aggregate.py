@@ -3,7 +3,7 @@
 options: `split` (train, validation or test) and `n_rows` spread evenly over it, or `texts` in their place; `stop` ends
 a measurement that runs. result: `source` (the split, or `texts`), `n_asked`, `n_rows` that were measured, and
 `n_left_out` by the reason for which others were not (`unverified`: the capture failed its checks). The directory holds
-what `attention.over_rows.load` reads: the rows, and numbers by state [row, layer, head], under `both` how much each
+what `attention.over_rows.load` reads: the rows, and numbers by state [row, layer, head], under `between` how much each
 head changed.
 """
 
@@ -71,7 +71,7 @@ def _measure(subject: Any, row: dict[str, Any], states: tuple[str, ...]) -> dict
         seen[name] = found
         numbers[name] = over_rows.measure(found, ids, special)
     if len(seen) == 2:
-        numbers["both"] = {over_rows.CHANGE: maps.js_divergence(*seen.values()).astype(np.float32)}
+        numbers[over_rows.BETWEEN] = {over_rows.CHANGE: maps.js_divergence(*seen.values()).astype(np.float32)}
     return numbers
 
 

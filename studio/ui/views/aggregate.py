@@ -28,7 +28,7 @@ from studio.ui.views.base import View
 from studio.ui.views.look import AFTER, BEFORE, DIFFERENCE, LOWEST_FIRST, Look
 from studio.ui.views.selection import HEADS, STATE, Selection
 from studio.ui.widgets.buttons import quiet_button
-from studio.ui.widgets.labels import Small, Strong
+from studio.ui.widgets.labels import ElidedLabel, Small, Strong
 from studio.ui.widgets.ranking import Line, Ranking
 from studio.ui.widgets.spread import Band, SpreadPlot
 
@@ -67,7 +67,7 @@ class AggregateView(View):
         self.rows: list[dict[str, Any]] = []
         self._result: dict[str, Any] = {}
         self._is_asking = False
-        column = QVBoxLayout(self)
+        column = self._column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(GRID)
         column.addLayout(self._make_question())
@@ -83,10 +83,12 @@ class AggregateView(View):
         self.bar.setAccessibleName(tr("Progress"))
         self.bar.hide()
         column.addWidget(self.bar)
-        self.said = Small(tr("Measures every head in many rows. No row is shown before it has been looked at."))
+        self.said = Small(
+            tr("This number of every head in many rows: its mean, its spread, and where a head fires most.")
+        )
         column.addWidget(self.said)
         column.addWidget(self._make_found(), 1)
-        column.addStretch(0)
+        column.addStretch(1)
 
     # --- making ------------------------------------------------------------------------------------------------
 
@@ -104,8 +106,10 @@ class AggregateView(View):
         for choice in (self.statistic, self.source):
             choice.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             choice.setMinimumContentsLength(12)
+        self.n_rows.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
         self.n_rows.setRange(1, MOST_ROWS)
         self.n_rows.setValue(N_ROWS)
+        self.n_rows.setMinimumWidth(64)
         self.n_rows.setAccessibleName(tr("How many rows"))
         self.n_rows.setToolTip(tr("How many rows, spread evenly over the part"))
         self.button = quiet_button(tr("Measure"), "aggregate.measure")
@@ -123,7 +127,6 @@ class AggregateView(View):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
         self.title_line, self.plot = Strong(), SpreadPlot()
-        self.title_line.setWordWrap(True)
         self.plot.picked.connect(self._look_at_row)
         self.ranking = Ranking(tr("Rows in which the head fires most"), wide=True)
         self.ranking.itemClicked.connect(self._look_at_item)
@@ -133,8 +136,12 @@ class AggregateView(View):
         self.order.addItem(tr("Fires most first"), False)
         self.order.addItem(tr("Fires least first"), True)
         self.order.currentIndexChanged.connect(lambda _: self._show_head())
+        self.behind = ElidedLabel()
+        self.behind.setProperty("level", "small")
         head = QHBoxLayout()
-        head.addWidget(self.title_line, 1)
+        head.setSpacing(GRID)
+        head.addWidget(self.title_line)
+        head.addWidget(self.behind, 1)
         head.addWidget(self.order)
         column.addLayout(head)
         column.addWidget(self.plot)
@@ -156,7 +163,7 @@ class AggregateView(View):
         if is_first or not self.source.model().item(self.source.currentIndex()).isEnabled():
             self.source.setCurrentIndex(self.source.findData("validation" if has_data else "texts"))
         if not has_data and not self.numbers:
-            self.said.setText(tr("A model folder has no data of its own: type texts, or look into a trained run."))
+            self._say(tr("A model folder has no data of its own: type texts, or look into a trained run."))
         self.statistic.model().item(self.statistic.findData(over_rows.CHANGE)).setEnabled(has_data)
         self._offer()
         self._show()
@@ -171,14 +178,14 @@ class AggregateView(View):
         if self.source.currentData() == "texts":
             texts = [line for line in self.texts.toPlainText().splitlines() if line.strip()]
             if not texts:
-                self.said.setText(message_of(Problem("text-empty")))
+                self._say(message_of(Problem("text-empty")))
                 self.texts.setFocus()
                 return
             options: dict[str, Any] = {"texts": texts}
         else:
             options = {"split": self.source.currentData(), "n_rows": self.n_rows.value()}
         self._wait(True)
-        self.said.setText(tr("Measuring…"))
+        self._say(tr("Measuring…"))
         self.asked.emit("aggregate", options)
 
     def _ask_or_stop(self) -> None:
@@ -193,16 +200,24 @@ class AggregateView(View):
         self.bar.setVisible(on)
         self.bar.setRange(0, 0)
 
+    def _show_found(self, on: bool) -> None:
+        self.found.setVisible(on)
+        self._column.setStretch(self._column.count() - 1, int(not on))  # else the question would drift to the middle
+
+    def _say(self, text: str) -> None:
+        self.said.setText(text)
+        self.said.setVisible(bool(text))
+
     def show_progress(self, done: float, total: float) -> None:
         if self._is_asking:
             self.bar.setRange(0, int(total))
             self.bar.setValue(int(done))
-            self.said.setText(tr("Measuring row {done} of {total}…", done=int(done) + 1, total=int(total)))
+            self._say(tr("Measuring row {done} of {total}…", done=int(done) + 1, total=int(total)))
 
     def take(self, answer: Studied) -> None:
         self._wait(False)
         if answer.reason:
-            self.said.setText(message_of(Problem(answer.reason, answer.facts)))
+            self._say(message_of(Problem(answer.reason, answer.facts)))
             return
         self._result = answer.result
         directory = Path(answer.directory or "")
@@ -210,15 +225,16 @@ class AggregateView(View):
 
     def _take_numbers(self, loaded: tuple[dict[str, dict[str, np.ndarray]], list[dict[str, Any]]]) -> None:
         self.numbers, self.rows = loaded
-        self.said.setText(self._said_of_rows())
-        self.found.show()
+        self.behind.setText(self._said_of_rows())
+        self._say("")
+        self._show_found(True)
         self._show()
 
     def forget(self) -> None:
         self.numbers, self.rows, self.look = {}, [], None
         self._wait(False)
-        self.found.hide()
-        self.said.setText("")
+        self._show_found(False)
+        self._say("")
 
     # --- showing -----------------------------------------------------------------------------------------------
 
@@ -236,7 +252,7 @@ class AggregateView(View):
         """Return the chosen number in a state, [row, layer, head]; None where it was not measured."""
         name = self.statistic.currentData()
         if name == over_rows.CHANGE:
-            return self.numbers.get("both", {}).get(name)
+            return self.numbers.get(over_rows.BETWEEN, {}).get(name)
         if state == DIFFERENCE:
             before, after = (self.numbers.get(each, {}).get(name) for each in (BEFORE, AFTER))
             return None if before is None or after is None else after - before

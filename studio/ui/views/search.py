@@ -251,6 +251,7 @@ class SearchView(View):
         """Draw the chosen pattern on the grid, where it can be painted on, and search."""
         name = self.pattern_name()
         self.groups.setVisible(name == BLOCK)
+        self.painter.setVisible(self._is_wide() or name == PAINTED)
         for widget in (self.painter, *self._brushes):
             widget.setEnabled(name != UNIFORM)
         if self._patterns is None:
@@ -345,8 +346,13 @@ class SearchView(View):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        wide = self.width() >= SIDE_BY_SIDE
+        wide = self._is_wide()
         self._row.setDirection(QBoxLayout.Direction.LeftToRight if wide else QBoxLayout.Direction.TopToBottom)
+        self.painter.setVisible(wide or self.pattern_name() == PAINTED)
+
+    def _is_wide(self) -> bool:
+        """Return whether grid and ranking stand side by side; else a grid that is not painted on only takes room."""
+        return self.width() >= SIDE_BY_SIDE
 
     # --- saving ------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 from studio.ui import words
 from studio.ui.theme import current, follow_theme, number_font
 
-BAND, FOOT, RADIUS, REACH = 34, 16, 2.5, 6.0  # logical pixels
+BAND, FOOT, RADIUS, REACH = 28, 16, 2.5, 6.0  # logical pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +61,7 @@ class SpreadPlot(QWidget):
         # The golden ratio spreads neighbours over the height, the same each time.
         height = (place * 0.618033988749895) % 1.0 - 0.5
         x = area.left() + (float(self._bands[band].values[place]) - low) / (high - low) * area.width()
-        return QPointF(x, BAND * (band + 0.5) + height * (BAND - 14))
+        return QPointF(x, BAND * (band + 0.5) + height * (BAND - 10))
 
     def sizeHint(self) -> QSize:
         return QSize(240, BAND * max(len(self._bands), 1) + FOOT)
@@ -110,8 +110,8 @@ class SpreadPlot(QWidget):
             painter.drawEllipse(self.dot(*self._hovered), RADIUS + 2, RADIUS + 2)
         foot = QRectF(area.left(), BAND * len(self._bands), area.width(), FOOT)
         painter.setPen(theme.colour("muted"))
-        painter.drawText(foot, Qt.AlignmentFlag.AlignLeft, words.number(low, 3))
-        painter.drawText(foot, Qt.AlignmentFlag.AlignRight, words.number(high, 3))
+        painter.drawText(foot, Qt.AlignmentFlag.AlignLeft, _shown(low))
+        painter.drawText(foot, Qt.AlignmentFlag.AlignRight, _shown(high))
 
     def _paint_band(self, painter: QPainter, place: int, band: Band, marks: list[float]) -> None:
         theme, middle = current(), BAND * (place + 0.5)
@@ -145,3 +145,7 @@ class SpreadPlot(QWidget):
         ]
         distance, place = min(near, default=(REACH + 1, -1))
         return (band, place) if distance <= REACH else (-1, -1)
+
+
+def _shown(value: float) -> str:
+    return words.number(value, 3).replace("-", "−")
