@@ -460,6 +460,11 @@ REASONS: dict[str, Reason] = {
     "look-no-model": Reason(
         "This needs the model, and a saved inspection has none.", "Choose the model above and look at the text again."
     ),
+    "study-replaced": Reason("The measurement was stopped.", "Ask again to begin anew."),
+    "aggregate-no-data": Reason(
+        "A model folder has no data of its own.", "Train a run on some, or type texts, one on a line."
+    ),
+    "aggregate-nothing": Reason("None of {n_rows} rows could be measured: {reasons}.", "Choose other rows."),
     # export
     "target-exists": Reason("{path} is not empty.", "Choose another folder.", "export.choose"),
     "export-unverified": Reason("The exported model is not what was trained.", "{problems}", "go.export"),

@@ -83,6 +83,7 @@ class InspectPanel(QWidget):
         self.chooser.chosen.connect(self._show_subject)
         self._inspection.answered.connect(self._take)
         self._inspection.studied.connect(self.maps.take)
+        self._inspection.progressed.connect(self.maps.show_progress)
         self._inspection.changed.connect(self._show_state)
         store.run_changed.connect(self._watch)
 
@@ -132,6 +133,7 @@ class InspectPanel(QWidget):
         self.maps.shown.connect(self._show_maps)
         self.maps.asked.connect(self._study)
         self.maps.rewritten.connect(self._rewrite)
+        self.maps.look_at.connect(self.look_at)
         for page in (self.prompt, self.loading, self._refusal, self.maps):
             self.stage.addWidget(page)
         layout.addWidget(self.stage, 1)
@@ -244,18 +246,16 @@ class InspectPanel(QWidget):
         elif self._look is not None:
             self._inspection.study(what, self._look.text, self._look.fields, options)
 
-    def _rewrite(self, token: int, word: str) -> None:
-        """Put another word in the place of a token of the look that is shown, and look again."""
-        look = self._look
-        if look is not None and token < len(look.offsets):
-            (start, end), second = look.offsets[token], look.segments[token] == 1
-            self._put_row(look.fields, look.text)
-            self.question.replace(start, end, word, second)
+    def _rewrite(self, start: int, end: int, in_second: bool, word: str) -> None:
+        """Put another word in the place of some characters of the look that is shown, and look again."""
+        if self._look is not None:
+            self._put_row(self._look.fields, self._look.text)
+            self.question.replace(start, end, word, in_second)
             self.look()
 
-    def look_at(self, text: str) -> None:
-        """Put a text into the field and ask."""
-        self._put_row({}, text)
+    def look_at(self, text: str, fields: Mapping[str, str] | None = None) -> None:
+        """Put a text into the field and ask; fields: the row by role, where the model reads more than a text."""
+        self._put_row(fields or {}, text)
         self.look()
 
     def clear_error(self) -> None:

@@ -150,8 +150,7 @@ class MatrixView(View):
             low = "−1" if self.selection.state == DIFFERENCE else "0"
             colours = tr("Colours: {low} to 1 for all heads", low=low)
         lifted = tr(", γ {gamma}", gamma=self.selection.gamma) if self.selection.lifted else ""
-        cut = tr("No special tokens, rows renormalised · ") if self.look.without_special else ""
-        return cut + colours + lifted
+        return colours + lifted
 
     def options(self) -> dict[str, Any]:
         return {"sums": self.sums.isChecked()}
