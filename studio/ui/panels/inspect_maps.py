@@ -29,13 +29,14 @@ class MapsView(QWidget):
 
     shown: its maps are on screen. asked: what a view asks of the text that is shown; look_at: another text that it
     wants to be looked at (see `views.base`). rewritten: the start and end of a word in its text, whether that is the
-    second of a pair, and what is to stand in its place.
+    second of a pair, and what is to stand in its place. look_chosen: another look of the same model is to be shown.
     """
 
     shown = Signal()
     asked = Signal(str, dict)
     rewritten = Signal(int, int, bool, str)
     look_at = Signal(str, dict)
+    look_chosen = Signal(object)
 
     def __init__(self, store: Store, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -59,6 +60,7 @@ class MapsView(QWidget):
         self.head.asked.connect(self.asked)
         self.head.look_at.connect(self.look_at)
         self.head.measured.connect(self._keep_measured)
+        self.head.look_chosen.connect(self.look_chosen)
         self.head.tinted.connect(self._tint_with)
         self.head.failed.connect(self._store.fail)
         self.head.saved.connect(self.say_saved)

@@ -48,6 +48,7 @@ class HeadStage(Card):
     measured = Signal(str, str, object, bool)
     tinted = Signal(object, bool, str)
     look_at = Signal(str, dict)
+    look_chosen = Signal(object)
     saved = Signal(list)
     failed = Signal(object)
 
@@ -175,6 +176,7 @@ class HeadStage(Card):
             view.measured.connect(self.measured)
             view.tinted.connect(self.tinted)
             view.look_at.connect(self.look_at)
+            view.look_chosen.connect(self.look_chosen)
             view.saved.connect(self.saved)
             view.failed.connect(self.failed)
             if self._look is not None and not why_not(view, self._look):

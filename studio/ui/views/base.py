@@ -17,7 +17,8 @@ class View(QWidget):
     asked: what to ask the worker, as (what, options) of a `commands.Study` about the text that is shown; the answer
     comes to `take`. measured: a new number of all heads, as (id, title, values [layer, head], lowest first), by which
     the grid can be ordered from then on. tinted: how the token strip is tinted, as (weights [token], signed, note);
-    weights None gives it back to the attention. look_at: a text, or a row by role, that is to be looked at in its
+    weights None gives it back to the attention. look_chosen: another look that all views are to show, such as what the
+    model saw at an earlier step of its training. look_at: a text, or a row by role, that is to be looked at in its
     place. saved: files that were written. failed: an exception.
     """
 
@@ -32,6 +33,7 @@ class View(QWidget):
     measured = Signal(str, str, object, bool)
     tinted = Signal(object, bool, str)
     look_at = Signal(str, dict)
+    look_chosen = Signal(object)
     saved = Signal(list)
     failed = Signal(object)
 
