@@ -43,6 +43,9 @@ class TimelineView(View):
         self.play = quiet_button(tr("Play"), "timeline.play", "play")
         self.play.setCheckable(True)
         self.play.toggled.connect(self._play)
+        for tool in (self.statistic, self.play):
+            tool.setParent(self)
+            tool.hide()  # until they stand beside the view's name
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(GRID)

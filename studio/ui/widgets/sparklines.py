@@ -2,7 +2,7 @@
 
 import numpy as np
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QHelpEvent, QMouseEvent, QPainter, QPen, QPolygonF
+from PySide6.QtGui import QColor, QHelpEvent, QMouseEvent, QPainter, QPen, QPolygonF
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from studio.ui.i18n import tr
@@ -88,7 +88,7 @@ class Sparklines(QWidget):
                 self._paint_line(painter, rect.adjusted(2, 2, -2, -2), along, y)
                 if 0 <= self._at < n_steps:
                     x = rect.left() + 2 + along[self._at] * (rect.width() - 4)
-                    painter.setPen(QPen(theme.colour("accent"), 1))
+                    painter.setPen(QPen(QColor(theme.mix("accent", 0.4)), 1))
                     painter.drawLine(QPointF(x, rect.top()), QPointF(x, rect.bottom()))
                 if chosen or (layer, head) == self._hovered:
                     painter.setBrush(Qt.BrushStyle.NoBrush)
