@@ -12,8 +12,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from studio import supervisor
 from studio.attention import maps
+from studio.attention.vectors import load_vectors
 from studio.core import events as ev
-from studio.core.commands import Explain, Stop, send
+from studio.core.commands import Explain, Stop, Study, send
 from studio.core.files import read_json
 from studio.core.rundir import create_run
 from studio.core.spec import InspectSpec, parse_spec
@@ -201,6 +202,27 @@ def test_before_is_the_base_and_after_is_the_trained(of_run, trained, model_fold
     with torch.inference_mode():
         expected = tuned(**tokenizer(TEXT, return_tensors="pt")).logits[0].softmax(-1)
     np.testing.assert_allclose(list(answer.probabilities["after"].values()), expected, atol=1e-5)
+
+
+def test_vectors_of_a_head_give_the_maps_of_both_states(workspace, trained, of_run):
+    """A study of an adapter's run: each state's own queries and keys, and from them the weights that were captured."""
+    _, (answer,) = of_run
+    captured = {state: maps.load(Path(folder)).maps["attention"] for state, folder in answer.directories.items()}
+    run = create_run(workspace, InspectSpec(run=str(trained.path), idle_seconds=120))
+    asked = [Study(what="vectors", text=TEXT, options={"layer": 1, "head": head}) for head in (2, N_HEADS)]
+    for command in asked:
+        send(run.path, command)
+    state = go_on(
+        run, lambda report, event: isinstance(event, ev.Studied) and event.id == asked[1].id and report.obey(Stop())
+    )
+    told, refused = (state.studied[command.id] for command in asked)
+    found = {name: load_vectors(Path(told.directory) / f"{name}.npz") for name in ("before", "after")}
+    for name, vectors in found.items():
+        weights = np.stack([vectors.row(query).weights for query in range(len(vectors.ids))])
+        np.testing.assert_allclose(weights, captured[name][1, 2], atol=1e-5)
+        assert told.result["states"][name]["error"] <= 1e-5
+    assert np.abs(found["after"].query - found["before"].query).max() > 1e-3
+    assert (refused.reason, refused.facts) == ("head-unknown", {"layer": 2, "head": N_HEADS + 1})
 
 
 def test_what_can_not_be_inspected_says_why(workspace, tmp_path):
