@@ -1,11 +1,14 @@
 """The lines: as strong as the weights, of the chosen heads, tokens or words, of all tokens or of one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from looks import TOKENS, long_look, make_look
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QColor, QImage
 
+from studio.attention.qk import Layers, QueryKeys
 from studio.ui.theme import current
 from studio.ui.views.filters import Filters
 from studio.ui.views.lines import LinesView
@@ -181,3 +184,27 @@ def test_many_lines_are_drawn_without_holding_up_the_window(view, selection, qtb
     assert lines.verticalScrollBar().maximum() > 1500
     qtbot.mouseMove(lines.viewport(), QPoint(10, 60))
     assert lines.active()[0] == "query"
+
+
+def test_of_a_long_text_lines_and_rows_are_computed_from_queries_and_keys(view, selection, monkeypatch, qtbot):
+    chance = np.random.default_rng(2)
+    n_tokens, scale = 300, 0.5
+    query, key = (chance.normal(size=(4, n_tokens, 8)).astype(np.float32) for _ in range(2))
+    powers = np.exp(scale * np.einsum("hqd,hkd->hqk", query.astype(float), key.astype(float)))
+    layer = QueryKeys(query, key, np.log(powers.sum(axis=-1)), scale)
+    dense = powers / powers.sum(axis=-1, keepdims=True)
+    monkeypatch.setattr(QueryKeys, "__array__", lambda *_, **__: pytest.fail("the whole map was computed"))
+    selection.choose_heads(((0, 1),))
+    look = long_look(n_tokens, 4)
+    view.slider.setValue(60)
+    view.show_look(replace(look, maps={"after": Layers([layer])}))
+    lines = view.lines["left"]
+    qtbot.waitUntil(lambda: bool(lines.strands) and len(lines.query_tokens) == n_tokens)
+    strand = lines.strands[0]
+    np.testing.assert_allclose(strand.weights, dense[1][strand.queries, strand.keys], atol=1e-6)
+    kept = np.sort(dense[1][7])[::-1]
+    n_kept = int(np.searchsorted(np.cumsum(kept), 0.6)) + 1
+    seen = kept[:n_kept] >= dense[1].max() * 0.5 / 16
+    assert (strand.queries == 7).sum() == seen.sum() > 1
+    np.testing.assert_allclose(lines._rows("query", 7)[0], dense[1][7], atol=1e-6)
+    np.testing.assert_allclose(lines._rows("key", 9)[0], dense[1][:, 9], atol=1e-6)

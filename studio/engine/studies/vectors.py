@@ -111,12 +111,11 @@ def _read(call: Call, head: int, ids: np.ndarray, extra: np.ndarray, half: bool)
     passed = call.output.reshape(1, n_queries, n_heads, -1)[0, :, head].float().cpu().numpy()
     scale = width**-0.5 if scale is None else float(scale)
     vectors = HeadVectors(query, key, value, passed, scale, mask, ids, extra)
-    weights = np.stack([vectors.row(i).weights for i in range(n_queries)])
-    worst = np.float64(0.0)
+    worst, output = np.float64(0.0), np.empty_like(passed)
     for rows in chunks(n_queries, 4 * n_heads * n_keys):
-        own = weights_of(call, rows)[0][head]
-        worst = np.maximum(worst, np.abs(own - weights[rows]).max())
-    output = (weights @ value).astype(np.float32)
+        weights = np.stack([vectors.row(i).weights for i in range(rows.start, rows.stop)])
+        worst = np.maximum(worst, np.abs(weights_of(call, rows)[0][head] - weights).max())
+        output[rows] = weights @ value
     output_error = float(np.abs(output - passed).max() / max(np.abs(passed).max(), 1e-12))
     # A comparison with NaN is false, so a number that is none can't pass.
     if not (worst <= (HALF_QK_BOUND if half else QK_BOUND)):

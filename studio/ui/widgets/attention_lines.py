@@ -42,6 +42,7 @@ class AttentionLines(QAbstractScrollArea):
         self._hovered, self._locked, self._pointed = (-1, -1), (-1, -1), (-1, -1)
         self._image, self._image_top, self._key = QImage(), 0, None
         self._known: dict[tuple[str, int], np.ndarray] = {}
+        self._widest = 0.0
         self.viewport().setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -53,6 +54,7 @@ class AttentionLines(QAbstractScrollArea):
         """Show other tokens, without lines."""
         self.query_tokens, self.key_tokens = [*map(token_text, queries)], [*map(token_text, keys)]
         self._hovered = self._locked = self._pointed = (-1, -1)
+        self._measure_labels()
         self.set_strands([], [], _no_rows, self.gamma)
         self._set_range()
 
@@ -167,8 +169,9 @@ class AttentionLines(QAbstractScrollArea):
         paint_strands(painter, theme, strands, span, self.gamma, self.viewport().height(), 1.6, dashed=True)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
         wide = (self._label_room() - 2) / max(1, len(strands))
+        first, last = self._in_sight()
         for place, strand in enumerate(strands):
-            for row in np.flatnonzero(strand.levels(self.gamma)):
+            for row in first + np.flatnonzero(strand.levels(self.gamma)[first:last]):
                 share = min(1.0, abs(float(strand.weights[row])) / (strand.limit or 1.0)) ** self.gamma
                 colour = strand_colour(theme, strand.series, strand.weights[row] >= 0, 0.75 * share)
                 rect = self.token_rect(other, int(row))
@@ -178,8 +181,7 @@ class AttentionLines(QAbstractScrollArea):
         metrics, (query, key) = painter.fontMetrics(), self.pair()
         sides = (("query", self.query_tokens, query, Qt.AlignmentFlag.AlignRight),
                  ("key", self.key_tokens, key, Qt.AlignmentFlag.AlignLeft))  # fmt: skip
-        first = max(0, int(self._scrolled() // PITCH))
-        last = int((self._scrolled() + self._room()) // PITCH) + 1
+        first, last = self._in_sight()
         for side, tokens, marked, align in sides:
             for row in range(first, min(last, len(tokens))):
                 rect = self.token_rect(side, row)
@@ -256,10 +258,13 @@ class AttentionLines(QAbstractScrollArea):
 
     # Where things are
 
-    def _label_room(self) -> float:
+    def _measure_labels(self) -> None:
         metrics = QFontMetrics(number_font(current().small))
-        widest = max(map(metrics.horizontalAdvance, [*self.query_tokens, *self.key_tokens]), default=0) + 2 * PAD + 2
-        return float(min(MOST_LABEL, widest, max(40.0, (self.viewport().width() - LEAST_ROOM) / 2)))
+        widest = max(map(metrics.horizontalAdvance, [*self.query_tokens, *self.key_tokens]), default=0)
+        self._widest = float(min(MOST_LABEL, widest + 2 * PAD + 2))
+
+    def _label_room(self) -> float:
+        return min(self._widest, max(40.0, (self.viewport().width() - LEAST_ROOM) / 2))
 
     def _span(self) -> Span:
         label, width = self._label_room(), self.viewport().width()
@@ -269,6 +274,10 @@ class AttentionLines(QAbstractScrollArea):
 
     def _room(self) -> int:
         return max(1, self.viewport().height() - HEAD - FOOT)
+
+    def _in_sight(self) -> tuple[int, int]:
+        """Return the rows that are seen: the first, and the one after the last."""
+        return self._scrolled() // PITCH, (self._scrolled() + self._room()) // PITCH + 1
 
     def _scrolled(self) -> int:
         return self.verticalScrollBar().value()
@@ -336,6 +345,7 @@ class AttentionLines(QAbstractScrollArea):
 
     def _show_theme(self, theme: Theme) -> None:
         self._key = None
+        self._measure_labels()
         self.viewport().update()
 
 

@@ -10,7 +10,7 @@ from PySide6.QtGui import QColor, QPainter, QPen
 from studio.ui.theme import Theme, load_theme
 from studio.ui.widgets.marks import series_colour, series_pen
 
-LEVELS = 16
+LEVELS, DASHED = 16, 4  # dashes of weaker lines could not be told
 SIGNED = -2  # in place of a series: the colours of a difference say less and more
 
 
@@ -81,7 +81,7 @@ def paint_strands(
 ) -> int:
     """Draw the lines that cross 0 to `height`, the strongest on top; returns how many.
 
-    dashed: heads whose colours repeat are dashed, which takes longer.
+    dashed: heads whose colours repeat are dashed where they are strong, which takes longer.
 
     Opaque colours mixed with the surface are what opacity would give, and quicker; a strong line stays what it is
     where others cross it.
@@ -101,7 +101,11 @@ def paint_strands(
                     continue
                 pairs = zip(starts[chosen].tolist(), ends[chosen].tolist(), strict=True)
                 lines = [QLineF(span.left, start, span.right, end) for start, end in pairs]
-                pen = series_pen(theme, strand.series, width) if dashed and strand.series >= 0 else QPen()
+                pen = (
+                    series_pen(theme, strand.series, width)
+                    if dashed and strand.series >= 0 and level >= DASHED
+                    else QPen()
+                )
                 pen.setColor(strand_colour(theme, strand.series, is_more is not False, level / LEVELS))
                 pen.setWidthF(width)
                 painter.setPen(pen)

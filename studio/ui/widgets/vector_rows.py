@@ -203,7 +203,8 @@ class VectorRows(QAbstractScrollArea):
                 track = right - left - NUMBER - PAD
                 bar = QRectF(left + PAD, y + 7, max(0.0, track * float(row.weight[key])), PITCH - 14)
                 painter.fillRect(bar, theme.colour("accent"))
-            said = words.number(float(getattr(row, name)[key]), 4)
+            value = float(getattr(row, name)[key])
+            said = f"{value:.4f}" if name == "weight" else words.number(value, 4)
             painter.drawText(QRectF(left, y, right - left - PAD, PITCH),
                              Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, said)  # fmt: skip
         if key in (self._marked, self._at[1]):
