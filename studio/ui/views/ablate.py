@@ -33,7 +33,7 @@ from studio.ui.widgets.pair_bars import PairBars
 SILENT, EVEN, SCALED = "zero", "uniform", "scale"
 WAYS = {SILENT: "silent", EVEN: "looks evenly", SCALED: "scaled"}
 PAUSE_MS = 150  # while a slider moves, only its last place is asked about
-MOST_LINES, MOST_LABELS = 4, 8
+MOST_LINES, MOST_LABELS = 3, 8
 LINE = 30
 Way = str | float
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from PySide6.QtCore import Qt, QTimer
-from PySide6.QtGui import QHideEvent, QShowEvent
+from PySide6.QtGui import QHideEvent, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QComboBox, QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from studio.attention import paths
@@ -40,7 +40,7 @@ FROM_MAPS = ("rollout", "flow", "head")  # computed here; the worker only tests 
 MOST_FLOWS, READ_FROM = 256, 0.02  # flows that are computed, and the least share of a row that counts
 MOST_BARS = 40
 PAUSE_MS = 120
-BARS_WIDTH, LEAST_CHART = 190, 84
+BARS_WIDTH, LEAST_CHART, ROOM_FOR_BARS = 190, 84, 380
 
 
 class AttributionsView(View):
@@ -114,6 +114,10 @@ class AttributionsView(View):
     def hideEvent(self, event: QHideEvent) -> None:
         super().hideEvent(event)
         self.tinted.emit(None, False, "")
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._bars.setVisible(self.width() >= ROOM_FOR_BARS)
 
     def _chosen(self) -> str:
         return self.method.currentData()
