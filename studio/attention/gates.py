@@ -30,7 +30,7 @@ Target = Callable[[Any], "Tensor"]
 Edit = str | float
 GATED = "attune-gated"
 COMPLETE = 0.01
-TOKENS_AT_ONCE = 1024  # of all texts of a batch; more is no faster on a processor
+TOKENS_AT_ONCE = 512  # of all texts of a batch; more is no faster on a processor, and of words it is much memory
 
 
 @dataclass(frozen=True, eq=False)

@@ -152,7 +152,7 @@ def test_an_explanation_stands_beside_its_test(qtbot, selection, tmp_path: Path)
     asked, tints = shown(qtbot, view), []
     view.tinted.connect(lambda *tint: tints.append(tint))
     qtbot.waitUntil(lambda: bool(asked))
-    assert asked == [("attributions", {"method": "gradient", "token": -1})]
+    assert asked == [("attributions", {"method": "gradient", "token": -1, "states": [AFTER]})]
     view.take(explained())
     np.testing.assert_array_equal(tints[-1][0], [0, 1, 4, 0.5, -2, 3, 0])
     assert tints[-1][1] is True and "gradient" in tints[-1][2]
@@ -162,13 +162,15 @@ def test_an_explanation_stands_beside_its_test(qtbot, selection, tmp_path: Path)
     )
     for said in ("ρ 0.90", "evenly: 0.500", "becomes [MASK]"):
         assert said in view.note.text()
-    assert view._bars.widget()._names == ["film", "end", "the (2)", "is", "the (5)"]
+    assert view._bars.widget()._names == ["film", "end", "2 the", "is", "5 the"]
     np.testing.assert_array_equal(view.chart.canvas._chart.y[:6], CURVES["deletion"])
     view.export("csv", tmp_path / "weights.csv")
     with open(tmp_path / "weights.csv", encoding="utf-8", newline="") as file:
         assert list(csv.reader(file))[3] == ["film", "4.0"]
+    selection.show_state(BEFORE)
+    assert len(asked) == 1 and not tints[-1][0].any()  # both were answered
     selection.show_state(DIFFERENCE)
-    assert tints[-1][1] is True
+    np.testing.assert_array_equal(tints[-1][0], [0, 1, 4, 0.5, -2, 3, 0])
     view.hide()
     assert tints[-1][0] is None
 
@@ -192,6 +194,10 @@ def test_what_follows_from_the_maps_is_computed_here_and_tested_there(qtbot, sel
     view.take(reads(place=2))
     qtbot.waitUntil(lambda: asked[-1][1]["method"] == "given")
     given = asked[-1][1]["weights"]
+    assert list(given) == [AFTER]  # only what is shown
+    selection.show_state(DIFFERENCE)
+    qtbot.waitUntil(lambda: len(asked[-1][1].get("weights", {})) == 2)
+    given = asked[-1][1]["weights"]
     expected = np.zeros(N)
     whole = paths.rollout(look.maps[AFTER])
     expected[~np.array(ADDED) if cut else slice(None)] = whole[1 if cut else 2]
@@ -207,5 +213,6 @@ def test_flow_is_for_short_texts_and_a_head_is_what_it_looks_at():
     np.testing.assert_allclose(flow, paths.max_flow(LOOK.maps[AFTER])[0])
     head = weights_of("head", LOOK, AFTER, (1, 2), 3, rows)
     np.testing.assert_array_equal(head, LOOK.maps[AFTER][1, 2, 3].astype(float))
-    with pytest.raises(TooLong):
-        weights_of("flow", LOOK, AFTER, (0, 0), -1, np.full(60, 1 / 60))
+    for rows in (np.full(60, 1 / 60), np.eye(65)[0]):
+        with pytest.raises(TooLong):
+            weights_of("flow", LOOK, AFTER, (0, 0), -1, rows)

@@ -2,10 +2,11 @@
 
 options: `method`: gradient (× attention, signed), relevance (Chefer), integrated (gradients, signed), `given` with
 `weights` by state [token] that were found elsewhere, or `reads`, which only says from where the answer is read;
-`label`, `token` as `target.target_of` has them. result: `target` in words; `ids`; `added` [token], those of the
-tokenizer; `stays` [token], those that are never left out; `blank`, the token that stands for one that is; `states`: by
-name `reads` [token], the share of each token's row in the last layer, None where heads give no gradients; `weights`
-[token]; `missing`, the share that integrated gradients lack of the whole; and what `faithfulness.faithfulness` returns.
+`states`, only those of them; `label`, `token` as `target.target_of` has them. result: `target` in words; `ids`; `added`
+[token], those of the tokenizer; `stays` [token], those that are never left out; `blank`, the token that stands for one
+that is; `states`: by name `reads` [token], the share of each token's row in the last layer, None where heads give no
+gradients; `weights` [token]; `missing`, the share that integrated gradients lack of the whole; and what
+`faithfulness.faithfulness` returns.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ def study(subject: Subject, asked: Study, states: tuple[str, ...], out: Path) ->
     for name, model, target in states_of(subject, states, asked, options):
         if target.stays.all():
             raise Failure("nothing-to-leave-out", "text")
+        if name not in options.get("states", states):
+            continue  # it only says what is predicted
         if method == "reads":
             found[name] = {"reads": _reads(model, target)}
         else:
@@ -46,7 +49,7 @@ def study(subject: Subject, asked: Study, states: tuple[str, ...], out: Path) ->
         stays, added = target.stays.tolist(), target.added.tolist()
     blank = subject.tokenizer.convert_ids_to_tokens(blank_of(subject.tokenizer))
     result = {"target": told, "method": method, "ids": ids, "stays": stays, "added": added, "blank": blank}
-    return {"result": result | {"states": {name: found[name] for name in states}}}
+    return {"result": result | {"states": {name: found[name] for name in states if name in found}}}
 
 
 def _weights(

@@ -37,7 +37,8 @@ METHODS = {
 }  # fmt: skip
 SIGNED = ("gradient", "integrated")
 FROM_MAPS = ("rollout", "flow", "head")  # computed here; the worker only tests them
-MOST_FLOWS, READ_FROM = 256, 0.02  # flows that are computed, and the least share of a row that counts
+MOST_FLOW_TOKENS, MOST_FLOWS = 64, 256  # of a text, and in all
+READ_FROM = 0.02  # the least share of a row that counts, of the largest
 MOST_BARS = 40
 PAUSE_MS = 120
 BARS_WIDTH, LEAST_CHART, ROOM_FOR_BARS = 190, 84, 380
@@ -102,7 +103,14 @@ class AttributionsView(View):
             self._reads = {} if per_token else self._reads
             self._changed()
         elif part == STATE:
-            self._draw()
+            known = {*self._found.get("states", {})}
+            self._draw() if known >= {*self._states()} else self._changed()
+
+    def _states(self) -> list[str]:
+        """Return the states that are to be explained: only those that are shown, since each takes its time."""
+        if self.look is None or self.selection.state in self.look.maps:
+            return [self.selection.state]
+        return list(self.look.maps) if self.selection.state == DIFFERENCE else [AFTER]
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
@@ -136,7 +144,7 @@ class AttributionsView(View):
         method = self._sent = self._chosen()
         self._is_stale = False
         self.verdict.setText(tr("Asking the model…"))
-        if method in FROM_MAPS and not self._reads:
+        if method in FROM_MAPS and not {*self._reads.get("states", {})} >= {*self._states()}:
             self._study("reads")
         elif method in FROM_MAPS:
             self._weigh(method)
@@ -144,7 +152,7 @@ class AttributionsView(View):
             self._study(method)
 
     def _study(self, method: str, **options: Any) -> None:
-        self.asked.emit("attributions", {"method": method, "token": self._token()} | options)
+        self.asked.emit("attributions", {"method": method, "token": self._token(), "states": self._states()} | options)
 
     def _token(self) -> int:
         """Return the locked token, counted with those that the tokenizer added."""
@@ -156,6 +164,7 @@ class AttributionsView(View):
 
     def _weigh(self, method: str) -> None:
         """Follow the maps in the background, and let the worker test what comes of it."""
+        states = [state for state in self._states() if state in self._reads["states"]]
         look, head, query, reads = self.look, self.selection.head, self.selection.cell[0], self._reads
 
         def work() -> dict[str, list[float]]:
@@ -163,7 +172,7 @@ class AttributionsView(View):
                 state: whole(
                     look, reads["added"], weights_of(method, look, state, head, query, rows_of(look, reads, state))
                 )
-                for state in look.maps
+                for state in states
             }
 
         def test(weights: dict[str, list[float]]) -> None:
@@ -204,7 +213,7 @@ class AttributionsView(View):
         if not states or self.look is None:
             return None
         state, stays = self.selection.state, np.array(self._found["added"])
-        if state == DIFFERENCE:
+        if state == DIFFERENCE and len(states) == 2:
             values = np.subtract(states[AFTER]["weights"], states[BEFORE]["weights"])
         else:
             values = np.array(self._state()["weights"])
@@ -256,7 +265,7 @@ class AttributionsView(View):
         shown = np.flatnonzero(np.ones(len(values), bool) if self.look.without_special else ~cut)
         strongest = shown[np.argsort(-np.abs(values[shown]), kind="stable")[:MOST_BARS]]
         for i in sorted(strongest, key=lambda i: -values[i]):
-            name = tokens[i] if tokens.count(tokens[i]) == 1 else f"{tokens[i]} ({i + 1})"
+            name = tokens[i] if tokens.count(tokens[i]) == 1 else f"{i + 1} {tokens[i]}"
             named[name] = float(values[i])
         return named
 
@@ -307,7 +316,7 @@ def weights_of(method: str, look: Look, state: str, head: tuple[int, int], query
     if method == "rollout":
         return rows @ paths.rollout(maps)
     queries = np.flatnonzero(rows >= READ_FROM * rows.max()).tolist()
-    if len(queries) * len(rows) > MOST_FLOWS:
+    if len(rows) > MOST_FLOW_TOKENS or len(queries) * len(rows) > MOST_FLOWS:
         raise TooLong
     return rows[queries] @ paths.max_flow(maps, queries=queries)
 
