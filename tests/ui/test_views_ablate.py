@@ -99,6 +99,7 @@ def test_the_answer_stands_beside_that_of_all_heads(qtbot, selection):
     assert after.bars.rows() == [("bad", 0.97, 0.31), ("good", 0.03, 0.69)]
     selection.show_state(BOTH)
     assert view.answers[BEFORE].isVisible() and view.answers[BEFORE].rest.text() == "The answer stays “bad”"
+    assert change_of(0.5, 0.50001) == "0.500 → 0.500 (±0.000)"
     assert change_of(0.5, 0.9004) == "0.500 → 0.900 (+0.400)"
 
 
@@ -131,7 +132,7 @@ CURVES = {
     "steps": [0, 1, 2, 3, 4, 5], "n_strongest": 1, "deletion": [0.97, 0.31, 0.2, 0.2, 0.1, 0.1],
     "insertion": [0.1, 0.9, 0.9, 0.9, 0.9, 0.97], "random_deletion": [0.97, 0.9, 0.7, 0.5, 0.3, 0.1],
     "random_insertion": [0.1, 0.3, 0.5, 0.7, 0.9, 0.97], "deletion_area": 0.3, "insertion_area": 0.8,
-    "random_deletion_area": 0.6, "random_insertion_area": 0.6, "spearman": 0.9, "uniform": 0.5,
+    "random_deletion_area": 0.6, "random_insertion_area": 0.6, "spearman": 0.9, "occlusion": [0.1] * 5, "uniform": 0.5,
 }  # fmt: skip
 
 
@@ -180,7 +181,8 @@ def test_an_explanation_that_is_no_better_than_chance_is_called_so(qtbot, select
     shown(qtbot, view)
     view.take(explained(deletion_area=0.7))
     assert "only one of the two" in view.verdict.text()
-    view.take(explained(deletion_area=0.7, insertion_area=0.5))
+    view.take(explained(deletion_area=0.7, insertion_area=0.5, spearman=None, occlusion=None, uniform=None))
+    assert "Too long to leave out" in view.note.text() and "evenly" not in view.note.text()
     assert "no better than chance: don't rely on it" in view.verdict.text()
 
 
@@ -213,6 +215,6 @@ def test_flow_is_for_short_texts_and_a_head_is_what_it_looks_at():
     np.testing.assert_allclose(flow, paths.max_flow(LOOK.maps[AFTER])[0])
     head = weights_of("head", LOOK, AFTER, (1, 2), 3, rows)
     np.testing.assert_array_equal(head, LOOK.maps[AFTER][1, 2, 3].astype(float))
-    for rows in (np.full(60, 1 / 60), np.eye(65)[0]):
+    for rows in (np.full(60, 1 / 60), np.eye(129)[0]):
         with pytest.raises(TooLong):
             weights_of("flow", LOOK, AFTER, (0, 0), -1, rows)

@@ -37,7 +37,7 @@ METHODS = {
 }  # fmt: skip
 SIGNED = ("gradient", "integrated")
 FROM_MAPS = ("rollout", "flow", "head")  # computed here; the worker only tests them
-MOST_FLOW_TOKENS, MOST_FLOWS = 64, 256  # of a text, and in all
+MOST_FLOW_TOKENS, MOST_FLOWS = 128, 256  # of a text, and in all
 READ_FROM = 0.02  # the least share of a row that counts, of the largest
 MOST_BARS = 40
 PAUSE_MS = 120
@@ -125,7 +125,10 @@ class AttributionsView(View):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        self._bars.setVisible(self.width() >= ROOM_FOR_BARS)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        self._bars.setVisible(bool(self._found) and self.width() >= ROOM_FOR_BARS)
 
     def _chosen(self) -> str:
         return self.method.currentData()
@@ -228,7 +231,7 @@ class AttributionsView(View):
         self._found = {}
         self.verdict.clear()
         self.note.clear()
-        self._bars.takeWidget()
+        self._make_room()
         if self.chart is not None:
             self.chart.hide()
         self.tinted.emit(None, False, "")
@@ -248,6 +251,7 @@ class AttributionsView(View):
         bars = BarsView(self._named(values))
         bars.setObjectName("scrolled")
         self._bars.setWidget(bars)
+        self._make_room()
         former = self.chart
         self.chart = ChartView(LineChart(curves(self._found["target"], state)))
         self.chart.canvas.setMinimumSize(160, LEAST_CHART)
@@ -355,6 +359,8 @@ def facts(found: dict[str, Any], state: dict[str, Any]) -> list[str]:
     said = []
     if state["spearman"] is not None:
         said.append(tr("Agrees with leaving out each token alone: ρ {rho}", rho=f"{state['spearman']:.2f}"))
+    elif state["occlusion"] is None:
+        said.append(tr("Too long to leave out each token alone"))
     if state["uniform"] is not None:
         said.append(tr("Were every head to look evenly: {value}", value=three(state["uniform"])))
     if state.get("missing") is not None:
