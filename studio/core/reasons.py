@@ -422,6 +422,9 @@ REASONS: dict[str, Reason] = {
         "There is no head {head} in layer {layer}.",
         "Choose heads of the model that is shown, and zero, uniform or a factor for each.",
     ),
+    "flow-too-long": Reason(
+        "The text has {n_tokens} tokens; flow is computed for up to {most}.", "Take rollout, or shorten the text."
+    ),
     "nothing-to-leave-out": Reason("The text has no token that could be left out.", "Type a sentence."),
     "study-unknown": Reason("Nobody knows how to find out {what}.", "It was asked for by another version of Attune."),
     # export

@@ -199,6 +199,19 @@ def test_gradient_times_attention_adds_up_to_the_gates(make_subject: Callable) -
     assert sum(weights) == pytest.approx(sum(float(each.sum()) for each in by_head.values()), rel=1e-3, abs=1e-5)
 
 
+def test_flow_is_followed_from_where_the_answer_is_read(make_subject: Callable, tmp_path: Path) -> None:
+    from studio.attention import maps, paths
+
+    subject = make_subject("text-classification")
+    flow = ask(subject, "attributions", {"text": TEXT}, method="flow")["states"]["after"]["weights"]
+    subject.explain(TEXT, {}, ("after",), tmp_path, with_attention=True)
+    by_hand = paths.max_flow(maps.load(tmp_path).maps["attention"])[0]  # the first token is what is read
+    np.testing.assert_allclose(flow, by_hand, atol=1e-5)
+    subject.max_length = 200
+    with pytest.raises(Failure, match="flow is computed for up to 128"):
+        ask(subject, "attributions", {"text": "cup " * 127}, method="flow")
+
+
 def test_the_answer_is_read_from_where_the_head_looks(make_subject: Callable) -> None:
     """A classifier of BERT reads its first token, a decoder its last; tags are read from every word."""
     for task, family, place in [("text-classification", "bert", 0), ("text-classification", "llama", -1)]:

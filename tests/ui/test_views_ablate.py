@@ -10,7 +10,7 @@ from PySide6.QtCore import Qt
 from studio.attention import paths
 from studio.core.events import Studied
 from studio.ui.views.ablate import AblateView, change_of
-from studio.ui.views.attributions import AttributionsView, TooLong, weights_of
+from studio.ui.views.attributions import AttributionsView, weights_of
 from studio.ui.views.look import AFTER, BEFORE, BOTH, DIFFERENCE, Look, without_special
 from studio.ui.views.selection import Selection
 
@@ -209,12 +209,18 @@ def test_what_follows_from_the_maps_is_computed_here_and_tested_there(qtbot, sel
     assert len(view.weights()) == len(look.tokens) and view._found["method"] == "rollout"
 
 
-def test_flow_is_for_short_texts_and_a_head_is_what_it_looks_at():
+def test_a_head_is_what_it_looks_at():
     rows = np.eye(N)[0]
-    flow = weights_of("flow", LOOK, AFTER, (0, 0), -1, rows)
-    np.testing.assert_allclose(flow, paths.max_flow(LOOK.maps[AFTER])[0])
     head = weights_of("head", LOOK, AFTER, (1, 2), 3, rows)
     np.testing.assert_array_equal(head, LOOK.maps[AFTER][1, 2, 3].astype(float))
-    for rows in (np.full(60, 1 / 60), np.eye(129)[0]):
-        with pytest.raises(TooLong):
-            weights_of("flow", LOOK, AFTER, (0, 0), -1, rows)
+    mean = weights_of("head", LOOK, AFTER, (1, 2), -1, rows)
+    np.testing.assert_allclose(mean, LOOK.maps[AFTER][1, 2].mean(axis=0), rtol=1e-6)
+
+
+def test_what_has_no_answer_says_why_in_its_place(qtbot, selection):
+    view = AttributionsView(selection)
+    shown(qtbot, view)
+    view.take(explained())
+    facts = {"n_tokens": 300, "most": 128}
+    view.take(Studied(id="5", what="attributions", reason="flow-too-long", facts=facts))
+    assert "300 tokens" in view.verdict.text() and not view.chart.isVisible() and not view._bars.isVisible()

@@ -36,9 +36,7 @@ METHODS = {
     "head": ("Chosen head", "Where the chosen head looks; knows nothing of the layers before and after it."),
 }  # fmt: skip
 SIGNED = ("gradient", "integrated")
-FROM_MAPS = ("rollout", "flow", "head")  # computed here; the worker only tests them
-MOST_FLOW_TOKENS, MOST_FLOWS = 128, 256  # of a text, and in all
-READ_FROM = 0.02  # the least share of a row that counts, of the largest
+FROM_MAPS = ("rollout", "head")  # computed here; the worker only tests them
 MOST_BARS = 40
 PAUSE_MS = 120
 BARS_WIDTH, LEAST_CHART, ROOM_FOR_BARS = 190, 84, 380
@@ -182,13 +180,7 @@ class AttributionsView(View):
             if look is self.look and method == self._sent:
                 self._study("given", weights=weights)
 
-        background(work, test, self._fail, self, key="weights")
-
-    def _fail(self, error: Exception) -> None:
-        if not isinstance(error, TooLong):
-            self.failed.emit(error)
-        self._clear()
-        self.verdict.setText(tr("This text is too long to compute its flow. Take rollout."))
+        background(work, test, self.failed.emit, self, key="weights")
 
     def take(self, answer: Studied) -> None:
         if answer.reason:
@@ -294,10 +286,6 @@ class AttributionsView(View):
         self.method.setCurrentIndex(max(0, self.method.findData(options.get("method"))))
 
 
-class TooLong(ValueError):
-    """A text has more tokens than can be followed in seconds."""
-
-
 def rows_of(look: Look, reads: dict[str, Any], state: str) -> np.ndarray:
     """Return from which of the shown tokens the answer is read, shares [token]; from all alike where nobody knows."""
     n_tokens = len(look.tokens)
@@ -311,18 +299,13 @@ def rows_of(look: Look, reads: dict[str, Any], state: str) -> np.ndarray:
 def weights_of(method: str, look: Look, state: str, head: tuple[int, int], query: int, rows: np.ndarray) -> np.ndarray:
     """Return what a method that needs only maps gives each shown token, [token].
 
-    rows [token]: from where the answer is read. Raises TooLong.
+    rows [token]: from where the answer is read.
     """
     maps = look.maps[state]
     if method == "head":
         values = np.asarray(maps[head[0]][head[1]], dtype=np.float64)
         return values[query] if query >= 0 else values.mean(axis=0)
-    if method == "rollout":
-        return rows @ paths.rollout(maps)
-    queries = np.flatnonzero(rows >= READ_FROM * rows.max()).tolist()
-    if len(rows) > MOST_FLOW_TOKENS or len(queries) * len(rows) > MOST_FLOWS:
-        raise TooLong
-    return rows[queries] @ paths.max_flow(maps, queries=queries)
+    return rows @ paths.rollout(maps)
 
 
 def whole(look: Look, added: list[bool], weights: np.ndarray) -> list[float]:
