@@ -30,7 +30,7 @@ Target = Callable[[Any], "Tensor"]
 Edit = str | float
 GATED = "attune-gated"
 COMPLETE = 0.01
-TOKENS_AT_ONCE = 1024  # of all texts of a batch; more is no faster on a processor
+TOKENS_AT_ONCE = 512  # of all texts of a batch; more is no faster on a processor, and of words it is much memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,13 +114,14 @@ def integrated_gradients(
 
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     device = next(model.parameters()).device
-    table = inner.get_input_embeddings()
-    baseline = table.weight.detach().mean(dim=0)
+    # The encoder's own: with the decoder's it shares weights, but is another module.
+    table = (inner.get_encoder() if inner.config.is_encoder_decoder else inner).get_input_embeddings()
+    baseline = table.weight.detach().mean(dim=0) * getattr(table, "embed_scale", 1.0)
     given: list[Tensor] = []
     share = 1.0
 
     def scaled(_module: Module, _inputs: Any, output: Tensor) -> Tensor | None:
-        # Encoder-decoders share the table; the first call is that of the input.
+        # Where an encoder-decoder has one table, the first call is that of the input.
         if given:
             return None
         given.append((baseline + (output.detach() - baseline) * share).requires_grad_())

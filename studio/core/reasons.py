@@ -433,6 +433,9 @@ REASONS: dict[str, Reason] = {
         "There is no head {head} in layer {layer}.",
         "Choose heads of the model that is shown, and zero, uniform or a factor for each.",
     ),
+    "flow-too-long": Reason(
+        "The text has {n_tokens} tokens; flow is computed for up to {most}.", "Take rollout, or shorten the text."
+    ),
     "nothing-to-leave-out": Reason("The text has no token that could be left out.", "Type a sentence."),
     "vectors-unsupported": Reason(
         "The queries and keys of models of the type {model_type} can't be seen.",

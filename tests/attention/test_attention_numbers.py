@@ -155,6 +155,19 @@ def test_integrated_gradients_are_complete(family):
         assert values.sum() == pytest.approx(whole - nothing, rel=0.01)
 
 
+def test_integrated_gradients_of_an_encoder_decoder_are_those_of_its_encoder():
+    model, inputs = ordinary("bart", 0), make_input("bart", 0)
+    values, share = gates.integrated_gradients(model, inputs, target)
+    table = model.get_encoder().get_input_embeddings()
+    hook = table.register_forward_hook(lambda module, _, out: (table.weight.mean(0) * table.embed_scale).expand_as(out))
+    with torch.no_grad():
+        nothing = target(model(**inputs)).item()
+    hook.remove()
+    with torch.no_grad():
+        whole = target(model(**inputs)).item()
+    assert share <= 0.01 and values.sum() == pytest.approx(whole - nothing, rel=0.02)
+
+
 def test_integrated_gradients_that_are_not_complete_take_more_steps_and_say_so():
     model, inputs = ordinary("distilbert", 3), make_input("distilbert", 0)
     _, rough = gates.integrated_gradients(model, inputs, target, steps=20, most_steps=20)

@@ -10,6 +10,7 @@ import pytest
 from studio.attention import gates
 from studio.core.commands import Study
 from studio.core.reasons import Failure
+from studio.core.registry import plugin
 from studio.core.spec import parse_spec
 from studio.engine import models, studies
 from studio.engine.inspect import Subject
@@ -102,6 +103,43 @@ def test_every_task_is_explained_and_the_explanation_tested(make_subject: Callab
             check_curves(subject, FIELDS[task], name, weights, state)
 
 
+@pytest.mark.parametrize("task", FIELDS)
+def test_an_adapter_is_switched_off_for_before(make_subject: Callable, task: str) -> None:
+    """The same base, once with an adapter that changes it and once without: before is the base's, after is not."""
+    import torch
+
+    plain = make_subject(task)
+    wanted = {"data": {"train": "a.csv"}, "columns": {}, "model": plain.trained.spec.model, "method": {"kind": "lora"}}
+    method = parse_spec(wanted).method
+    tuned = plugin("methods", method).apply(make_subject(task).base, method).eval()
+    torch.manual_seed(4)
+    with torch.no_grad():
+        for name, parameter in tuned.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.3)
+    subject = Subject(tuned, None, plain.tokenizer, 64, plain.labels, plain.trained)
+    same = Subject(plain.base, plain.base, plain.tokenizer, 64, plain.labels, plain.trained)
+    for what, options in [
+        ("ablate", {"edits": [[1, 1, "zero"]], "label": (plain.labels or [""])[0]}),
+        ("importance", {"label": (plain.labels or [""])[0]}),
+    ]:
+        asked = Study(what=what, fields=FIELDS[task], options=options)
+        # Of the base alone, so that the answer that counts is the base's own in both.
+        states, by_base = (
+            studies.find(what)(each, asked, ("before",), Path())["result"]["states"] for each in (subject, same)
+        )
+        after = studies.find(what)(subject, asked, ("after",), Path())["result"]["states"]["after"]
+        if what == "ablate":
+            values = [each["edited"]["value"] for each in (states["before"], by_base["before"], after)]
+        else:
+            values = [np.array(each) for each in (states["before"], by_base["before"], after)]
+        np.testing.assert_allclose(values[0], values[1], rtol=1e-4, atol=1e-6)
+        assert np.abs(values[2] - values[1]).max() > 1e-6
+    found = ask(subject, "attributions", FIELDS[task], method="relevance")["states"]
+    assert found["before"]["weights"] != found["after"]["weights"]
+    assert {parameter.requires_grad for name, parameter in tuned.named_parameters() if "lora_" in name} == {True}
+
+
 def check_curves(subject: Subject, fields: dict[str, str], name: str, weights: np.ndarray, state: dict) -> None:
     """By hand: texts with the strongest tokens replaced, one after the other through the model."""
     import torch
@@ -159,6 +197,19 @@ def test_gradient_times_attention_adds_up_to_the_gates(make_subject: Callable) -
     target = target_of(subject, subject.tuned, encoded, {}, {})
     by_head = gates.head_gradients(subject.tuned, target.inputs, target.one).gates
     assert sum(weights) == pytest.approx(sum(float(each.sum()) for each in by_head.values()), rel=1e-3, abs=1e-5)
+
+
+def test_flow_is_followed_from_where_the_answer_is_read(make_subject: Callable, tmp_path: Path) -> None:
+    from studio.attention import maps, paths
+
+    subject = make_subject("text-classification")
+    flow = ask(subject, "attributions", {"text": TEXT}, method="flow")["states"]["after"]["weights"]
+    subject.explain(TEXT, {}, ("after",), tmp_path, with_attention=True)
+    by_hand = paths.max_flow(maps.load(tmp_path).maps["attention"])[0]  # the first token is what is read
+    np.testing.assert_allclose(flow, by_hand, atol=1e-5)
+    subject.max_length = 200
+    with pytest.raises(Failure, match="flow is computed for up to 128"):
+        ask(subject, "attributions", {"text": "cup " * 127}, method="flow")
 
 
 def test_the_answer_is_read_from_where_the_head_looks(make_subject: Callable) -> None:

@@ -10,7 +10,7 @@ from PySide6.QtCore import Qt
 from studio.attention import paths
 from studio.core.events import Studied
 from studio.ui.views.ablate import AblateView, change_of
-from studio.ui.views.attributions import AttributionsView, TooLong, weights_of
+from studio.ui.views.attributions import AttributionsView, weights_of
 from studio.ui.views.filters import Filters
 from studio.ui.views.look import AFTER, BEFORE, BOTH, DIFFERENCE, Look
 from studio.ui.views.selection import Selection
@@ -100,6 +100,7 @@ def test_the_answer_stands_beside_that_of_all_heads(qtbot, selection):
     assert after.bars.rows() == [("bad", 0.97, 0.31), ("good", 0.03, 0.69)]
     selection.show_state(BOTH)
     assert view.answers[BEFORE].isVisible() and view.answers[BEFORE].rest.text() == "The answer stays “bad”"
+    assert change_of(0.5, 0.50001) == "0.500 → 0.500 (±0.000)"
     assert change_of(0.5, 0.9004) == "0.500 → 0.900 (+0.400)"
 
 
@@ -132,7 +133,7 @@ CURVES = {
     "steps": [0, 1, 2, 3, 4, 5], "n_strongest": 1, "deletion": [0.97, 0.31, 0.2, 0.2, 0.1, 0.1],
     "insertion": [0.1, 0.9, 0.9, 0.9, 0.9, 0.97], "random_deletion": [0.97, 0.9, 0.7, 0.5, 0.3, 0.1],
     "random_insertion": [0.1, 0.3, 0.5, 0.7, 0.9, 0.97], "deletion_area": 0.3, "insertion_area": 0.8,
-    "random_deletion_area": 0.6, "random_insertion_area": 0.6, "spearman": 0.9, "uniform": 0.5,
+    "random_deletion_area": 0.6, "random_insertion_area": 0.6, "spearman": 0.9, "occlusion": [0.1] * 5, "uniform": 0.5,
 }  # fmt: skip
 
 
@@ -153,7 +154,7 @@ def test_an_explanation_stands_beside_its_test(qtbot, selection, tmp_path: Path)
     asked, tints = shown(qtbot, view), []
     view.tinted.connect(lambda *tint: tints.append(tint))
     qtbot.waitUntil(lambda: bool(asked))
-    assert asked == [("attributions", {"method": "gradient", "token": -1})]
+    assert asked == [("attributions", {"method": "gradient", "token": -1, "states": [AFTER]})]
     view.take(explained())
     np.testing.assert_array_equal(tints[-1][0], [0, 1, 4, 0.5, -2, 3, 0])
     assert tints[-1][1] is True and "gradient" in tints[-1][2]
@@ -163,13 +164,15 @@ def test_an_explanation_stands_beside_its_test(qtbot, selection, tmp_path: Path)
     )
     for said in ("ρ 0.90", "evenly: 0.500", "becomes [MASK]"):
         assert said in view.note.text()
-    assert view._bars.widget()._names == ["film", "end", "the (2)", "is", "the (5)"]
+    assert view._bars.widget()._names == ["film", "end", "2 the", "is", "5 the"]
     np.testing.assert_array_equal(view.chart.canvas._chart.y[:6], CURVES["deletion"])
     view.export("csv", tmp_path / "weights.csv")
     with open(tmp_path / "weights.csv", encoding="utf-8", newline="") as file:
         assert list(csv.reader(file))[3] == ["film", "4.0"]
+    selection.show_state(BEFORE)
+    assert len(asked) == 1 and not tints[-1][0].any()  # both were answered
     selection.show_state(DIFFERENCE)
-    assert tints[-1][1] is True
+    np.testing.assert_array_equal(tints[-1][0], [0, 1, 4, 0.5, -2, 3, 0])
     view.hide()
     assert tints[-1][0] is None
 
@@ -179,7 +182,8 @@ def test_an_explanation_that_is_no_better_than_chance_is_called_so(qtbot, select
     shown(qtbot, view)
     view.take(explained(deletion_area=0.7))
     assert "only one of the two" in view.verdict.text()
-    view.take(explained(deletion_area=0.7, insertion_area=0.5))
+    view.take(explained(deletion_area=0.7, insertion_area=0.5, spearman=None, occlusion=None, uniform=None))
+    assert "Too long to leave out" in view.note.text() and "evenly" not in view.note.text()
     assert "no better than chance: don't rely on it" in view.verdict.text()
 
 
@@ -193,6 +197,10 @@ def test_what_follows_from_the_maps_is_computed_here_and_tested_there(qtbot, sel
     view.take(reads(place=2))
     qtbot.waitUntil(lambda: asked[-1][1]["method"] == "given")
     given = asked[-1][1]["weights"]
+    assert list(given) == [AFTER]  # only what is shown
+    selection.show_state(DIFFERENCE)
+    qtbot.waitUntil(lambda: len(asked[-1][1].get("weights", {})) == 2)
+    given = asked[-1][1]["weights"]
     expected = np.zeros(N)
     whole = paths.rollout(look.maps[AFTER])
     expected[~np.array(ADDED) if cut else slice(None)] = whole[1 if cut else 2]
@@ -202,11 +210,18 @@ def test_what_follows_from_the_maps_is_computed_here_and_tested_there(qtbot, sel
     assert len(view.weights()) == len(look.tokens) and view._found["method"] == "rollout"
 
 
-def test_flow_is_for_short_texts_and_a_head_is_what_it_looks_at():
+def test_a_head_is_what_it_looks_at():
     rows = np.eye(N)[0]
-    flow = weights_of("flow", LOOK, AFTER, (0, 0), -1, rows)
-    np.testing.assert_allclose(flow, paths.max_flow(LOOK.maps[AFTER])[0])
     head = weights_of("head", LOOK, AFTER, (1, 2), 3, rows)
     np.testing.assert_array_equal(head, LOOK.maps[AFTER][1, 2, 3].astype(float))
-    with pytest.raises(TooLong):
-        weights_of("flow", LOOK, AFTER, (0, 0), -1, np.full(60, 1 / 60))
+    mean = weights_of("head", LOOK, AFTER, (1, 2), -1, rows)
+    np.testing.assert_allclose(mean, LOOK.maps[AFTER][1, 2].mean(axis=0), rtol=1e-6)
+
+
+def test_what_has_no_answer_says_why_in_its_place(qtbot, selection):
+    view = AttributionsView(selection)
+    shown(qtbot, view)
+    view.take(explained())
+    facts = {"n_tokens": 300, "most": 128}
+    view.take(Studied(id="5", what="attributions", reason="flow-too-long", facts=facts))
+    assert "300 tokens" in view.verdict.text() and not view.chart.isVisible() and not view._bars.isVisible()

@@ -1,11 +1,12 @@
 """What each token did for the answer, by one method, and the test of whether that can be believed.
 
-options: `method`: gradient (× attention, signed), relevance (Chefer), integrated (gradients, signed), `given` with
+options: `method`: gradient (× attention, signed), relevance (Chefer), integrated (gradients, signed), flow, `given` with
 `weights` by state [token] that were found elsewhere, or `reads`, which only says from where the answer is read;
-`label`, `token` as `target.target_of` has them. result: `target` in words; `ids`; `added` [token], those of the
-tokenizer; `stays` [token], those that are never left out; `blank`, the token that stands for one that is; `states`: by
-name `reads` [token], the share of each token's row in the last layer, None where heads give no gradients; `weights`
-[token]; `missing`, the share that integrated gradients lack of the whole; and what `faithfulness.faithfulness` returns.
+`states`, only those of them; `label`, `token` as `target.target_of` has them. result: `target` in words; `ids`; `added`
+[token], those of the tokenizer; `stays` [token], those that are never left out; `blank`, the token that stands for one
+that is; `states`: by name `reads` [token], the share of each token's row in the last layer, None where heads give no
+gradients; `weights` [token]; `missing`, the share that integrated gradients lack of the whole; and what
+`faithfulness.faithfulness` returns.
 """
 
 from __future__ import annotations
@@ -26,14 +27,18 @@ if TYPE_CHECKING:
     from studio.core.commands import Study
     from studio.engine.inspect import Subject
 
+MOST_FLOW_TOKENS, MOST_FLOW_ROWS = 128, 4  # each pair of tokens is a flow of its own
+
 
 def study(subject: Subject, asked: Study, states: tuple[str, ...], out: Path) -> dict[str, Any]:
-    """Return weights and their test. Raises Failure: heads-fixed, heads-shared, nothing-to-leave-out."""
+    """Return weights and their test. Raises Failure: heads-fixed, heads-shared, flow-too-long, nothing-to-leave-out."""
     options, found = asked.options, {}
     method = options.get("method", "gradient")
     for name, model, target in states_of(subject, states, asked, options):
         if target.stays.all():
             raise Failure("nothing-to-leave-out", "text")
+        if name not in options.get("states", states):
+            continue  # it only says what is predicted
         if method == "reads":
             found[name] = {"reads": _reads(model, target)}
         else:
@@ -46,7 +51,7 @@ def study(subject: Subject, asked: Study, states: tuple[str, ...], out: Path) ->
         stays, added = target.stays.tolist(), target.added.tolist()
     blank = subject.tokenizer.convert_ids_to_tokens(blank_of(subject.tokenizer))
     result = {"target": told, "method": method, "ids": ids, "stays": stays, "added": added, "blank": blank}
-    return {"result": result | {"states": {name: found[name] for name in states}}}
+    return {"result": result | {"states": {name: found[name] for name in states if name in found}}}
 
 
 def _weights(
@@ -57,10 +62,17 @@ def _weights(
     if method == "integrated":
         weights, missing = gates.integrated_gradients(model, target.inputs, target.one)
         return weights, {"missing": missing}
-    if method in ("gradient", "relevance"):
+    if method == "flow" and n_tokens > MOST_FLOW_TOKENS:
+        raise Failure("flow-too-long", "text", n_tokens=n_tokens, most=MOST_FLOW_TOKENS)
+    if method in ("gradient", "relevance", "flow"):
         maps, gradients = _maps(model, target)
         if method == "gradient":
             return paths.gradient_times_attention(maps, gradients).sum(axis=(0, 1, 2)), {}
+        if method == "flow":
+            rows = _rows_read(gradients)
+            queries = np.argsort(-rows, kind="stable")[:MOST_FLOW_ROWS]
+            queries = queries[rows[queries] > 0].tolist()
+            return rows[queries] @ paths.max_flow(maps, queries=queries), {}
         # What a token keeps of itself is no relevance of another: it is left out, as in the paper.
         own = paths.relevance(maps, gradients) - np.eye(n_tokens)
         return _rows_read(gradients) @ own, {}

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from studio.engine.inspect import Subject
     from studio.engine.studies.target import Target
 
-MOST_STEPS = 12  # of a curve; of a longer text several tokens go at once
+SHORT = 48  # tokens; a longer text takes so much longer that less is tried
+MOST_STEPS, FEWER_STEPS = 12, 8  # of a curve: several tokens go at once
+ORDERS, FEWER_ORDERS = 6, 3  # random ones
 STRONGEST = 5  # tokens that are spoken of
-MOST_OCCLUDED = 256  # tokens that are left out one by one
-_ORDERS = 6  # random ones
+MOST_OCCLUDED = 96  # tokens that are left out one by one
 _KEPT_NOTES = 4
 
 
@@ -54,7 +55,8 @@ def faithfulness(subject: Subject, model: Any, target: Target, weights: np.ndarr
 
 def _steps(n_tokens: int) -> np.ndarray:
     """Return after how many tokens a curve has a point; none and all are among them, and those that are told of."""
-    even = np.linspace(0, n_tokens, min(n_tokens, MOST_STEPS) + 1).round().astype(int)
+    most = MOST_STEPS if n_tokens <= SHORT else FEWER_STEPS
+    even = np.linspace(0, n_tokens, min(n_tokens, most) + 1).round().astype(int)
     steps = np.array([*even, _n_strongest(n_tokens)])
     return np.unique([*steps, *(n_tokens - steps)])
 
@@ -66,7 +68,7 @@ def _n_strongest(n_tokens: int) -> int:
 def _chance(value: coalitions.Value, n_tokens: int, steps: np.ndarray) -> dict[str, Any]:
     """Return what does not depend on the explanation."""
     random, found = np.random.default_rng(0), {}
-    orders = [random.random(n_tokens) for _ in range(_ORDERS)]
+    orders = [random.random(n_tokens) for _ in range(ORDERS if n_tokens <= SHORT else FEWER_ORDERS)]
     curves = np.stack([coalitions.deletion(value, order, steps) for order in orders])
     # Of random tokens it is the same whether so many went or the others came: steps are the same from both ends.
     for name, each in (("deletion", curves), ("insertion", curves[:, ::-1])):

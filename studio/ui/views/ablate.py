@@ -33,7 +33,7 @@ from studio.ui.widgets.pair_bars import PairBars
 SILENT, EVEN, SCALED = "zero", "uniform", "scale"
 WAYS = {SILENT: "silent", EVEN: "looks evenly", SCALED: "scaled"}
 PAUSE_MS = 150  # while a slider moves, only its last place is asked about
-MOST_LINES, MOST_LABELS = 4, 8
+MOST_LINES, MOST_LABELS = 3, 8
 LINE = 30
 Way = str | float
 
@@ -338,7 +338,8 @@ def change_of(before: float, after: float) -> str:
     """Return a change in numbers: from, to, and by how much."""
     # Numbers are rounded first, so that what is shown adds up.
     change = round(after, 3) - round(before, 3)
-    return f"{three(before)} → {three(after)} ({'+' if change >= 0 else '−'}{abs(change):.3f})"
+    sign = "+" if change > 0 else "−" if change < 0 else "±"
+    return f"{three(before)} → {three(after)} ({sign}{abs(change):.3f})"
 
 
 def _others(plain: Mapping[str, Any], edited: Mapping[str, Any]) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from PySide6.QtCore import Qt, QTimer
-from PySide6.QtGui import QHideEvent, QShowEvent
+from PySide6.QtGui import QHideEvent, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QComboBox, QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from studio.attention import paths
@@ -36,11 +36,10 @@ METHODS = {
     "head": ("Chosen head", "Where the chosen head looks; knows nothing of the layers before and after it."),
 }  # fmt: skip
 SIGNED = ("gradient", "integrated")
-FROM_MAPS = ("rollout", "flow", "head")  # computed here; the worker only tests them
-MOST_FLOWS, READ_FROM = 256, 0.02  # flows that are computed, and the least share of a row that counts
+FROM_MAPS = ("rollout", "head")  # computed here; the worker only tests them
 MOST_BARS = 40
 PAUSE_MS = 120
-BARS_WIDTH, LEAST_CHART = 190, 84
+BARS_WIDTH, LEAST_CHART, ROOM_FOR_BARS = 190, 84, 380
 
 
 class AttributionsView(View):
@@ -103,7 +102,14 @@ class AttributionsView(View):
             self._reads = {} if per_token else self._reads
             self._changed()
         elif part == STATE:
-            self._draw()
+            known = {*self._found.get("states", {})}
+            self._draw() if known >= {*self._states()} else self._changed()
+
+    def _states(self) -> list[str]:
+        """Return the states that are to be explained: only those that are shown, since each takes its time."""
+        if self.look is None or self.selection.state in self.look.maps:
+            return [self.selection.state]
+        return list(self.look.maps) if self.selection.state == DIFFERENCE else [AFTER]
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
@@ -115,6 +121,13 @@ class AttributionsView(View):
     def hideEvent(self, event: QHideEvent) -> None:
         super().hideEvent(event)
         self.tinted.emit(None, False, "")
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        self._bars.setVisible(bool(self._found) and self.width() >= ROOM_FOR_BARS)
 
     def _chosen(self) -> str:
         return self.method.currentData()
@@ -133,7 +146,7 @@ class AttributionsView(View):
         method = self._sent = self._chosen()
         self._is_stale = False
         self.verdict.setText(tr("Asking the model…"))
-        if method in FROM_MAPS and not self._reads:
+        if method in FROM_MAPS and not {*self._reads.get("states", {})} >= {*self._states()}:
             self._study("reads")
         elif method in FROM_MAPS:
             self._weigh(method)
@@ -141,7 +154,7 @@ class AttributionsView(View):
             self._study(method)
 
     def _study(self, method: str, **options: Any) -> None:
-        self.asked.emit("attributions", {"method": method, "token": self._token()} | options)
+        self.asked.emit("attributions", {"method": method, "token": self._token(), "states": self._states()} | options)
 
     def _token(self) -> int:
         """Return the locked token, counted with those that the tokenizer added."""
@@ -153,6 +166,7 @@ class AttributionsView(View):
 
     def _weigh(self, method: str) -> None:
         """Follow the maps in the background, and let the worker test what comes of it."""
+        states = [state for state in self._states() if state in self._reads["states"]]
         look, head, query, reads = self.look, self.selection.head, self.selection.cell[0], self._reads
 
         def work() -> dict[str, list[float]]:
@@ -160,20 +174,14 @@ class AttributionsView(View):
                 state: whole(
                     look, reads["added"], weights_of(method, look, state, head, query, rows_of(look, reads, state))
                 )
-                for state in look.maps
+                for state in states
             }
 
         def test(weights: dict[str, list[float]]) -> None:
             if look is self.look and method == self._sent:
                 self._study("given", weights=weights)
 
-        background(work, test, self._fail, self, key="weights")
-
-    def _fail(self, error: Exception) -> None:
-        if not isinstance(error, TooLong):
-            self.failed.emit(error)
-        self._clear()
-        self.verdict.setText(tr("This text is too long to compute its flow. Take rollout."))
+        background(work, test, self.failed.emit, self, key="weights")
 
     def take(self, answer: Studied) -> None:
         if answer.reason:
@@ -201,7 +209,7 @@ class AttributionsView(View):
         if not states or self.look is None:
             return None
         state, stays = self.selection.state, np.array(self._found["added"])
-        if state == DIFFERENCE:
+        if state == DIFFERENCE and len(states) == 2:
             values = np.subtract(states[AFTER]["weights"], states[BEFORE]["weights"])
         else:
             values = np.array(self._state()["weights"])
@@ -216,7 +224,7 @@ class AttributionsView(View):
         self._found = {}
         self.verdict.clear()
         self.note.clear()
-        self._bars.takeWidget()
+        self._make_room()
         if self.chart is not None:
             self.chart.hide()
         self.tinted.emit(None, False, "")
@@ -236,6 +244,7 @@ class AttributionsView(View):
         bars = BarsView(self._named(values))
         bars.setObjectName("scrolled")
         self._bars.setWidget(bars)
+        self._make_room()
         former = self.chart
         self.chart = ChartView(LineChart(curves(self._found["target"], state)))
         self.chart.canvas.setMinimumSize(160, LEAST_CHART)
@@ -253,7 +262,7 @@ class AttributionsView(View):
         shown = np.flatnonzero(np.ones(len(values), bool) if self.look.without_special else ~cut)
         strongest = shown[np.argsort(-np.abs(values[shown]), kind="stable")[:MOST_BARS]]
         for i in sorted(strongest, key=lambda i: -values[i]):
-            name = tokens[i] if tokens.count(tokens[i]) == 1 else f"{tokens[i]} ({i + 1})"
+            name = tokens[i] if tokens.count(tokens[i]) == 1 else f"{i + 1} {tokens[i]}"
             named[name] = float(values[i])
         return named
 
@@ -278,10 +287,6 @@ class AttributionsView(View):
         self.method.setCurrentIndex(max(0, self.method.findData(options.get("method"))))
 
 
-class TooLong(ValueError):
-    """A text has more tokens than can be followed in seconds."""
-
-
 def rows_of(look: Look, reads: dict[str, Any], state: str) -> np.ndarray:
     """Return from which of the shown tokens the answer is read, shares [token]; from all alike where nobody knows."""
     n_tokens = len(look.tokens)
@@ -295,18 +300,13 @@ def rows_of(look: Look, reads: dict[str, Any], state: str) -> np.ndarray:
 def weights_of(method: str, look: Look, state: str, head: tuple[int, int], query: int, rows: np.ndarray) -> np.ndarray:
     """Return what a method that needs only maps gives each shown token, [token].
 
-    rows [token]: from where the answer is read. Raises TooLong.
+    rows [token]: from where the answer is read.
     """
     maps = look.maps[state]
     if method == "head":
         values = np.asarray(maps[head[0]][head[1]], dtype=np.float64)
         return values[query] if query >= 0 else values.mean(axis=0)
-    if method == "rollout":
-        return rows @ paths.rollout(maps)
-    queries = np.flatnonzero(rows >= READ_FROM * rows.max()).tolist()
-    if len(queries) * len(rows) > MOST_FLOWS:
-        raise TooLong
-    return rows[queries] @ paths.max_flow(maps, queries=queries)
+    return rows @ paths.rollout(maps)
 
 
 def whole(look: Look, added: list[bool], weights: np.ndarray) -> list[float]:
@@ -343,6 +343,8 @@ def facts(found: dict[str, Any], state: dict[str, Any]) -> list[str]:
     said = []
     if state["spearman"] is not None:
         said.append(tr("Agrees with leaving out each token alone: ρ {rho}", rho=f"{state['spearman']:.2f}"))
+    elif state["occlusion"] is None:
+        said.append(tr("Too long to leave out each token alone"))
     if state["uniform"] is not None:
         said.append(tr("Were every head to look evenly: {value}", value=three(state["uniform"])))
     if state.get("missing") is not None:
