@@ -460,6 +460,18 @@ REASONS: dict[str, Reason] = {
     "look-no-model": Reason(
         "This needs the model, and a saved inspection has none.", "Choose the model above and look at the text again."
     ),
+    "step-no-model": Reason(
+        "This needs the model as it was after step {step}, of which its attention was kept and not its weights.",
+        "Look at the sentence with the trained model.",
+    ),
+    "run-in-training": Reason(
+        "This model is still being trained.", "Scrub its timeline; other texts can be looked at when it has ended."
+    ),
+    "study-replaced": Reason("The measurement was stopped.", "Ask again to begin anew."),
+    "aggregate-no-data": Reason(
+        "A model folder has no data of its own.", "Train a run on some, or type texts, one on a line."
+    ),
+    "aggregate-nothing": Reason("None of {n_rows} rows could be measured: {reasons}.", "Choose other rows."),
     # export
     "target-exists": Reason("{path} is not empty.", "Choose another folder.", "export.choose"),
     "export-unverified": Reason("The exported model is not what was trained.", "{problems}", "go.export"),

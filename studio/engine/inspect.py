@@ -4,7 +4,7 @@ import contextlib
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from studio.core.rundir import RunDir
 from studio.core.spec import InspectSpec
 from studio.engine import evaluate, models, sees, studies
 from studio.engine.data import workspace_of
-from studio.engine.reporter import Reporter
+from studio.engine.reporter import Reporter, StopRequested
 from studio.engine.trained import Trained, open_trained
 from studio.sources.texts import Texts
 from studio.tasks.base import Rows, join_rows
@@ -55,27 +55,58 @@ def run(run_dir: RunDir, spec: InspectSpec, report: Reporter) -> ev.Event:
 def _answer(run_dir: RunDir, spec: InspectSpec, subject: "Subject", states: tuple[str, ...], report: Reporter) -> None:
     last = time.monotonic()
     written: list[Path] = []
+
+    def serve(asked: Explain | Study, between: bool = False) -> None:
+        report.say(ev.Phase(name="explaining"))
+        out = run_dir.path / "maps" / asked.id
+        try:
+            subject.progress = _ignore if between else _attending(asked, report, lambda other: serve(other, True))
+            report.say(subject.reply(asked, states, out))
+            written.extend([out] if isinstance(asked, Explain) and asked.attention else [])
+            while len(written) > KEPT_ANSWERS:
+                shutil.rmtree(written.pop(0), ignore_errors=True)
+        except Failure as failure:
+            why = {"reason": failure.problem.reason, "facts": failure.problem.facts}
+            if isinstance(asked, Study):
+                report.say(ev.Studied(id=asked.id, what=asked.what, **why))
+            else:
+                report.say(ev.Explained(id=asked.id, text=asked.text, probabilities={}, **why))
+        finally:
+            report.say(ev.Phase(name="ready"))
+
     while time.monotonic() - last < spec.idle_seconds and not report.stop.is_set():
         report.wake.wait(0.5)
         report.wake.clear()
         while report.asked:
-            asked = report.asked.popleft()
-            report.say(ev.Phase(name="explaining"))
-            out = run_dir.path / "maps" / asked.id
-            try:
-                report.say(subject.reply(asked, states, out))
-                written += [out] if isinstance(asked, Explain) and asked.attention else []
-                while len(written) > KEPT_ANSWERS:
-                    shutil.rmtree(written.pop(0), ignore_errors=True)
-            except Failure as failure:
-                why = {"reason": failure.problem.reason, "facts": failure.problem.facts}
-                if isinstance(asked, Study):
-                    report.say(ev.Studied(id=asked.id, what=asked.what, **why))
-                else:
-                    report.say(ev.Explained(id=asked.id, text=asked.text, probabilities={}, **why))
-            finally:
-                report.say(ev.Phase(name="ready"))
-                last = time.monotonic()
+            serve(report.asked.popleft())
+            last = time.monotonic()
+
+
+def _attending(
+    asked: Explain | Study, report: Reporter, serve: Callable[[Explain | Study], None]
+) -> Callable[[int, int], None]:
+    """Return what a long study calls between its parts: it says how far it is, and answers what came in meanwhile.
+
+    It raises Failure "study-replaced" when a newer study of its kind waits, or the inspection is to end.
+    """
+    what = asked.what if isinstance(asked, Study) else "explain"
+    tell = report.progress(what)
+
+    def attend(done: int, total: int) -> None:
+        while not report.stop.is_set() and report.asked:
+            if any(isinstance(other, Study) and other.what == what for other in tuple(report.asked)):
+                raise Failure("study-replaced")
+            serve(report.asked.popleft())
+        try:
+            tell(done, total)
+        except StopRequested:
+            raise Failure("study-replaced") from None
+
+    return attend
+
+
+def _ignore(done: int, total: int) -> None:
+    """Attend to nothing: what is asked between the parts of a study is short."""
 
 
 def _event(
@@ -103,6 +134,8 @@ class Subject:
     ):
         self.tuned, self.base, self.tokenizer, self.max_length, self.labels = tuned, base, tokenizer, max_length, labels
         self.trained = trained
+        self.progress: Callable[[int, int], None] = _ignore
+        self._parts: dict[str, Rows] | None = None
         self._company: dict[tuple[str, ...], tuple[Any, dict[str, Any]]] = {}
         self.notes: dict[Any, Any] = {}  # what a study found of a text and may want again, the newest last
 
@@ -116,6 +149,12 @@ class Subject:
         else:
             with attention.base_state(self.tuned):
                 yield self.tuned
+
+    def parts(self) -> dict[str, Rows]:
+        """Return the rows of the run's train, validation and test; none of a model that was not trained here."""
+        if self._parts is None:
+            self._parts = self.trained.parts() if self.trained is not None else {}
+        return self._parts
 
     def reply(self, asked: Explain | Study, states: tuple[str, ...], out: Path) -> ev.Explained | ev.Studied:
         """Return the answer to a question; what is too large for an event is written into the folder `out`.
@@ -182,7 +221,7 @@ class Subject:
     def _behind(self, roles: tuple[str, ...]) -> Rows:
         """Return the rows of the data that are answered behind a typed one, with the same roles."""
         if roles not in self._company:
-            rows = self.trained.parts()["train"]
+            rows = self.parts()["train"]
             chosen = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), self.trained.task.n_company)).astype(int))
             some = rows.select(chosen)
             self._company[roles] = Rows({role: some.fields[role] for role in roles}, some.gold, some.indices), {}

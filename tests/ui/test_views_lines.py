@@ -7,8 +7,8 @@ from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QColor, QImage
 
 from studio.ui.theme import current
+from studio.ui.views.filters import Filters
 from studio.ui.views.lines import LinesView
-from studio.ui.views.look import without_special
 from studio.ui.views.selection import Selection
 
 HEADS = ((1, 2), (0, 1))
@@ -156,7 +156,7 @@ def test_heads_keep_their_colours_and_can_be_hidden(view, selection):
 
 
 def test_special_tokens_are_left_out_with_the_cards_filter(view):
-    view.show_look(without_special(view.look))
+    view.show_look(Filters(without_special=True).apply(view.look))
     assert "[CLS]" not in view.lines["left"].query_tokens
     assert view.meaning().startswith("No special tokens")
 

@@ -13,7 +13,7 @@ from studio.attention.vectors import HeadVectors, load_vectors
 from studio.core.events import Studied
 from studio.ui.theme import current, lookup_table
 from studio.ui.views.cell import CellView
-from studio.ui.views.look import without_special
+from studio.ui.views.filters import Filters
 from studio.ui.views.query_key import QueryKeyView
 from studio.ui.views.selection import Selection
 from studio.ui.words import number
@@ -179,7 +179,7 @@ def test_without_special_tokens_the_same_vectors_are_shown(qtbot, open_view, tol
     look, found, folder = told
     view = open_view(CellView, look)
     tell(qtbot, view, folder)
-    cut = without_special(look)
+    cut = Filters(without_special=True).apply(look)
     view.show_look(cut)
     assert len(view.questions) == 1
     view.selection.lock(5, 3)  # "dull" looks at "film"

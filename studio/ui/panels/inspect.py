@@ -1,7 +1,7 @@
 """The Inspect page: where the heads of a model look in a text, before and after its fine-tuning."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from studio.ui.panels.inspect_subject import (
     earlier_look,
     examples,
     has_chat_template,
+    last_watched,
     of_file,
     of_model,
     roles_of,
@@ -83,6 +84,7 @@ class InspectPanel(QWidget):
         self.chooser.chosen.connect(self._show_subject)
         self._inspection.answered.connect(self._take)
         self._inspection.studied.connect(self.maps.take)
+        self._inspection.progressed.connect(self.maps.show_progress)
         self._inspection.changed.connect(self._show_state)
         store.run_changed.connect(self._watch)
 
@@ -131,7 +133,9 @@ class InspectPanel(QWidget):
         self._refusal = self._make_refusal()
         self.maps.shown.connect(self._show_maps)
         self.maps.asked.connect(self._study)
+        self.maps.look_chosen.connect(self._show_look)
         self.maps.rewritten.connect(self._rewrite)
+        self.maps.look_at.connect(self.look_at)
         for page in (self.prompt, self.loading, self._refusal, self.maps):
             self.stage.addWidget(page)
         layout.addWidget(self.stage, 1)
@@ -166,11 +170,13 @@ class InspectPanel(QWidget):
         workspace = self._store.workspace
 
         def read() -> Found:
+            if subject.is_untrained:
+                return Found(roles_of(workspace, subject), False, [], last_watched(workspace, subject))
             knows_chat = bool(subject.model) and has_chat_template(Path(describe_model(subject.model).path))
             roles = roles_of(workspace, subject)
             rows, answer = examples(workspace, subject, [role for role, _ in roles]), earlier_look(workspace, subject)
             try:
-                look = load_look(answer, subject.name) if answer is not None else None
+                look = load_look(answer, subject.name) if answer is not None else last_watched(workspace, subject)
             except (OSError, ValueError):  # maps that are gone or damaged are no reason not to look again
                 look = None
             return Found(roles, knows_chat, rows, look)
@@ -186,6 +192,8 @@ class InspectPanel(QWidget):
         if found.look is not None:
             self._put_row(found.look.fields, found.look.text)
             self._show_look(found.look)
+            if found.look.step is not None:
+                self.maps.head.show_view("timeline")
         elif not self.question.is_typed or not self.text.toPlainText().strip():
             self.question.next_row()
 
@@ -231,6 +239,8 @@ class InspectPanel(QWidget):
             self.text.setFocus()
         elif self._subject is not None and self._subject.file:
             self.error.show_text(message_of(Problem("look-no-model")))
+        elif self._subject is not None and self._subject.is_untrained:
+            self.error.show_text(message_of(Problem("run-in-training")))
         elif self._subject is not None:
             self.clear_error()
             self._asked = (text, self.question.fields(), self.question.gold())
@@ -238,24 +248,24 @@ class InspectPanel(QWidget):
 
     def _study(self, what: str, options: dict[str, Any]) -> None:
         """Ask the worker what a view wants to know of the text that is shown."""
-        if self._subject is not None and self._subject.file:
-            answer = Studied(id="", what=what, reason="look-no-model")
+        is_past = self._look is not None and self._look.step is not None
+        if is_past or (self._subject is not None and self._subject.file):
+            why = {"facts": {"step": self._look.step}, "reason": "step-no-model"} if is_past else {}
+            answer = Studied(id="", what=what, **{"reason": "look-no-model"} | why)
             QTimer.singleShot(0, self, lambda: self.maps.take(answer))  # after the view has asked
         elif self._look is not None:
             self._inspection.study(what, self._look.text, self._look.fields, options)
 
-    def _rewrite(self, token: int, word: str) -> None:
-        """Put another word in the place of a token of the look that is shown, and look again."""
-        look = self._look
-        if look is not None and token < len(look.offsets):
-            (start, end), second = look.offsets[token], look.segments[token] == 1
-            self._put_row(look.fields, look.text)
-            self.question.replace(start, end, word, second)
+    def _rewrite(self, start: int, end: int, in_second: bool, word: str) -> None:
+        """Put another word in the place of some characters of the look that is shown, and look again."""
+        if self._look is not None:
+            self._put_row(self._look.fields, self._look.text)
+            self.question.replace(start, end, word, in_second)
             self.look()
 
-    def look_at(self, text: str) -> None:
-        """Put a text into the field and ask."""
-        self._put_row({}, text)
+    def look_at(self, text: str, fields: Mapping[str, str] | None = None) -> None:
+        """Put a text into the field and ask; fields: the row by role, where the model reads more than a text."""
+        self._put_row(fields or {}, text)
         self.look()
 
     def clear_error(self) -> None:
@@ -265,7 +275,8 @@ class InspectPanel(QWidget):
     def _type(self) -> None:
         """Load the model while a person types, so that the first look comes sooner."""
         self.clear_error()
-        if self.text.hasFocus() and self._inspection.problem is None:
+        can_ask = self._subject is not None and not self._subject.is_untrained
+        if self.text.hasFocus() and can_ask and self._inspection.problem is None:
             self._inspection.warm_up()
 
     def _show_state(self) -> None:
@@ -322,6 +333,8 @@ class InspectPanel(QWidget):
         )
 
     def _show_look(self, look: Look, options: Mapping[str, Any] | None = None) -> None:
+        if self._subject is not None and self._subject.run:
+            look = replace(look, run=str(self._store.run_dir(self._subject.run).path))
         self._look = look
         self.maps.show_look(look, options)
 

@@ -18,17 +18,7 @@ from studio.ui.panels.inspect_strip import Prediction, StripArea, TokenStrip
 from studio.ui.store import Store
 from studio.ui.theme import GROUP
 from studio.ui.threads import background
-from studio.ui.views.look import (
-    AFTER,
-    BOTH,
-    DIFFERENCE,
-    Look,
-    Measured,
-    Statistics,
-    kept_tokens,
-    measure,
-    without_special,
-)
+from studio.ui.views.look import AFTER, BOTH, DIFFERENCE, Look, Measured, Statistics, measure
 from studio.ui.views.selection import CELL, HEADS, HOVER, SCALE, STATE, Selection
 from studio.ui.widgets.cards import Card
 from studio.ui.widgets.labels import ElidedLabel
@@ -37,19 +27,22 @@ from studio.ui.widgets.labels import ElidedLabel
 class MapsView(QWidget):
     """Shows a look; what is chosen stays from one look to the next.
 
-    shown: its maps are on screen. asked: what a view asks of the text that is shown (see `views.base`).
-    rewritten: a token, and the word that is to stand in its place.
+    shown: its maps are on screen. asked: what a view asks of the text that is shown; look_at: another text that it
+    wants to be looked at (see `views.base`). rewritten: the start and end of a word in its text, whether that is the
+    second of a pair, and what is to stand in its place. look_chosen: another look of the same model is to be shown.
     """
 
     shown = Signal()
     asked = Signal(str, dict)
-    rewritten = Signal(int, str)
+    rewritten = Signal(int, int, bool, str)
+    look_at = Signal(str, dict)
+    look_chosen = Signal(object)
 
     def __init__(self, store: Store, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._store = store
         self.look: Look | None = None  # as the worker answered
-        self._shown: Look | None = None  # the same, perhaps without its special tokens
+        self._shown: Look | None = None  # the same, perhaps of fewer tokens
         self._statistics = Statistics()
         self._tint: tuple[np.ndarray, bool, str] | None = None  # what a view tints the strip with
         self._options: Mapping[str, Any] | None = None  # of a saved inspection, until its maps are on screen
@@ -65,7 +58,9 @@ class MapsView(QWidget):
         self.heads.head_chosen.connect(self.choose_head)
         self.head.filter_chosen.connect(self._filter)
         self.head.asked.connect(self.asked)
+        self.head.look_at.connect(self.look_at)
         self.head.measured.connect(self._keep_measured)
+        self.head.look_chosen.connect(self.look_chosen)
         self.head.tinted.connect(self._tint_with)
         self.head.failed.connect(self._store.fail)
         self.head.saved.connect(self.say_saved)
@@ -111,6 +106,7 @@ class MapsView(QWidget):
         """Forget the look and which head was chosen: another model comes."""
         self.look = self._shown = None
         self._has_chosen = False
+        self.head.forget()
         self.selection.show_state(AFTER)
 
     def show_look(self, look: Look, options: Mapping[str, Any] | None = None) -> None:
@@ -124,28 +120,29 @@ class MapsView(QWidget):
             self.selection.show_state(AFTER if AFTER in look.states else look.states[0])
         self.selection.lock(-1)
         self.prediction.show_look(look)
+        self.head.offer_filters(look)
         if options is not None:
-            self.head.no_special.blockSignals(True)
-            self.head.no_special.setChecked(options.get("no_special") is True)
-            self.head.no_special.blockSignals(False)
-        self._filter(self.head.no_special.isChecked())
+            self.head.set_filters(options)
+        self._filter()
 
-    def _filter(self, leave_out: bool) -> None:
-        look = self.look
+    def _filter(self) -> None:
+        look, filters = self.look, self.head.filters()
         if look is not None:
-            cut = without_special if leave_out else (lambda whole: whole)
-            background(lambda: cut(look), self._show_maps, self._store.fail, self, key="maps")
+            background(lambda: filters.apply(look), self._show_maps, self._store.fail, self, key="maps")
 
     def _show_maps(self, shown: Look) -> None:
-        if self._shown is not None and len(self._shown.tokens) != len(shown.tokens):
-            self.selection.lock(-1)  # its number means another token now, or none
+        if self._shown is not None and self._shown.tokens != shown.tokens:
+            self.selection.lock(-1)  # it may be a token that is gone
+            self.selection.hover(-1, -1)
         self._shown, self._statistics = shown, Statistics()
         self._tint = None
         self.strip.set_tokens(shown.tokens, shown.word_ids)
         self.strip.lock(self.selection.cell[0])
         self.heads.show_look(shown, self.selection.state, self._statistics)
         self.heads.select(self.selection.heads)
+        ordered_by = self.heads.order_name()
         self.head.show_look(shown)
+        self.heads.order_by(ordered_by)  # what views know of the heads from before is no reason for another order
         if self._options is not None:
             options, self._options = self._options, None
             self.set_options(options)
@@ -165,6 +162,7 @@ class MapsView(QWidget):
         if not self._has_chosen and statistics.by_state:
             leading = statistics.order("change" if statistics.change is not None else "entropy", self.selection.state)
             self.selection.choose_head(*divmod(int(leading[0]), self._shown.shape[1]))
+            self._has_chosen = False
 
     def _keep_measured(self, name: str, title: str, values: np.ndarray, lowest_first: bool) -> None:
         if self._shown is not None and values.shape == self._shown.shape:
@@ -185,6 +183,10 @@ class MapsView(QWidget):
         """Give the worker's answer to the view that asked."""
         self.head.take(answer)
 
+    def show_progress(self, done: float, total: float) -> None:
+        """Say to the views that wait for the worker how far it is."""
+        self.head.show_progress(done, total)
+
     def _lock_token(self, query: int) -> None:
         """Lock the token that was clicked; one that is locked with the token it looks at stays so."""
         if query != self.selection.cell[0]:
@@ -200,9 +202,7 @@ class MapsView(QWidget):
             word, ok = QInputDialog.getText(self, tr("Replace"), tr("Instead of “{t}”:", t=look.tokens[token]))
             if not ok:
                 return
-        same = zip(self.look.offsets, self.look.segments, strict=True)
-        whole = [*same].index((look.offsets[token], look.segments[token]))  # special tokens may be left out
-        self.rewritten.emit(whole, word)
+        self.rewritten.emit(*look.offsets[token], look.segments[token] == 1, word)
 
     # --- following the selection -------------------------------------------------------------------------------
 
@@ -213,6 +213,7 @@ class MapsView(QWidget):
         if self._shown is None:
             return
         if part == HEADS:
+            self._has_chosen = True
             self.heads.select(self.selection.heads)
         elif part == STATE:
             self.heads.show_look(self._shown, self.selection.state, self._statistics)
@@ -264,7 +265,7 @@ class MapsView(QWidget):
         chosen = self.selection
         return {
             "heads": chosen.heads, "state": chosen.state, "cell": chosen.cell, "per_head": chosen.per_head,
-            "lifted": chosen.lifted, "order": self.heads.order_name(), "no_special": self.head.no_special.isChecked(),
+            "lifted": chosen.lifted, "order": self.heads.order_name(), **self.head.filter_options(),
             "views": [view.id for view in self.head.views()], "view_options": self.head.view_options(),
         }  # fmt: skip
 
@@ -273,7 +274,6 @@ class MapsView(QWidget):
         look, chosen = self.look, self.selection
         for action, name in ((self.head.per_head, "per_head"), (self.head.lifted, "lifted")):
             action.setChecked(bool(options.get(name, action.isChecked())))
-        self.head.no_special.setChecked(options.get("no_special") is True)
         heads = tuple(pair for pair in map(_pair, _list(options.get("heads"))) if _within(pair, look.shape))
         if heads:
             self._has_chosen = True
@@ -284,7 +284,7 @@ class MapsView(QWidget):
         self.head.show_views(_list(options.get("views")))
         self.head.set_view_options(options.get("view_options"))
         cell = _pair(options.get("cell"))
-        n_tokens = len(kept_tokens(look) if self.head.no_special.isChecked() else look.tokens)
+        n_tokens = len(self._shown.tokens)
         if cell is not None and 0 <= cell[0] < n_tokens and -1 <= cell[1] < n_tokens:
             chosen.lock(*cell)
 

@@ -8,19 +8,21 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QComboBox, QFileDialog, QSizePolicy, QWidget
 
 from studio import demo
+from studio.attention import timeline
 from studio.core.anatomy import describe_model
 from studio.core.events import Explained
 from studio.core.files import read_json
 from studio.core.reasons import Failure
 from studio.core.rundir import RunDir, list_runs, read_events
-from studio.core.state import Summary
+from studio.core.state import Summary, read_summary
 from studio.tasks.base import task_of
 from studio.ui import words
 from studio.ui.i18n import tr
 from studio.ui.panels.evaluations import example_rows, read_predictions
-from studio.ui.panels.trained import describe_run, trained_runs
+from studio.ui.panels.trained import describe_run, is_trained
 from studio.ui.store import Store
 from studio.ui.threads import background
+from studio.ui.views.look import Look, look_at_step
 
 N_EXAMPLES = 40
 SAMPLE_WORDS = (7, 24)  # a text of so many words fills a head's map without crowding it
@@ -35,6 +37,7 @@ class Subject:
     model: str = ""
     name: str = ""
     file: str = ""
+    is_untrained: bool = False  # a run without a trained model, of which only a sentence that was watched can be seen
 
     def is_of(self, workspace: Path, spec: dict[str, Any]) -> bool:
         """Return whether an inspection's spec is about this subject."""
@@ -52,9 +55,10 @@ def model_path(model: str) -> str:
         return model
 
 
-def of_run(summary: Summary) -> Subject:
-    """Return a trained run as a subject."""
-    return Subject(run=summary.id, name=" · ".join([summary.name, words.file_name(summary.model)]))
+def of_run(summary: Summary, is_untrained: bool = False) -> Subject:
+    """Return a run as a subject; is_untrained: it has no model yet."""
+    name = " · ".join([summary.name, words.file_name(summary.model)])
+    return Subject(run=summary.id, name=name, is_untrained=is_untrained)
 
 
 def of_model(model: str) -> Subject:
@@ -65,6 +69,21 @@ def of_model(model: str) -> Subject:
 def of_file(path: Path, name: str) -> Subject:
     """Return a saved inspection as a subject; name: what it was about."""
     return Subject(file=str(path), name=name)
+
+
+def runs_to_see(workspace: Path) -> tuple[list[Summary], set[str]]:
+    """Return the trained runs and those that watch a sentence, newest first, and the ids of those without a model."""
+    runs = [run for run in list_runs(workspace) if "-train-" in run.id]
+    untrained = {run.id for run in runs if not is_trained(run)}
+    seen = [read_summary(run) for run in runs if run.id not in untrained or timeline.steps(run.path)]
+    return seen, untrained
+
+
+def last_watched(workspace: Path, subject: Subject) -> Look | None:
+    """Return what the newest capture of a run's watched sentence holds; None where none was watched."""
+    run = workspace / "runs" / subject.run
+    found = timeline.steps(run) if subject.run else []
+    return look_at_step(run, found[-1], found[0], subject.name) if found else None
 
 
 def roles_of(workspace: Path, subject: Subject) -> list[tuple[str, str]]:
@@ -131,6 +150,7 @@ class SubjectChooser(QComboBox):
         self._picked: Subject | None = None
         self._is_read = False
         self._runs: list[Summary] = []
+        self._untrained: set[str] = set()  # ids of runs without a model
         self.setObjectName("inspect.subject")
         self.setAccessibleName(tr("Model to look into"))
         self.setToolTip(tr("The trained run or model that this page is about"))
@@ -141,6 +161,7 @@ class SubjectChooser(QComboBox):
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         self.activated.connect(self._pick)
         store.runs_changed.connect(self.read)
+        store.run_changed.connect(self._see)
         store.current_run_changed.connect(self._follow_current)
         self.read()
 
@@ -167,7 +188,13 @@ class SubjectChooser(QComboBox):
     def read(self) -> None:
         """Look for trained runs again."""
         workspace = self._store.workspace
-        background(lambda: trained_runs(workspace), self._show, self._store.fail, self, key="runs")
+        background(lambda: runs_to_see(workspace), self._take_runs, self._store.fail, self, key="runs")
+
+    def _see(self, run_id: str) -> None:
+        """Offer a run as soon as there is a capture of the sentence that it watches."""
+        state = self._store.runs.get(run_id)
+        if state is not None and state.watched and all(summary.id != run_id for summary in self._runs):
+            self.read()
 
     def _follow_current(self, _: str) -> None:
         self._picked = None
@@ -176,6 +203,13 @@ class SubjectChooser(QComboBox):
     def _pick(self, index: int) -> None:
         subject = self.itemData(index)
         self.choose(subject) if subject is not None else self.choose_folder()
+
+    def _take_runs(self, found: tuple[list[Summary], set[str]]) -> None:
+        runs, self._untrained = found
+        self._show(runs)
+
+    def _of(self, summary: Summary) -> Subject:
+        return of_run(summary, summary.id in self._untrained)
 
     def _show(self, found: list[Summary]) -> None:
         if found != self._runs or not self._is_read or self._missing(self._picked):
@@ -189,7 +223,7 @@ class SubjectChooser(QComboBox):
             self.chosen.emit(wanted)
 
     def _wanted(self) -> Subject | None:
-        runs = {summary.id: of_run(summary) for summary in self._runs}
+        runs = {summary.id: self._of(summary) for summary in self._runs}
         if self._picked is not None and (self._picked.model or self._picked.file or self._picked.run in runs):
             return self._picked
         if self._store.current_run in runs:
@@ -211,7 +245,8 @@ class SubjectChooser(QComboBox):
     def _fill(self) -> None:
         self.clear()
         for summary in self._runs:
-            self.addItem(describe_run(summary), of_run(summary))
+            training = tr("  ·  in training") if summary.id in self._untrained else ""
+            self.addItem(describe_run(summary) + training, self._of(summary))
         if self._runs:
             self.insertSeparator(self.count())
         self.addItem(tr("Starter, as it is"), of_model("starter"))

@@ -39,7 +39,8 @@ class CellView(VectorView):
     id = "cell"
     title = "One cell"
     help = "What am I looking at? The cell under the pointer, step by step, from query and key to what is passed on."
-    order = 40
+    order = 35
+    takes_filtered = False
 
     def __init__(self, selection: Selection, parent: QWidget | None = None) -> None:
         super().__init__(selection, parent)

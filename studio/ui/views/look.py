@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from studio.attention import deep, maps
+from studio.attention import deep, maps, timeline
 from studio.attention.look_file import SavedLook
 from studio.core.events import Explained
 
@@ -25,8 +25,11 @@ class Look:
     `probabilities` by state and label, `checks` by state; `special`, `word_ids` and `segments` (0 and 1 of a pair of
     texts, None for special tokens) by token, `offsets` the start and end of each in its text. `fields`: the row by
     role, where it is more than a text; `gold`: its label, where one is known; `said`: the answer in words by state,
-    where it is no label. `without_special`: special tokens were left out and the rows renormalised. `directories`:
-    where the captures lie, by state. `home` keeps the folder of an opened file for as long as its maps are used.
+    where it is no label. What was done to the maps (see `filters`): `without_special` and `without_first`: special
+    tokens, or the first token, were left out and the rows renormalised; `whole_words`: pieces of a word were merged.
+    `directories`: where the captures lie, by state. `home` keeps the folder of an opened file for as long as its maps
+    are used. `run`: the folder of the run, where it is of one; `step`: after how many of its steps, where the sentence
+    was watched while it trained.
     """
 
     text: str
@@ -46,13 +49,22 @@ class Look:
     offsets: list[tuple[int, int]] = field(default_factory=list)
     mask_token: str = ""
     without_special: bool = False
+    without_first: bool = False
+    whole_words: bool = False
     directories: Mapping[str, str] = field(default_factory=dict)
     home: Any = None
+    run: str = ""
+    step: int | None = None
 
     @property
     def states(self) -> list[str]:
         """The states that can be shown; the difference and both side by side only where there are two."""
         return [BEFORE, AFTER, DIFFERENCE, BOTH] if len(self.maps) == 2 else list(self.maps)
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether its tokens are others than those that the model read."""
+        return self.without_special or self.without_first or self.whole_words
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -174,39 +186,20 @@ def look_of_file(saved: SavedLook) -> Look:
     return replace(look_of(saved.captures, answer, facts.subject, facts.gold), home=saved.home)
 
 
-def kept_tokens(look: Look) -> np.ndarray:
-    """Return the indices of the tokens that are not special; of all, where no other is left.
+def look_at_step(run: Path, step: int, first: int, subject: str) -> Look:
+    """Return a sentence that was watched while a run trained, after a step; before it is what the `first` one saw.
 
-    A word that the model does not know stays: it stands in the text.
+    Raises FileNotFoundError or ValueError where a capture is gone or damaged.
     """
-    if look.is_deep:
-        return np.arange(len(look.tokens))  # rows of queries and keys can't be cut and renormalised
-    added = [special and word is None for special, word in zip(look.special, look.word_ids, strict=True)]
-    kept = np.flatnonzero(~np.array(added))
-    return kept if len(kept) else np.arange(len(added))
-
-
-def without_special(look: Look) -> Look:
-    """Return a look without its special tokens, every row renormalised to 1 (0 where it only saw special ones)."""
-    kept = kept_tokens(look)
-    if look.is_deep or (len(kept) == len(look.tokens) and all(look.special)):
-        return look
-    filtered = {}
-    for state, values in look.maps.items():
-        cut = values[:, :, kept[:, None], kept[None, :]]
-        sums = cut.sum(axis=-1, keepdims=True)
-        filtered[state] = np.divide(cut, sums, out=np.zeros_like(cut), where=sums > 0)
-    return replace(
-        look,
-        maps=filtered,
-        tokens=[look.tokens[i] for i in kept],
-        ids=[look.ids[i] for i in kept] if look.ids else [],
-        segments=[look.segments[i] for i in kept],
-        offsets=[look.offsets[i] for i in kept] if look.offsets else [],
-        special=[look.special[i] for i in kept],
-        word_ids=[look.word_ids[i] for i in kept],
-        without_special=True,
-    )
+    steps = {BEFORE: first, AFTER: step} if step != first else {AFTER: step}
+    saved = {state: timeline.load(run, at) for state, at in steps.items()}
+    facts = saved[AFTER].facts
+    probabilities = {
+        state: dict(zip(each.facts.get("labels") or [], each.facts.get("probabilities") or [], strict=False))
+        for state, each in saved.items()
+    }
+    answer = Explained(id="", text=facts.get("text") or "", probabilities=probabilities)
+    return replace(look_of(saved, answer, subject), run=str(run), step=step)
 
 
 def difference_thumbnails(look: Look, side: int = THUMBNAIL) -> np.ndarray:
@@ -238,6 +231,17 @@ STATE_WORDS = {
 }
 
 
+def normalisation(look: Look, whose: str = "rows") -> str:
+    """Return what was left out or merged, and what the rows sum to, for captions."""
+    left_out = ["special tokens"] * look.without_special + ["the first token"] * look.without_first
+    parts = ["pieces of words merged (keys summed, queries averaged)"] * look.whole_words
+    if left_out:
+        parts.append(f"{' and '.join(left_out)} left out, {whose} renormalised to sum 1")
+    else:
+        parts.append(f"{whose} sum to 1 over the keys")
+    return ", ".join(parts)
+
+
 def caption(look: Look, state: str, layer: int, head: int) -> str:
     """Return what a figure of one head must say: model, layer, head, state, normalisation; counted from 1."""
     n_layers, n_heads = look.shape
@@ -245,12 +249,7 @@ def caption(look: Look, state: str, layer: int, head: int) -> str:
     parts = [look.subject, f"{kind}layer {layer + 1} of {n_layers}, head {head + 1} of {n_heads}"]
     if len(look.maps) == 2:
         parts.append(STATE_WORDS[state])
-    whose = "rows of each state" if state == DIFFERENCE else "rows"
-    parts.append(
-        f"special tokens left out, {whose} renormalised to sum 1"
-        if look.without_special
-        else f"{whose} sum to 1 over the keys"
-    )
+    parts.append(normalisation(look, "rows of each state" if state == DIFFERENCE else "rows"))
     parts.append("row = query (looks), column = key (looked at)")
     if not look.verified:
         parts.insert(0, "NOT VERIFIED")

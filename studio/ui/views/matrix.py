@@ -107,7 +107,7 @@ class MatrixView(View):
         """Show what rows and columns come to, if that is wanted; of a long text it takes longer than a frame."""
         for place, state in self.shown().items() if self.look is not None else ():
             matrix, difference = self.matrices[place], state == DIFFERENCE
-            values, wanted = matrix.values, self.sums.isChecked()
+            values, wanted = matrix.values, self.sums.isChecked() and not self.look.is_deep
 
             def take(found: Marginals | None, matrix: DeepMatrix = matrix, values: np.ndarray = values) -> None:
                 if matrix.values is values:
@@ -150,8 +150,7 @@ class MatrixView(View):
             low = "−1" if self.selection.state == DIFFERENCE else "0"
             colours = tr("Colours: {low} to 1 for all heads", low=low)
         lifted = tr(", γ {gamma}", gamma=self.selection.gamma) if self.selection.lifted else ""
-        cut = tr("No special tokens, rows renormalised · ") if self.look.without_special else ""
-        return cut + colours + lifted
+        return colours + lifted
 
     def options(self) -> dict[str, Any]:
         return {"sums": self.sums.isChecked()}

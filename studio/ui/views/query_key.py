@@ -22,6 +22,7 @@ class QueryKeyView(VectorView):
     title = "Query · key"
     help = "Of the locked token: its query, every key, their products, score, scale, mask and softmax."
     order = 30
+    takes_filtered = False
 
     def __init__(self, selection: Selection, parent: QWidget | None = None) -> None:
         super().__init__(selection, parent)

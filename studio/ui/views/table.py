@@ -28,7 +28,7 @@ class TableView(View):
     id = "table"
     title = "Table"
     help = "All heads with their numbers: a click on a column sorts, a click on a row chooses the head."
-    order = 50
+    order = 40
 
     def __init__(self, selection: Selection, parent: QWidget | None = None) -> None:
         super().__init__(selection, parent)
