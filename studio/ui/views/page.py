@@ -204,3 +204,7 @@ def _predictions(look: Look) -> Iterator[str]:
         if found := look.probabilities.get(state):
             label = max(found, key=found.get)
             yield f"{state.capitalize()} {label} {found[label]:.0%}"
+        elif said := look.said.get(state):
+            yield f"{state.capitalize()} {said[:200]}"
+    if look.gold:
+        yield f"Label {look.gold}"
