@@ -196,6 +196,46 @@ def test_without_special_tokens_rows_are_renormalised_and_it_is_said(qtbot, look
     wait_measured(qtbot, looked)
 
 
+def test_without_the_first_token_and_with_whole_words_it_is_said_and_exact(qtbot, looked, tmp_path):
+    looked.maps.choose_head(0, 0)
+    looked.maps.selection.lock(6, 6)  # a token that will be gone
+    head = looked.maps.head
+    head.no_first.trigger()
+    qtbot.waitUntil(lambda: left(looked).shape == (6, 6))
+    inner = AFTER[0, 0, 1:, 1:].astype(float)
+    np.testing.assert_allclose(left(looked), inner / inner.sum(axis=-1, keepdims=True), rtol=1e-5)
+    assert "first token" in head.meaning.text()
+    assert "the first token left out" in head.view("matrix").matrices["left"].caption
+    head.no_special.trigger()
+    head.whole_words.trigger()
+    qtbot.waitUntil(lambda: left(looked).shape == (4, 4))
+    rest = AFTER[0, 0, 1:-1, 1:-1].astype(float)
+    rest /= rest.sum(axis=-1, keepdims=True)
+    keys = np.column_stack([rest[:, :3], rest[:, 3] + rest[:, 4]])
+    np.testing.assert_allclose(left(looked), np.vstack([keys[:3], keys[3:].mean(axis=0)]), rtol=1e-5)
+    np.testing.assert_allclose(left(looked).sum(axis=-1), 1, atol=1e-6)
+    head.export("npz", tmp_path / "head.npz")
+    with np.load(tmp_path / "head.npz") as file:
+        assert file["tokens"].tolist() == ["the", "film", "is", "dull"]
+        caption = str(file["caption"])
+    assert "pieces of words merged" in caption and "special tokens and the first token left out" in caption
+    assert "Words, not pieces" in head.meaning.text()
+    wait_measured(qtbot, looked)
+
+
+def test_a_row_that_a_view_found_is_looked_at_with_its_fields(qtbot, looked, store, captures):
+    row = {"text": "the film", "text_b": "is dull"}
+    looked.maps.head.view("matrix").look_at.emit("the film", row)
+    assert looked.text.toPlainText() == "the film"
+    assert (store.asked[-1].text, store.asked[-1].fields) == ("the film", row)
+    store.answer(probabilities=PROBABILITIES, directories=captures())
+    qtbot.waitUntil(lambda: looked.maps.look.text == "the film")
+    assert looked.maps.look.fields == row
+    looked._put_text("another")
+    looked.look()
+    assert store.asked[-1].fields == {}
+
+
 def test_exported_files_hold_the_numbers_and_say_what_they_are(looked, tmp_path):
     looked.maps.choose_head(1, 2)
     head = looked.maps.head
