@@ -1,7 +1,7 @@
 """What each token did for the answer, by one method, and the test of whether that can be believed.
 
-options: `method`: gradient (× attention, signed), relevance (Chefer), integrated (gradients, signed), flow, `given` with
-`weights` by state [token] that were found elsewhere, or `reads`, which only says from where the answer is read;
+options: `method`: gradient (× attention, signed), relevance (Chefer), integrated (gradients, signed), flow, `given`
+with `weights` by state [token] that were found elsewhere, or `reads`, which only says from where the answer is read;
 `states`, only those of them; `label`, `token` as `target.target_of` has them. result: `target` in words; `ids`; `added`
 [token], those of the tokenizer; `stays` [token], those that are never left out; `blank`, the token that stands for one
 that is; `states`: by name `reads` [token], the share of each token's row in the last layer, None where heads give no
