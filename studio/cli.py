@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from studio import __version__, queue_commands
+from studio import __version__, inspect_command, queue_commands
 from studio.core import events as ev
 from studio.core.paths import workspace_dir
 from studio.core.reasons import Failure, describe
 from studio.core.replay import RunReader
 from studio.core.rundir import EventReader, RunDir, create_run, find_run, list_runs
-from studio.core.spec import EvaluateSpec, ExportSpec, InspectSpec, PredictSpec, TrainSpec, model_path, read_spec
+from studio.core.spec import EvaluateSpec, ExportSpec, PredictSpec, TrainSpec, read_spec
 from studio.core.state import RunState, new_state, read_summary, settle
 
 
@@ -247,18 +247,7 @@ def _source(path: str) -> Any:
 
 
 def _inspect(arguments: argparse.Namespace, workspace: Path) -> Any:
-    name, out = arguments.subject, str(Path(arguments.out).expanduser().absolute())
-    spec = {"text": arguments.text, "out": out}
-    if name == "starter" or (Path(name).expanduser() / "config.json").is_file():
-        spec |= {"model": model_path(name, Path.cwd()), "state": "tuned"}
-    else:
-        spec |= {"run": str(find_run(workspace, name).path), "state": arguments.state}
-    result = execute(InspectSpec(**spec), workspace)
-    if not arguments.json:
-        checks = result["checks"]
-        print(f"{'verified' if checks['verified'] else 'NOT VERIFIED'}: {checks}")
-        print(f"  maps: {result['directory']}")
-    return result
+    return inspect_command.inspect(arguments, workspace, execute)
 
 
 def _export(arguments: argparse.Namespace, workspace: Path) -> Any:
@@ -431,11 +420,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("run", metavar="RUN")
     predict.add_argument("--data", metavar="FILE", required=True)
     predict.add_argument("--out", metavar="FILE", required=True, help=".csv, .jsonl or .parquet")
-    inspect = add("inspect", _inspect, "write the attention maps of a text")
-    inspect.add_argument("subject", metavar="RUN|MODEL")
-    inspect.add_argument("--text", required=True)
-    inspect.add_argument("--out", metavar="DIR", required=True)
-    inspect.add_argument("--state", choices=["tuned", "base"], default="tuned")
+    inspect_command.add_options(add("inspect", _inspect, "write the attention maps of a text"))
     export = add("export", _export, "write a trained run for other programs, and verify it")
     export.add_argument("run", metavar="RUN")
     export.add_argument("--format", required=True, metavar="NAME")

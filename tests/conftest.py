@@ -19,6 +19,12 @@ TOPICS = {
 }
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Offer what is too slow for every day."""
+    whole = "each task from end to end with each architecture, where else every one of either has its turn"
+    parser.addoption("--every-pair", action="store_true", help=whole)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the folders whose tests are long, so that in the end no process works alone."""
     long = ["stories", "engine", "exporters", "takeaway", "tests"]  # the last for the command line's

@@ -26,6 +26,8 @@ def last_json(done: subprocess.CompletedProcess) -> dict:
 def test_the_whole_way_by_command(workspace: Path, tmp_path: Path, tiny_spec: dict, tiny_csv: Path) -> None:
     import numpy as np
 
+    from studio.attention.look_file import open_look
+
     (tmp_path / "spec.json").write_text(json.dumps(tiny_spec | {"method": "lora"}))
     trained = last_json(attune("train", str(tmp_path / "spec.json"), "--json", workspace=workspace))
     assert trained["state"] == "finished" and trained["steps"] == 27
@@ -51,6 +53,15 @@ def test_the_whole_way_by_command(workspace: Path, tmp_path: Path, tiny_spec: di
     maps = np.load(folder / "attention.npz")["attention"]
     assert maps.shape == (2, 4, 6, 6) and maps.dtype == np.float32
 
+    look, page = tmp_path / "one.attune-look", tmp_path / "one.html"
+    options = ["--state", "both", "--save", str(look), "--html", str(page), "--json"]
+    both = last_json(attune("inspect", run, "--text", "the river runs cold", *options, workspace=workspace))
+    assert both["file"] == str(look) and both["html"] == str(page) and both["before"]["checks"]["verified"] is True
+    opened = open_look(look)
+    np.testing.assert_array_equal(opened.captures["after"].maps["attention"], maps)
+    assert opened.facts.probabilities["after"].keys() == {"fruit", "metal", "water"}
+    assert opened.captures["before"].checks["verified"] is True and "after-1-3" in page.read_text("utf-8")
+
     exported = last_json(
         attune(
             "export", run, "--format", "safetensors", "--out", str(tmp_path / "model"), "--json", workspace=workspace
@@ -67,7 +78,7 @@ def test_the_whole_way_by_command(workspace: Path, tmp_path: Path, tiny_spec: di
         assert (kept["training"]["threads"] == "auto") == (name == "asked")
 
     listed = last_json(attune("runs", "--json", workspace=workspace))["runs"]
-    assert [r["state"] for r in listed] == ["finished"] * 5
+    assert [r["state"] for r in listed] == ["finished"] * 6
     assert {r["run"] for r in listed if r["metric"]} == {Path(run).name}
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-__all__ = ["Capture", "CaptureRefused", "base_state", "capture", "kind_of", "save", "token_facts"]
+__all__ = ["Capture", "CaptureRefused", "base_state", "capture", "kind_of", "map_bytes", "save", "token_facts"]
 
 BUDGET_BYTES = 1 << 30
 
@@ -133,6 +133,12 @@ def capture(
     )
 
 
+def map_bytes(model: Module, encoded: Mapping[str, Tensor]) -> int:
+    """Return the bytes that the full maps of one encoded text take in float32."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return _map_bytes(encoded, _expected(inner.config))
+
+
 @contextmanager
 def base_state(model: Module) -> Iterator[None]:
     """Let a PEFT model be its base model for a while; which parameters train is as before afterwards.
@@ -152,7 +158,10 @@ def base_state(model: Module) -> Iterator[None]:
 
 
 def token_facts(tokenizer: Any, encoded: Mapping[str, Tensor], text: str) -> dict[str, Any]:
-    """Return what `save` writes of tokens: `tokens, ids, special, text`; of a fast tokenizer `word_ids, segments`."""
+    """Return what `save` writes of the tokens: `tokens`, `ids`, `special`, `text`.
+
+    Of a fast tokenizer also `word_ids`, `segments` (which text of a pair), `offsets` in it, and its `mask_token`.
+    """
     ids = encoded["input_ids"][0].tolist()
     known = set(tokenizer.all_special_ids)
     facts = {
@@ -164,6 +173,8 @@ def token_facts(tokenizer: Any, encoded: Mapping[str, Tensor], text: str) -> dic
     if tokenizer.is_fast and hasattr(encoded, "word_ids"):
         facts["word_ids"] = encoded.word_ids(0)
         facts["segments"] = encoded.sequence_ids(0)
+        facts["offsets"] = encoded.encodings[0].offsets
+        facts["mask_token"] = tokenizer.mask_token
     return facts
 
 

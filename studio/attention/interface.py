@@ -184,8 +184,14 @@ _recorder: ContextVar[Recorder | None] = ContextVar("attention_recorder", defaul
 
 
 @contextmanager
-def recording(model: Module, budget_bytes: int, queries: bool = False, spool: Path | None = None) -> Iterator[Recorder]:
-    """Switch `model` (a PreTrainedModel) to our function and yield what will hold its attention.
+def recording(
+    model: Module,
+    budget_bytes: int,
+    queries: bool = False,
+    spool: Path | None = None,
+    kind: type[Recorder] = Recorder,
+) -> Iterator[Any]:
+    """Switch `model` (a PreTrainedModel) to our function and yield what will hold its attention, a `kind`.
 
     Raises CaptureRefused when transformers can't switch it, or when our mask function is not in place: without it
     transformers hands every layer the mask None, and decoders see the future.
@@ -201,7 +207,7 @@ def recording(model: Module, budget_bytes: int, queries: bool = False, spool: Pa
         raise CaptureRefused("capture-mask", model_type=model.config.model_type)
 
     names = {id(module): path for path, module in model.named_modules()}
-    recorder = Recorder(names, budget_bytes, queries, spool)
+    recorder = kind(names, budget_bytes, queries, spool)
     with switched(model, name):
         token = _recorder.set(recorder)
         try:

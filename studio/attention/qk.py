@@ -38,11 +38,14 @@ class Mask:
         first = min(max(0, rows.start + self.band[0]), n_keys)
         return slice(first, min(max(first, rows.stop + self.band[1]), n_keys))
 
-    def block(self, heads: slice, rows: slice, columns: slice) -> tuple[np.ndarray | None, np.ndarray | None]:
+    def block(
+        self, heads: slice, rows: slice | np.ndarray, columns: slice
+    ) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Return which keys may be looked at and what is added, each [1 or head, row, column] or None."""
         allowed = added = None
         if self.band is not None:
-            steps = np.arange(columns.start, columns.stop)[None] - np.arange(rows.start, rows.stop)[:, None]
+            asked = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
+            steps = np.arange(columns.start, columns.stop)[None] - asked[:, None]
             allowed = ((steps >= self.band[0]) & (steps <= self.band[1]))[None]
         if self.keys is not None:
             real = self.keys[None, None, columns]
@@ -73,7 +76,7 @@ class QueryKeys:
     def shape(self) -> tuple[int, int, int]:
         return (*self.query.shape[:2], self.key.shape[1])
 
-    def scores(self, head: int, rows: slice, columns: slice) -> np.ndarray:
+    def scores(self, head: int, rows: slice | np.ndarray, columns: slice) -> np.ndarray:
         """Return scale * q_i * k_j in float64, [row, column], before anything is added."""
         key = self.key[head * len(self.key) // len(self.query)]
         # In float64: rounding of large scores would otherwise show in the weights.
@@ -82,6 +85,13 @@ class QueryKeys:
     def tile(self, head: int, rows: slice, columns: slice) -> np.ndarray:
         """Return a part of one head's map, float32 [row, column]."""
         rows, columns = (slice(*s.indices(n)[:2]) for s, n in ((rows, self.shape[1]), (columns, self.shape[2])))
+        return self._weights(head, rows, columns)
+
+    def rows(self, head: int, rows: np.ndarray) -> np.ndarray:
+        """Return some rows of one head's map, float32 [row, key]."""
+        return self._weights(head, rows, slice(0, self.shape[2]))
+
+    def _weights(self, head: int, rows: slice | np.ndarray, columns: slice) -> np.ndarray:
         scores = self.scores(head, rows, columns)
         allowed, added = self.mask.block(slice(head, head + 1), rows, columns)
         if added is not None:

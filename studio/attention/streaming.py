@@ -36,9 +36,9 @@ def _stream(call: Call, recorder: Recorder) -> Record:
     n_keys = call.key.shape[-2]
     room = recorder.room((batch * n_heads, n_queries, n_keys))
     sums = Sums(n_queries, n_keys, call.causal)
-    call = _in_float32(call)
+    call = in_float32(call)
     worst = 0.0
-    for rows in _chunks(n_queries, 4 * batch * n_heads * n_keys):
+    for rows in chunks(n_queries, 4 * batch * n_heads * n_keys):
         weights, sink, difference = weights_of(call, rows)
         room.write(rows, weights)
         sums.add(np.arange(rows.start, rows.stop), weights, sink)
@@ -117,14 +117,14 @@ def _queries(call: Call, recorder: Recorder) -> Record | None:
     )
     sums = Sums(n_queries, n_keys, call.causal)
     sample = [_rows_at(share / (SAMPLE_BLOCKS - 1), n_queries) for share in range(SAMPLE_BLOCKS)]
-    exact = _in_float32(call)
+    exact = in_float32(call)
     own_rows = [weights_of(exact, rows) for rows in sample]
     for rows in sample:
         layer.lse[:, rows] = log_sum_exp(layer, rows)
     # Another formula than the plain one shows here; rounding to 16 bits is another matter.
     if not half and not _sample_error(layer, sample, own_rows) <= QK_BOUND:
         return None
-    for rows in _chunks(n_queries, 16 * n_heads * n_keys):
+    for rows in chunks(n_queries, 16 * n_heads * n_keys):
         layer.lse[:, rows] = log_sum_exp(layer, rows)
     kept = [_kept(array, recorder) for array in (layer.query, layer.key, layer.lse)]
     layer = QueryKeys(*kept, layer.scale, mask)
@@ -169,11 +169,12 @@ def _compact(call: Call, recorder: Recorder) -> Mask:
     known = recorder.masks.get((*where, window, causal))
     if known is None:
         # The tensors are held on to, so that no other one can take their place in memory.
-        known = recorder.masks[(*where, window, causal)] = (_mask_of(call, bias), given)
+        known = recorder.masks[(*where, window, causal)] = (mask_of(call, bias), given)
     return known[0]
 
 
-def _mask_of(call: Call, bias: Tensor | None) -> Mask:
+def mask_of(call: Call, bias: Tensor | None) -> Mask:
+    """Return a call's mask and position bias in few words."""
     import torch
 
     n_queries, n_keys = call.query.shape[-2], call.key.shape[-2]
@@ -203,7 +204,7 @@ def _band(allowed: np.ndarray) -> Mask | None:
     high = int((n_keys - 1 - allowed[:, ::-1].argmax(axis=1)[looking] - places).max())
     keys = allowed.any(axis=0)
     mask = Mask((low, high), None if keys.all() else keys)
-    for rows in _chunks(n_queries, 4 * n_keys):
+    for rows in chunks(n_queries, 4 * n_keys):
         said, _ = mask.block(slice(None), rows, slice(0, n_keys))
         if not np.array_equal(said[0], allowed[rows]):
             return None
@@ -234,7 +235,8 @@ def _array(tensor: Tensor, half: bool) -> np.ndarray:
     return (small if fits else tensor.float()).contiguous().cpu().numpy()
 
 
-def _in_float32(call: Call) -> Call:
+def in_float32(call: Call) -> Call:
+    """Return a call with what went in as float32."""
     import torch
 
     options = {
@@ -266,7 +268,8 @@ def _has_rows(option: object, n_queries: int) -> bool:
     return getattr(option, "ndim", 0) == 4 and n_queries > 1 and option.shape[-2] == n_queries
 
 
-def _chunks(n_rows: int, row_bytes: int) -> Iterator[slice]:
+def chunks(n_rows: int, row_bytes: int) -> Iterator[slice]:
+    """Return the rows in parts of at most `CHUNK_BYTES`."""
     size = max(1, CHUNK_BYTES // row_bytes)
     return (slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size))
 

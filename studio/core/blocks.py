@@ -142,10 +142,19 @@ class SpanText(Data):
 
 
 class SpanTexts(Block):
-    """Texts with spans: entities, or the answer in its context."""
+    """Texts with spans: entities, or the answer in its context.
+
+    labels: all that there can be, in the order of their colours, so that blocks side by side have the same ones.
+    """
 
     type: Literal["span_texts"] = "span_texts"
     texts: list[SpanText]
+    labels: list[str] = []
+
+    def colour_order(self) -> list[str]:
+        """Return `labels`, and behind them those that occur besides, by name."""
+        there = {span.label for text in self.texts for span in (*text.gold, *text.predicted)}
+        return [*self.labels, *sorted(there - set(self.labels))]
 
 
 class Token(Data):

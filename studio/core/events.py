@@ -126,6 +126,19 @@ class Checkpoint(Event):
     train_seconds: float = 0.0
 
 
+class Watched(Event):
+    """The attention that a model in training pays in the watched sentence was captured after a step.
+
+    path: its folder, relative to the run; it may be gone, since a resume that watches another sentence begins anew.
+    verified: whether the capture passed its own checks.
+    """
+
+    type: Literal["watched"] = "watched"
+    step: int
+    path: str
+    verified: bool
+
+
 class Artefact(Event):
     """A file or folder that the run made; `path` is relative to the run where it lies inside it."""
 
@@ -137,6 +150,7 @@ class Artefact(Event):
 class Explained(Event):
     """The answer to an explain command: probabilities or blocks, and the folder of the attention maps, per state.
 
+    fields: the row by role, where more than a text was asked. said: the answer in words, per state.
     seen: the row as the model gets it, a block.
     """
 
@@ -145,6 +159,8 @@ class Explained(Event):
     text: str
     probabilities: dict[str, dict[str, float]]
     directories: dict[str, str] = {}
+    fields: dict[str, str] = {}
+    said: dict[str, str] = {}
     blocks: dict[str, list[dict[str, Any]]] = {}
     seen: dict[str, Any] | None = None
     reason: str | None = None
@@ -169,7 +185,8 @@ class Studied(Event):
 class Seen(Event):
     """Rows of the data as the model gets them (blocks of token texts), and how many of all lose tokens.
 
-    n_rows, n_cut: over all rows. n_unlabelled: those of them that lose all that they should teach.
+    n_rows, n_cut: over all rows. n_unlabelled: those of them that lose all that they should teach. unknown_share: of
+    the tokens of the shown rows, those that stand for what the tokenizer does not know.
     """
 
     type: Literal["seen"] = "seen"
@@ -177,6 +194,7 @@ class Seen(Event):
     n_rows: int
     n_cut: int
     n_unlabelled: int = 0
+    unknown_share: float = 0.0
     max_length: int
 
 
@@ -265,6 +283,7 @@ AnyEvent = Annotated[
     | Metrics
     | Resources
     | Checkpoint
+    | Watched
     | Artefact
     | Explained
     | Studied

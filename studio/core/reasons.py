@@ -134,9 +134,14 @@ REASONS: dict[str, Reason] = {
         "Say under the task how the answer names the option.",
         "go.data",
     ),
-    "too-few-rows": Reason("Only {n_rows} rows can be used.", "At least {needed} are needed.", "data.open"),
+    "too-few-rows": Reason("Too few rows can be used: {n_rows}.", "At least {needed} are needed.", "data.open"),
     "split-empty": Reason(
         "The {split} part would have no row.", "Make its share larger, or choose a file for it.", "go.data"
+    ),
+    "split-together": Reason(
+        "The {n_rows} rows can't be split. Groups of them that must stay together: {n_groups}.",
+        "Copies, and questions on one context, are in one part. Choose a file for the {split} part, or add other rows.",
+        "go.data",
     ),
     "checkpoint-missing": Reason(
         "The run {run} has no checkpoint of step {step}.",
@@ -167,6 +172,8 @@ REASONS: dict[str, Reason] = {
         "run.again",
     ),
     "out-is-source": Reason("{path} is the file that is read.", "Choose another file to write to."),
+    "out-format": Reason("{path} is of a kind that is not written.", "Give its name one of these endings: {formats}."),
+    "out-unwritable": Reason("{path} can't be written: {message}", "Choose another file to write to."),
     "early-stopping-blind": Reason(
         "Early stopping needs a validation part.",
         "Give the validation part a share, or set early stopping to 0.",
@@ -235,7 +242,11 @@ REASONS: dict[str, Reason] = {
     "only-unanswerable": Reason("No question has an answer.", "Choose another column of answers.", "go.data"),
     "answers-misplaced": Reason(
         "Answers that do not stand where answer_start says: {n_answers}.",
-        "They stay as they are; the first is in row {row}: {text}. Mend answer_start, which counts characters from 0.",
+        "Their words are sought elsewhere in the context; the first is in row {row}: {text}. Mend answer_start, which "
+        "counts characters from 0.",
+    ),
+    "no-question": Reason(
+        "Entries without a question, or without a context: {n_rows}.", "They are left out; the first is {text}"
     ),
     "spans-misplaced": Reason(
         "Spans that are empty, end behind their text, or have other words than the text there: {n_spans}.",
@@ -426,7 +437,44 @@ REASONS: dict[str, Reason] = {
         "The text has {n_tokens} tokens; flow is computed for up to {most}.", "Take rollout, or shorten the text."
     ),
     "nothing-to-leave-out": Reason("The text has no token that could be left out.", "Type a sentence."),
+    "vectors-unsupported": Reason(
+        "The queries and keys of models of the type {model_type} can't be seen.",
+        "Their code does not use transformers' attention interface; the maps stand in the other views.",
+    ),
+    "vectors-formula": Reason(
+        "The weights of this head are more than softmax(scale · q·k + mask), by {error}.",
+        "Its file adds something of its own (a soft cap, a learned sink); the map stands in the other views.",
+    ),
     "study-unknown": Reason("Nobody knows how to find out {what}.", "It was asked for by another version of Attune."),
+    "sentence-unwatched": Reason(
+        "The sentence is not watched from step {step} on: {why}", "The training goes on without it."
+    ),
+    "watch-too-large": Reason(
+        "Two captures of the sentence would take {needed_mb} MB; {budget_mb} MB are allowed.", "Shorten the sentence."
+    ),
+    # a saved inspection
+    "look-missing": Reason("There is no file at {path}.", "Choose the file again."),
+    "look-unreadable": Reason("The file {path} can't be read.", "{message}"),
+    "look-foreign": Reason("The file {path} is no saved inspection.", "Their names end in .attune-look."),
+    "look-damaged": Reason("The file {path} is damaged.", "{message} Copy it again from where it came."),
+    "look-newer": Reason("The file {path} was saved by a newer Attune ({version}).", "Update Attune to open it."),
+    "look-unsafe": Reason("The file {path} holds what no saved inspection holds, and was not opened.", "{message}"),
+    "look-gone": Reason("The maps of this inspection are no longer there.", "Look inside again, then save."),
+    "look-no-model": Reason(
+        "This needs the model, and a saved inspection has none.", "Choose the model above and look at the text again."
+    ),
+    "step-no-model": Reason(
+        "This needs the model as it was after step {step}, of which its attention was kept and not its weights.",
+        "Look at the sentence with the trained model.",
+    ),
+    "run-in-training": Reason(
+        "This model is still being trained.", "Scrub its timeline; other texts can be looked at when it has ended."
+    ),
+    "study-replaced": Reason("The measurement was stopped.", "Ask again to begin anew."),
+    "aggregate-no-data": Reason(
+        "A model folder has no data of its own.", "Train a run on some, or type texts, one on a line."
+    ),
+    "aggregate-nothing": Reason("None of {n_rows} rows could be measured: {reasons}.", "Choose other rows."),
     # export
     "target-exists": Reason("{path} is not empty.", "Choose another folder.", "export.choose"),
     "export-unverified": Reason("The exported model is not what was trained.", "{problems}", "go.export"),

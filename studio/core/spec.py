@@ -9,7 +9,17 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    model_serializer,
+)
 
 from studio.core.reasons import Failure
 from studio.core.registry import PluginConfig, family, parse_config, plugin_field
@@ -184,6 +194,33 @@ class TrainingSpec(Model):
         True,
         "Reports",
     )
+    probe_text: str = setting(
+        "",
+        "Watch a sentence",
+        "Keeps what the attention heads make of this sentence while the model learns, so that you can go through it "
+        "step by step. The training is the same with and without; empty watches nothing.",
+        "",
+        True,
+        "Attention",
+        max_length=20_000,
+    )
+    probe_every: Annotated[int, Field(ge=1)] | Literal["auto"] = setting(
+        "auto",
+        "Look every",
+        "How often the sentence is looked at. Automatic looks about 30 times during the training.",
+        "steps",
+        True,
+        "Attention",
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_off(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A spec that watches nothing reads as it did before there was anything to watch, for older versions too.
+        values = serialize(self)
+        return {k: v for k, v in values.items() if k not in _WATCHING or v != type(self).model_fields[k].default}
+
+
+_WATCHING = ("probe_text", "probe_every")
 
 
 def training_defaults(task: PluginConfig) -> dict[str, Any]:

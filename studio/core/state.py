@@ -28,7 +28,7 @@ class RunState:
     state: queued (waits in the queue), waiting (for its worker), running, paused, finished, stopped, failed or ended
     (a process that died without a word).
     series: points by (split, metric name), x in optimiser steps; the split `system` has what the worker used, at the
-    step in which it was measured. resources: the last of it.
+    step in which it was measured. resources: the last of it. watched: captures of the watched sentence, by step.
     """
 
     id: str = ""
@@ -54,6 +54,7 @@ class RunState:
     latest: dict[str, dict[str, float]] = field(default_factory=dict)
     resources: ev.Resources | None = None
     checkpoints: list[ev.Checkpoint] = field(default_factory=list)
+    watched: list[ev.Watched] = field(default_factory=list)
     artefacts: dict[str, str] = field(default_factory=dict)
     explained: dict[str, ev.Explained] = field(default_factory=dict)
     studied: dict[str, ev.Studied] = field(default_factory=dict)
@@ -99,6 +100,7 @@ def _started(s: RunState, e: ev.Started) -> None:
         for track in s.tracks.values():
             track.cut_after(e.from_step)
         s.checkpoints = [c for c in s.checkpoints if c.step <= e.from_step]
+        s.watched = [w for w in s.watched if w.step <= e.from_step]
         s.step = e.from_step
         s.train_seconds = next(
             (c.train_seconds for c in s.checkpoints if c.step == e.from_step), e.train_seconds or 0.0
@@ -165,6 +167,10 @@ def _resources(s: RunState, e: ev.Resources) -> None:
     _draw(s, "system", {axis: [at] for axis, at in axes.items()}, {name: [value] for name, value in values.items()})
 
 
+def _watched(s: RunState, e: ev.Watched) -> None:
+    s.watched = sorted([*(w for w in s.watched if w.step != e.step), e], key=lambda w: w.step)
+
+
 def _terminal(s: RunState, e: Any) -> None:
     s.state, s.ended, s.phase = e.type, e.time, ""
     s.result = getattr(e, "result", {})
@@ -185,6 +191,7 @@ _HANDLERS: dict[type, Any] = {
     ev.Picked: lambda s, e: s.picked.__setitem__(e.name, e),
     ev.Resources: _resources,
     ev.Checkpoint: lambda s, e: s.checkpoints.append(e),
+    ev.Watched: _watched,
     ev.Artefact: lambda s, e: s.artefacts.__setitem__(e.name, e.path),
     ev.Explained: lambda s, e: s.explained.__setitem__(e.id, e),
     ev.Studied: lambda s, e: s.studied.__setitem__(e.id, e),
@@ -317,6 +324,7 @@ class Summary:
     created: float
     seconds: float
     sparkline: list[float]
+    task_config: dict[str, Any] = field(default_factory=dict)
 
 
 def summarise(state: RunState) -> dict[str, Any]:
@@ -363,6 +371,7 @@ def read_summary(run: RunDir) -> Summary:
         created=_created(run),
         seconds=found.get("seconds", 0.0),
         sparkline=found.get("sparkline", []),
+        task_config=spec.get("task") or {},
     )
 
 

@@ -19,13 +19,15 @@ def bootstrap(
 ) -> dict[str, list[float]]:
     """Return the 95 % percentile interval of each metric over resampled rows (Efron 1979), the same at each call.
 
-    Those that are not defined on all rows, or on most resamples, are absent. check: called between resamples.
+    Those that are not defined on all rows, or on most resamples, are absent. A metric that is 1, or 0, in all of them
+    reaches to where 3 of the rows would put it: the bootstrap can't see what no row shows, and with 95 % no more than
+    3 in n are wrong where none of n is (rule of three, Hanley & Lippman-Hand 1983). check: called between resamples.
     """
     drawn: dict[str, list[float]] = {name: [] for name, metric in metrics.items() if not np.isnan(metric(slice(None)))}
     for rows in _resamples(n_rows, n_resamples, check):
         for name, values in drawn.items():
             values.append(metrics[name](rows))
-    return {name: found for name, values in drawn.items() if (found := _interval(values))}
+    return {name: found for name, values in drawn.items() if (found := _interval(values, n_rows))}
 
 
 def _resamples(n_rows: int, n: int, check: Callable[[], None]) -> Any:
@@ -35,9 +37,17 @@ def _resamples(n_rows: int, n: int, check: Callable[[], None]) -> Any:
         yield rng.integers(0, n_rows, n_rows)
 
 
-def _interval(values: list[float]) -> list[float]:
+def _interval(values: list[float], n_rows: int | None = None) -> list[float]:
+    """Return the percentiles of values; n_rows: what shares were resampled from, None for differences."""
     known = np.array(values)[~np.isnan(values)]
-    return np.percentile(known, [2.5, 97.5]).tolist() if len(known) > len(values) / 2 else []
+    if len(known) <= len(values) / 2:
+        return []
+    low, high = np.percentile(known, [2.5, 97.5]).tolist()
+    if n_rows and low == high == 1.0:
+        low = max(0.0, 1 - 3 / n_rows)
+    elif n_rows and low == high == 0.0:
+        high = min(1.0, 3 / n_rows)
+    return [low, high]
 
 
 def group_blocks(metric: Metric, name: str, groups: Mapping[str, list[str]], check: Callable[[], None]) -> list[Block]:
@@ -57,7 +67,9 @@ def group_blocks(metric: Metric, name: str, groups: Mapping[str, list[str]], che
             value: [metric(found[value][rows]) for rows in _resamples(len(found[value]), _RESAMPLES, check)]
             for value in measured
         }
-        intervals = {value: tuple(found) for value, each in draws.items() if (found := _interval(each))}
+        intervals = {
+            value: tuple(ends) for value, each in draws.items() if (ends := _interval(each, len(found[value])))
+        }
         best, worst = max(measured, key=measured.get), min(measured, key=measured.get)
         gap = _interval((np.array(draws[best]) - np.array(draws[worst])).tolist())
         title = f"{_said(name)} by {column}"

@@ -129,7 +129,7 @@ def _complete_rows(task: Any, table: Any, columns: dict[str, str]) -> Rows:
 def split_rows(task: Any, rows: Rows, spec: DataSpec) -> dict[str, Rows]:
     """Return the parts of a split, stratified where the task has labels; what the task groups stays in one part.
 
-    A share of 0 or a source of its own takes no rows. Raises Failure "split-empty".
+    A share of 0 or a source of its own takes no rows. Raises Failure "split-empty" or "split-together".
     """
     from sklearn.model_selection import train_test_split
 
@@ -150,6 +150,9 @@ def split_rows(task: Any, rows: Rows, spec: DataSpec) -> dict[str, Rows]:
     owner: dict[int, str] = {}
     for name, share in shares.items():
         n = round(share * len(groups))
+        if (n == 0 or n >= len(movable)) and round(share * len(rows)) and len(groups) < len(rows):
+            facts = {"split": name, "n_rows": len(rows), "n_groups": len(groups)}
+            raise Failure("split-together", f"data.{name}", **facts)
         if n == 0 or n >= len(movable):
             raise Failure("split-empty", f"data.{name}", split=name)
         labels = [strata[i] for i in movable] if strata else None

@@ -159,7 +159,10 @@ def stack(outputs: Sequence[Any]) -> Any:
 
 
 def write_columns(columns: Mapping[str, Any], path: Path) -> None:
-    """Write a table as CSV, JSON lines or Parquet, by the file's ending, aside and then renamed."""
+    """Write a table as CSV, JSON lines or Parquet, by the file's ending, aside and then renamed.
+
+    What is aside is another file in each process, and is gone when it can't be written to its end.
+    """
     import json
     import os
 
@@ -168,13 +171,17 @@ def write_columns(columns: Mapping[str, Any], path: Path) -> None:
     import pyarrow.parquet
 
     table = pa.table(dict(columns))
-    partial = path.with_name(f".{path.name}.partial")
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".csv":
-        pyarrow.csv.write_csv(table, partial)
-    elif path.suffix == ".jsonl":
-        lines = (json.dumps(row, ensure_ascii=False) for row in table.to_pylist())
-        partial.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-    else:
-        pyarrow.parquet.write_table(table, partial)
-    os.replace(partial, path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        if path.suffix.lower() == ".csv":
+            pyarrow.csv.write_csv(table, partial)
+        elif path.suffix.lower() == ".jsonl":
+            lines = (json.dumps(row, ensure_ascii=False) for row in table.to_pylist())
+            partial.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+        else:
+            pyarrow.parquet.write_table(table, partial)
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise

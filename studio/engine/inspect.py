@@ -4,7 +4,7 @@ import contextlib
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from studio.core.rundir import RunDir
 from studio.core.spec import InspectSpec
 from studio.engine import evaluate, models, sees, studies
 from studio.engine.data import workspace_of
-from studio.engine.reporter import Reporter
+from studio.engine.reporter import Reporter, StopRequested
 from studio.engine.trained import Trained, open_trained
 from studio.sources.texts import Texts
 from studio.tasks.base import Rows, join_rows
@@ -42,7 +42,8 @@ def run(run_dir: RunDir, spec: InspectSpec, report: Reporter) -> ev.Event:
         out = Path(spec.out) if spec.out else run_dir.path / "maps" / "first"
         answers = subject.explain(spec.text, {}, states, out, with_attention=True)
         report.say(_event("first", spec.text, answers))
-        result = {state: {k: answer[k] for k in ("directory", "checks")} for state, answer in answers.items()}
+        named = ("directory", "checks", "probabilities")
+        result = {state: {name: answer[name] for name in named} for state, answer in answers.items()}
         if len(states) == 1:
             result = result[states[0]]
     if spec.idle_seconds:
@@ -54,35 +55,74 @@ def run(run_dir: RunDir, spec: InspectSpec, report: Reporter) -> ev.Event:
 def _answer(run_dir: RunDir, spec: InspectSpec, subject: "Subject", states: tuple[str, ...], report: Reporter) -> None:
     last = time.monotonic()
     written: list[Path] = []
+
+    def serve(asked: Explain | Study, between: bool = False) -> None:
+        report.say(ev.Phase(name="explaining"))
+        out = run_dir.path / "maps" / asked.id
+        try:
+            subject.progress = _ignore if between else _attending(asked, report, lambda other: serve(other, True))
+            report.say(subject.reply(asked, states, out))
+            written.extend([out] if isinstance(asked, Explain) and asked.attention else [])
+            while len(written) > KEPT_ANSWERS:
+                shutil.rmtree(written.pop(0), ignore_errors=True)
+        except Failure as failure:
+            why = {"reason": failure.problem.reason, "facts": failure.problem.facts}
+            if isinstance(asked, Study):
+                report.say(ev.Studied(id=asked.id, what=asked.what, **why))
+            else:
+                report.say(ev.Explained(id=asked.id, text=asked.text, probabilities={}, **why))
+        finally:
+            report.say(ev.Phase(name="ready"))
+
     while time.monotonic() - last < spec.idle_seconds and not report.stop.is_set():
         report.wake.wait(0.5)
         report.wake.clear()
         while report.asked:
-            asked = report.asked.popleft()
-            report.say(ev.Phase(name="explaining"))
-            out = run_dir.path / "maps" / asked.id
-            try:
-                report.say(subject.reply(asked, states, out))
-                written += [out] if isinstance(asked, Explain) and asked.attention else []
-                while len(written) > KEPT_ANSWERS:
-                    shutil.rmtree(written.pop(0), ignore_errors=True)
-            except Failure as failure:
-                why = {"reason": failure.problem.reason, "facts": failure.problem.facts}
-                if isinstance(asked, Study):
-                    report.say(ev.Studied(id=asked.id, what=asked.what, **why))
-                else:
-                    report.say(ev.Explained(id=asked.id, text=asked.text, probabilities={}, **why))
-            finally:
-                report.say(ev.Phase(name="ready"))
-                last = time.monotonic()
+            serve(report.asked.popleft())
+            last = time.monotonic()
 
 
-def _event(id: str, text: str, answers: dict[str, dict[str, Any]]) -> ev.Explained:
+def _attending(
+    asked: Explain | Study, report: Reporter, serve: Callable[[Explain | Study], None]
+) -> Callable[[int, int], None]:
+    """Return what a long study calls between its parts: it says how far it is, and answers what came in meanwhile.
+
+    It raises Failure "study-replaced" when a newer study of its kind waits, or the inspection is to end.
+    """
+    what = asked.what if isinstance(asked, Study) else "explain"
+    tell = report.progress(what)
+
+    def attend(done: int, total: int) -> None:
+        while not report.stop.is_set() and report.asked:
+            if any(isinstance(other, Study) and other.what == what for other in tuple(report.asked)):
+                raise Failure("study-replaced")
+            serve(report.asked.popleft())
+        try:
+            tell(done, total)
+        except StopRequested:
+            raise Failure("study-replaced") from None
+
+    return attend
+
+
+def _ignore(done: int, total: int) -> None:
+    """Attend to nothing: what is asked between the parts of a study is short."""
+
+
+def _event(
+    id: str,
+    text: str,
+    answers: dict[str, dict[str, Any]],
+    fields: Mapping[str, str] | None = None,
+    said: Mapping[str, str] | None = None,
+) -> ev.Explained:
     return ev.Explained(
         id=id,
         text=text,
         probabilities={state: answer["probabilities"] for state, answer in answers.items()},
         directories={state: answer["directory"] for state, answer in answers.items() if "directory" in answer},
+        fields=dict(fields or {}),
+        said=dict(said or {}),
     )
 
 
@@ -94,6 +134,8 @@ class Subject:
     ):
         self.tuned, self.base, self.tokenizer, self.max_length, self.labels = tuned, base, tokenizer, max_length, labels
         self.trained = trained
+        self.progress: Callable[[int, int], None] = _ignore
+        self._parts: dict[str, Rows] | None = None
         self._company: dict[tuple[str, ...], tuple[Any, dict[str, Any]]] = {}
         self.notes: dict[Any, Any] = {}  # what a study found of a text and may want again, the newest last
 
@@ -108,6 +150,12 @@ class Subject:
             with attention.base_state(self.tuned):
                 yield self.tuned
 
+    def parts(self) -> dict[str, Rows]:
+        """Return the rows of the run's train, validation and test; none of a model that was not trained here."""
+        if self._parts is None:
+            self._parts = self.trained.parts() if self.trained is not None else {}
+        return self._parts
+
     def reply(self, asked: Explain | Study, states: tuple[str, ...], out: Path) -> ev.Explained | ev.Studied:
         """Return the answer to a question; what is too large for an event is written into the folder `out`.
 
@@ -117,24 +165,17 @@ class Subject:
             return ev.Studied(id=asked.id, what=asked.what, **studies.find(asked.what)(self, asked, states, out))
         if not asked.attention and self.trained is not None:
             return self.answer(asked, states)
-        return _event(asked.id, asked.text, self.explain(asked.text, asked.fields, states, out, asked.attention))
+        answers = self.explain(asked.text, asked.fields, states, out, asked.attention)
+        said = {} if any(each["probabilities"] for each in answers.values()) else self._said(asked, states)
+        return _event(asked.id, asked.text, answers, asked.fields, said)
 
     def answer(self, asked: Explain, states: tuple[str, ...]) -> ev.Explained:
         """Return what the model says of a row in the shape of its task, and the row as it sees it.
 
         Raises Failure "text-empty".
         """
-        import pyarrow as pa
-        from datasets import Dataset
-
         trained, task = self.trained, self.trained.task
-        fields = asked.fields or {task.roles[0].id: asked.text}
-        if not any(text.strip() for text in fields.values()):
-            raise Failure("text-empty", "text")
-        row = Rows({role: Texts(pa.chunked_array([[text]])) for role, text in fields.items()}, [None], [0])
-        texts = {role: list(texts) for role, texts in row.fields.items()}
-        encoded = task.encode(texts, self.tokenizer, trained.max_length)
-        features = Dataset.from_dict({"row": [0] * len(encoded["length"])} | encoded)
+        fields, row, features = self._row(asked)
         probabilities, blocks = {}, {}
         rows = row if not task.n_company else join_rows([row, self._behind(tuple(fields))])
         for name in states:
@@ -150,10 +191,37 @@ class Subject:
         block = TokenTexts(title="What the model sees", texts=[seen]).model_dump(mode="json")
         return ev.Explained(id=asked.id, text=asked.text, probabilities=probabilities, blocks=blocks, seen=block)
 
+    def _said(self, asked: Explain, states: tuple[str, ...]) -> dict[str, str]:
+        """Return a task's answer to a row in words, per state; nothing of a model that answers by its neighbours."""
+        if self.trained is None or self.trained.task.n_company or "messages" in asked.fields:
+            return {}
+        task, said = self.trained.task, {}
+        _, row, features = self._row(asked)
+        for name in states:
+            with self.state(name) as model:
+                outputs = evaluate.predict(task, model, self.tokenizer, features, "fp32")
+            answers = task.decode(task.answers(outputs, features, row, self.trained.labels), self.tokenizer)
+            said[name] = str(answers.columns["predicted"][0])
+        return said
+
+    def _row(self, asked: Explain) -> tuple[dict[str, str], Rows, Any]:
+        """Return what was asked by role, as a row, and as features. Raises Failure "text-empty"."""
+        import pyarrow as pa
+        from datasets import Dataset
+
+        task = self.trained.task
+        fields = asked.fields or {task.roles[0].id: asked.text}
+        if not any(text.strip() for text in fields.values()):
+            raise Failure("text-empty", "text")
+        row = Rows({role: Texts(pa.chunked_array([[text]])) for role, text in fields.items()}, [None], [0])
+        encoded = task.encode({role: list(each) for role, each in row.fields.items()}, self.tokenizer,
+                              self.trained.max_length)  # fmt: skip
+        return fields, row, Dataset.from_dict({"row": [0] * len(encoded["length"])} | encoded)
+
     def _behind(self, roles: tuple[str, ...]) -> Rows:
         """Return the rows of the data that are answered behind a typed one, with the same roles."""
         if roles not in self._company:
-            rows = self.trained.parts()["train"]
+            rows = self.parts()["train"]
             chosen = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), self.trained.task.n_company)).astype(int))
             some = rows.select(chosen)
             self._company[roles] = Rows({role: some.fields[role] for role in roles}, some.gold, some.indices), {}
@@ -183,7 +251,9 @@ class Subject:
             whole = self.tokenizer.apply_chat_template(json.loads(fields["messages"]), tokenize=False)
             encoded = self.tokenizer(whole, add_special_tokens=False, return_tensors="pt")
         else:
-            first, second = self.trained.task.looked_at(fields) if self.trained and fields else (text, None)
+            first, second = text, fields.get("text_pair")
+            if self.trained and fields:
+                first, second = self.trained.task.looked_at(fields)
             if not first.strip():
                 raise Failure("text-empty", "text")
             encoded = self.tokenizer(first, second or None, return_tensors="pt")

@@ -40,15 +40,26 @@ def run(run_dir: RunDir, spec: TrainSpec, report: Reporter) -> ev.Seen:
     lengths = np.array(dataset["length"])
     spread = np.linspace(0, len(lengths) - 1, _SHOWN * 3 // 4).round().astype(int)
     chosen = dict.fromkeys([*np.argsort(-lengths, kind="stable")[: _SHOWN // 4].tolist(), *spread.tolist()])
-    texts = []
+    texts, n_tokens = [], np.zeros(2)
     for i in chosen:
         feature = dataset[i]
+        n_tokens += _count(feature["input_ids"], tokenizer.unk_token_id)
         row = rows.select([feature["row"]])
         told = task.gold_text(row.gold[0])
         note = f"row {row.indices[0] + 1} · {feature['length']} tokens" + (f" · {told[:80]}" if told else "")
         texts.append(seen(task, feature, row, tokenizer, labels, max_length, note))
     block = TokenTexts(title="What the model sees", texts=texts).model_dump(mode="json")
-    return ev.Seen(block=block, n_rows=n_rows, n_cut=n_cut, n_unlabelled=n_unlabelled, max_length=max_length)
+    return ev.Seen(
+        block=block, n_rows=n_rows, n_cut=n_cut, n_unlabelled=n_unlabelled, max_length=max_length,
+        unknown_share=float(n_tokens[0] / max(1.0, n_tokens[1])),
+    )  # fmt: skip
+
+
+def _count(ids: Sequence[Any], unknown: int | None) -> np.ndarray:
+    """Return how many of the ids of a text, or of several, are unknown, and how many there are."""
+    if ids and isinstance(ids[0], list):
+        return np.sum([_count(each, unknown) for each in ids], axis=0)
+    return np.array([sum(each == unknown for each in ids), len(ids)], float)
 
 
 def seen(

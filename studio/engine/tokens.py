@@ -12,7 +12,7 @@ from typing import Any
 
 from studio.tasks.base import Rows
 
-_VERSION = 2  # of what a cached file holds
+_VERSION = 3  # of what a cached file holds
 _STALE_SECONDS = 24 * 3600
 _MOST_BYTES = 2 << 30  # of all cached files; the ones that were used longest ago make room
 

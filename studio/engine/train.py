@@ -23,6 +23,7 @@ from studio.engine import checkpoints, device, evaluate, frozen_weights, models,
 from studio.engine.data import raise_first, read_parts, slice_columns, workspace_of
 from studio.engine.picks import Picks, job_of, note, pick, pick_batch
 from studio.engine.reporter import Reporter, StopRequested
+from studio.engine.sentence import WatchedSentence
 from studio.engine.tokens import for_model, tokenise
 from studio.engine.trained import require_same
 from studio.tasks.base import Rows, of_tokens, task_of
@@ -57,6 +58,8 @@ def run(run_dir: RunDir, spec: TrainSpec, report: Reporter) -> ev.Event:
     trainer = build_trainer(run_dir, spec, prepared, report)
     known = prepared.picks.get("torch_compile")
     note(run_dir, report, passes.pick_compile(trainer, spec.training.torch_compile, known, prepared.seconds))
+    if spec.training.probe_text:
+        trainer.sentence = WatchedSentence(trainer, spec, prepared.tokenizer, prepared.labels)
     report.phase("training")
     trainer.train(resume_from_checkpoint=str(found[1]) if found else None)
     passes.undo_compile(prepared.model)

@@ -19,6 +19,7 @@ from studio.core.reasons import Failure, Problem
 from studio.engine import checkpoints
 from studio.engine.own_trainer import OwnTrainer
 from studio.engine.reporter import Reporter, StopRequested
+from studio.engine.sentence import WatchedSentence
 from studio.engine.trunk import Trunk
 from studio.engine.watch import Watch
 from studio.tasks.base import MASKED
@@ -72,6 +73,7 @@ class AttuneTrainer(OwnTrainer):
         self._n_tokens = None if state.step and not state.n_tokens else state.n_tokens
         self.was_stopped = False
         self.watch: Watch | None = None  # of the first steps; a resume has passed them
+        self.sentence: WatchedSentence | None = None
         self._n_labels = 0  # of the step at work
         self._seconds_before, self._last_saved = self.clock.seconds, time.monotonic()
         self.clock.add(seconds_before)
@@ -221,6 +223,8 @@ class _Reports(TrainerCallback):
         if not state.global_step:
             self.trainer.watch = Watch(state.max_steps, args.get_warmup_steps(state.max_steps))
         self.trainer.measure_what_was_left()
+        if self.trainer.sentence is not None:
+            self.trainer.sentence.begin(state.global_step, state.max_steps)
         self.trainer.clock.go()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -231,6 +235,8 @@ class _Reports(TrainerCallback):
             self.trainer.was_stopped = state.global_step < state.max_steps
             control.should_save = control.should_training_stop = True
             return
+        if self.trainer.sentence is not None:
+            self.trainer.sentence.look(state.global_step)
         if self.report.save.is_set() or self.trainer.is_save_due():
             self.report.save.clear()
             control.should_save = True
@@ -241,6 +247,11 @@ class _Reports(TrainerCallback):
             else:
                 # Saved too, because it may be the best so far.
                 control.should_evaluate = control.should_save = True
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        # Before the best checkpoint comes back. What was stopped goes on some day, and this is no step of its own.
+        if self.trainer.sentence is not None and self.trainer.is_over and not self.trainer.was_stopped:
+            self.trainer.sentence.look(state.global_step, is_last=True)
 
     def on_prediction_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.report.wait_while_paused()

@@ -7,7 +7,7 @@ the run's directory, and puts layers in the model that hand it on.
 import contextlib
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,6 +136,15 @@ class Trunk:
         self.parts = self._compute(datasets)
         part = next(iter(self.parts.values()))
         self._compare(expected, [part[i]["inputs_embeds"] for i in chosen])
+
+    @contextlib.contextmanager
+    def whole(self) -> Iterator[None]:
+        """Give the model its own layers back for a while."""
+        self._put_back()
+        try:
+            yield
+        finally:
+            self._put_in()
 
     def undo(self) -> None:
         """Give the model its own layers back, and let go of the file."""

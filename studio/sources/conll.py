@@ -123,8 +123,13 @@ def _looks_like_columns(start: str) -> bool:
 
 
 def _find_separator(lines: Sequence[str]) -> str:
+    """Return the tab where most lines have one, unless blanks too stand between columns in all of them."""
     used = [line for line in lines if line.strip() and not line.startswith("#")]
-    return "\t" if 2 * sum("\t" in line.strip() for line in used) > len(used) else " "
+    if 2 * sum("\t" in line.strip() for line in used) <= len(used):
+        return " "
+    start = [line for line in used[:_LOOKED_AT] if not line.startswith(_DOCUMENT)]
+    is_mixed = all(any(" " in value for value in _split(line, "\t")) for line in start)
+    return " " if is_mixed and len({len(_split(line, " ")) for line in start}) == 1 else "\t"
 
 
 def _split(line: str, separator: str) -> tuple[str, ...]:

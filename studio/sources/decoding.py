@@ -40,7 +40,7 @@ def _find_encoding(data: bytes, path: Path) -> str:
             return name
     control = sum(byte < 32 and byte not in b"\t\n\r\f\x1a\x1b" for byte in data[:8000])
     if control > len(data[:8000]) // 50:
-        message = "It is no text file. If it is a spreadsheet, save it as CSV first."
+        message = "It is no text file: it has many bytes such as NUL. If it is a spreadsheet, save it as CSV first."
         raise Failure("data-parse", "data.train", path=str(path), format="text", message=message)
     for name in ("utf-8", "gb18030"):
         try:

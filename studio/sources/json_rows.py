@@ -103,8 +103,14 @@ def json_values(text: str, path: str) -> list[Any]:
     except json.JSONDecodeError as error:
         # Of the two ways to read it, the one that went further was meant.
         found = max(error, whole, key=lambda e: e.lineno)
-        message = f"Line {found.lineno}: {found.msg}."
+        message = f"Line {found.lineno}: {found.msg}. {_mend(found)}"
         raise Failure("data-parse", "data.train", path=path, format="JSON", message=message) from error
+
+
+def _mend(error: json.JSONDecodeError) -> str:
+    """Return what to do about JSON that can't be read: a file that was cut off ends within a value."""
+    is_cut = error.msg.startswith("Unterminated string") or error.pos >= len(error.doc.rstrip())
+    return "The file seems cut off there: save or download it again." if is_cut else "Mend that line."
 
 
 def _lines(text: str) -> list[Any]:

@@ -18,8 +18,8 @@ _SPANS = ("spans", "entities", "label", "labels", "annotations")
 _STARTS, _ENDS = ("start", "start_offset"), ("end", "end_offset")
 _BEGINS_LIKE = re.compile(
     r'"(?:spans|entities|labels?|annotations)"\s*:\s*\[\s*'
-    r'(?:\[\s*\d+\s*,\s*\d+\s*,\s*"|\{[^{}\[\]]*"start(?:_offset)?"\s*:\s*\d)'
-    r'|"value"\s*:\s*\{[^{}\[\]]*"start"\s*:\s*\d+\s*,[^{}]*"(?:text|labels)"'
+    r'(?:\[\s*[\d.]+\s*,\s*[\d.]+\s*,\s*"|\{[^{}\[\]]*"start(?:_offset)?"\s*:\s*"?\d)'
+    r'|"value"\s*:\s*\{[^{}\[\]]*"start"\s*:\s*[\d.]+\s*,[^{}]*"(?:text|labels)"'
 )
 
 
@@ -175,11 +175,21 @@ def _span(value: Any, text: str) -> tuple[int, int, str] | None:
         words = value.get("text")
     else:
         start, end, label, words = (*value[:3], None) if len(value) >= 3 else (None,) * 4
-    if not isinstance(start, int) or not isinstance(end, int) or label is None or label == "":
+    start, end = _place(start), _place(end)
+    if start is None or end is None or label is None or label == "":
         return None
     if isinstance(words, str) and 0 <= start < end and "".join(words.split()) != "".join(text[start:end].split()):
         return None
     return start, end, as_text(label)
+
+
+def _place(value: Any) -> int | None:
+    """Return a place in a text, which tables write as 4.0 or "4" too; None where it is none."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
+        return int(value)
+    return int(value) if isinstance(value, str) and value.isdecimal() else None
 
 
 PLUGIN = Spans()

@@ -24,8 +24,9 @@ class Config(PluginConfig):
 class Squad:
     """Reads questions as rows: `id`, `title`, `context`, `question` and `answers`.
 
-    `answers` is the JSON of {"text": [...], "answer_start": [...]}, with empty lists where there is no answer; a start
-    counts characters of `context`, -1 where the answer is nowhere in it. Other scalars of flat rows stay as columns.
+    `answers` is the JSON of {"text": [...], "answer_start": [...]}, with empty lists where there is no answer, and ""
+    where the file says nothing of one; a start counts characters of `context`, -1 where the answer is nowhere in it.
+    Other scalars of flat rows stay as columns.
     """
 
     id = "squad"
@@ -38,7 +39,7 @@ class Squad:
         if not path.lower().endswith(self.endings):
             return False
         start = beginning(path)
-        names = ('"qas"', '"context"'), ('"context"', '"question"', '"answer_start"')
+        names = ('"qas"', '"context"'), ('"qas"', '"paragraphs"'), ('"context"', '"question"', '"answer_start"')
         return any(all(name in start for name in each) for each in names)
 
     def read(self, config: Config) -> Read:
@@ -48,8 +49,9 @@ class Squad:
         text, _ = decode(Path(config.path))
         if not text.strip():
             raise Failure("data-empty", "data.train", path=config.path, needed=10)
-        rows = []
-        for number, question in enumerate(_questions(json_values(text, config.path), {}), 1):
+        rows: list[dict[str, str]] = []
+        lacking: list[dict[str, Any]] = []  # what stands where questions do, without a question or a context
+        for number, question in enumerate(_questions(json_values(text, config.path), {}, lacking), 1):
             try:
                 rows.append(_row(question))
             except (KeyError, TypeError, ValueError) as error:
@@ -60,7 +62,7 @@ class Squad:
             raise Failure("data-parse", "data.train", path=config.path, format="SQuAD", message=message)
         names = dict.fromkeys([*_COLUMNS, *(name for row in rows for name in row)])
         columns = [pa.array([row.get(name, "") for row in rows], pa.string()) for name in names]
-        return Read(pa.table(columns, names=unique_names(list(names))), config, _misplaced(rows))
+        return Read(pa.table(columns, names=unique_names(list(names))), config, _misplaced(rows) + _without(lacking))
 
 
 _WANTED = (
@@ -69,21 +71,23 @@ _WANTED = (
 )
 
 
-def _questions(rows: Any, around: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _questions(rows: Any, around: dict[str, Any], lacking: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Yield the questions of articles, of paragraphs, or flat ones, each with its context and title.
 
-    around: the title and the context of what the rows stand in.
+    around: the title and the context of what the rows stand in. lacking: takes what has no question or no context.
     """
     for row in rows if isinstance(rows, list) else []:
         if not isinstance(row, dict):
             continue
         if "paragraphs" in row:
-            yield from _questions(row["paragraphs"], {"title": row.get("title")})
+            yield from _questions(row["paragraphs"], {"title": row.get("title")}, lacking)
         elif "qas" in row:
             context = {name: row[name] for name in ("title", "context") if name in row}
-            yield from _questions(row["qas"], around | context)
+            yield from _questions(row["qas"], around | context, lacking)
         elif "question" in row and ("context" in row or "context" in around):
             yield around | row
+        else:
+            lacking.append(row)
 
 
 def _row(row: dict[str, Any]) -> dict[str, str]:
@@ -104,8 +108,9 @@ def _row(row: dict[str, Any]) -> dict[str, str]:
         if name not in (*_COLUMNS, "answer", "is_impossible") and not isinstance(value, dict | list)
     }
     texts = {name: as_text(row.get(name)) for name in ("id", "title")}
-    answers = json.dumps(found, ensure_ascii=False)
-    return texts | {"context": context, "question": as_text(row["question"]), "answers": answers} | others
+    is_answered = any(name in row for name in ("answers", "answer", "is_impossible"))
+    told = json.dumps(found, ensure_ascii=False) if is_answered else ""
+    return texts | {"context": context, "question": as_text(row["question"]), "answers": told} | others
 
 
 def _answers(value: Any) -> list[tuple[Any, Any]]:
@@ -122,7 +127,7 @@ def _answers(value: Any) -> list[tuple[Any, Any]]:
 def _misplaced(rows: list[dict[str, str]]) -> list[Problem]:
     wrong = []
     for number, row in enumerate(rows, 1):
-        answers = json.loads(row["answers"])
+        answers = json.loads(row["answers"] or '{"text": [], "answer_start": []}')
         for text, start in zip(answers["text"], answers["answer_start"], strict=True):
             if start < 0 or not row["context"].startswith(text, start):
                 wrong.append((number, text))
@@ -130,6 +135,13 @@ def _misplaced(rows: list[dict[str, str]]) -> list[Problem]:
         return []
     facts = {"n_answers": len(wrong), "row": wrong[0][0], "text": " ".join(wrong[0][1].split())[:60]}
     return [Problem("answers-misplaced", facts)]
+
+
+def _without(lacking: list[dict[str, Any]]) -> list[Problem]:
+    if not lacking:
+        return []
+    first = " ".join(json.dumps(lacking[0], ensure_ascii=False).split())[:60]
+    return [Problem("no-question", {"n_rows": len(lacking), "text": first})]
 
 
 PLUGIN = Squad()

@@ -150,6 +150,8 @@ def _about(run: RunDir, spec: TrainSpec, picked: dict[str, Any], file: str) -> s
     ]
     if picked.get("torch_compile"):
         left_out.append("the compilation of the layers: the losses differ a little in their last digits for it")
+    if spec.training.probe_text:
+        left_out.append("the sentence that was watched: it changes nothing in the training")
     if read_json(run.path / "spec.attempt1.json"):
         left_out.append("the settings of former attempts: those of the last one count from the first step")
     method = plugin("methods", spec.method)

@@ -50,11 +50,11 @@ def judge_spans(answers: Answers, rows: Rows) -> Judged:
             values = {
                 "with an answer": float(has_answer.sum()),
                 "without one": float((~has_answer).sum()),
-                "wrongly answered": float((~silent & ~has_answer).sum()),
-                "wrongly not answered": float((silent & has_answer).sum()),
+                "answer invented": float((~silent & ~has_answer).sum()),
+                "answer missed": float((silent & has_answer).sum()),
             }
             found.append(_by_kind(exacts, f1s, has_answer))
-            found.append(Bars(title="Questions", values=values, unit="rows"))
+            found.append(Bars(title="Questions", values=values, unit="rows", whole=float(len(told))))
         found.append(Histogram(title="F1", edges=edges.tolist(), counts=heights.tolist(), unit="F1 of a row"))
         return [*found, _worst(answers, rows, losses, f1s)]
 

@@ -19,7 +19,8 @@ MASKED = -100  # the label that a loss passes over
 class Role:
     """A column that a task needs: its id in the spec and its name for people.
 
-    is_gold: it holds what the model shall say, so that rows without it can still be predicted.
+    is_gold: it holds what the model shall say, so that rows without it can still be predicted. is_input: the model
+    reads it, or learns to say it; else it only puts rows in groups.
     """
 
     id: str
@@ -27,6 +28,7 @@ class Role:
     help: str
     is_optional: bool = False
     is_gold: bool = False
+    is_input: bool = True
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,9 @@ class Task:
     outputs that count; several of one shape become the last axis of one array. target_names: the columns that
     `targets` returns. per_token: outputs have an axis of tokens behind the one of features. is_plain: one text or pair
     a feature, and labels as one number, or one a token, or floats, as frozen layers that are computed once need it.
-    can_smooth: labels can be softened. sample: its file among the samples. more_samples: for what else it can do.
+    takes_one_text: the model takes the tokens of one text too, [1, token]; else only the part below its head does.
+    can_smooth: labels can be softened. has_head: its models have a layer of their own for it, which is new where a
+    model comes without. sample: its file among the samples. more_samples: for what else it can do.
     main_metric: the one by which the best
     checkpoint is chosen. training: settings of a training that suit the task better than the usual ones, by name.
     rate_factor: how many times as high the method's own learning rate should be. is_base: what it trains is a base
@@ -145,7 +149,9 @@ class Task:
     target_names: tuple[str, ...] = ("labels",)
     per_token = False
     is_plain = True
+    takes_one_text = True
     can_smooth = False
+    has_head = True
     is_base = False
     batch_tokens = 8192
     n_company = 0

@@ -1,6 +1,5 @@
 """Sentence embeddings: texts that mean the same come to lie close to each other."""
 
-import functools
 import importlib.util
 import json
 from collections.abc import Mapping, Sequence
@@ -10,37 +9,28 @@ from typing import Any, Literal
 import numpy as np
 
 from studio.core.anatomy import ModelInfo
-from studio.core.blocks import Bars, Block, Histogram, Scatter, Table, Tiles
+from studio.core.blocks import Block, Histogram, Table, Tiles
 from studio.core.reasons import Problem
 from studio.core.registry import PluginConfig
 from studio.core.spec import setting
 from studio.sources.texts import Texts
 from studio.tasks.base import Answers, Judged, Role, Rows, Task, columns_by_name, missing_columns, word_lengths
+from studio.tasks.embedding_judging import judge_labels, judge_ranks, judge_triplets, map_of, nearest, ranked
 from studio.tasks.judging import judge_numbers, spearman
-from studio.tasks.text_classification import encode_texts
+from studio.tasks.sentence_model import SentenceBatch, as_sentences, read_pooling, write_sentence_folder
+from studio.tasks.text_classification import encode_texts, to_number
 
 PAIRS = "pairs"
 TRIPLETS = "triplets"
 SCORED = "scored_pairs"
 LABELLED = "labelled_texts"
-SCALE = 20.0  # of cosines before a softmax, as sentence-transformers has it
-MARGIN = 5.0  # of triplets, likewise
 _NEEDED_ROWS = 10
-_MOST_DOTS = 2000
 _SHOWN_NEIGHBOURS = 10
-_QUERIES = 1024  # that are compared with all texts at a time
 LOSSES = {
     PAIRS: ("multiple-negatives",),
     TRIPLETS: ("triplet", "multiple-negatives"),
     SCORED: ("cosine", "cosent"),
     LABELLED: ("batch-all-triplet",),
-}
-LOSS_CLASSES = {
-    "multiple-negatives": "MultipleNegativesRankingLoss",
-    "triplet": "TripletLoss",
-    "cosine": "CosineSimilarityLoss",
-    "cosent": "CoSENTLoss",
-    "batch-all-triplet": "BatchAllTripletLoss",
 }
 
 
@@ -78,13 +68,14 @@ class Embeddings(Task):
     sample = "embeddings.csv"
     Config = Config
     auto_class = "AutoModel"
+    has_head = False
     pipeline = "sentence-similarity"
     roles = (
         Role("text", "Text", "The first text of a row."),
         Role("text_2", "Second text", "The one that belongs to it, or is compared with it.", is_optional=True),
         Role("text_3", "Third text", "In triplets: one that does not belong to the first.", is_optional=True),
         Role("score", "Score", "In scored pairs: how alike the two are.", is_optional=True, is_gold=True),
-        Role("label", "Label", "Colours the map; labelled texts learn from it.", is_optional=True),
+        Role("label", "Label", "Colours the map; labelled texts learn from it.", is_optional=True, is_input=False),
     )
     output_names = ("sentence_embedding",)
     is_plain = False
@@ -320,13 +311,13 @@ class Embeddings(Task):
         if examples == SCORED:
             found = judge_numbers(values["alike"], self._scaled(rows.gold), rows.fields["text"])
         elif examples == TRIPLETS:
-            found = _judge_triplets(values)
+            found = judge_triplets(values)
         elif examples == LABELLED:
-            found = _judge_labels(values, np.array(rows.gold))
+            found = judge_labels(values, np.array(rows.gold))
         else:
-            found = _judge_ranks(values)
+            found = judge_ranks(values)
         shown = [values["vectors"][:, 0], values["texts"], rows.fields.get("label")]
-        return Judged(found.losses, found.metrics, lambda: [*found.blocks(), *_map(*shown)], found.right)
+        return Judged(found.losses, found.metrics, lambda: [*found.blocks(), *map_of(*shown)], found.right)
 
     def gold_text(self, gold: Any) -> str:
         return f"{gold:g}" if isinstance(gold, float) else gold or ""
@@ -358,241 +349,6 @@ _USUAL_NAMES = {
 def loss_name(config: Any) -> str:
     """Return the loss that is asked for, where it is automatic the usual one for such rows."""
     return LOSSES[config.examples][0] if config.loss == "auto" else config.loss
-
-
-def to_number(cell: str) -> float | None:
-    """Return the number in a cell, or None."""
-    try:
-        number = float(cell.replace(",", "."))
-    except ValueError:
-        return None
-    return number if np.isfinite(number) else None
-
-
-def nearest(queries: np.ndarray, texts: np.ndarray, skip_own: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Return the place of the nearest text for each query, and its cosine. skip_own: not the one at the same place."""
-    places, cosines = np.zeros(len(queries), int), np.zeros(len(queries), np.float32)
-    for start in range(0, len(queries), _QUERIES):
-        part = queries[start : start + _QUERIES] @ texts.T
-        own = np.arange(len(part))
-        if skip_own and len(texts) > 1:
-            part[own, start + own] = -np.inf
-        places[start : start + _QUERIES] = best = part.argmax(-1)
-        cosines[start : start + _QUERIES] = part[own, best]
-    return places, cosines
-
-
-def ranked(queries: np.ndarray, texts: np.ndarray, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rank, from 1 on, of each query's own text among all different texts, and the loss of ranking so.
-
-    Another text that is exactly as near counts as nearer, so that equal vectors are no success; a copy of the own
-    text does not count.
-    """
-    number = {name: i for i, name in enumerate(dict.fromkeys(names))}
-    places = np.array([number[name] for name in names])
-    first = np.unique(places, return_index=True)[1]  # one of each
-    ranks, losses = np.zeros(len(queries), int), np.zeros(len(queries))
-    for start in range(0, len(queries), _QUERIES):
-        part = (queries[start : start + _QUERIES] @ texts[first].T).astype(np.float64)
-        lines, own = np.arange(len(part)), places[start : start + _QUERIES]
-        mine = part[lines, own]
-        ranks[start : start + _QUERIES] = (part >= mine[:, None]).sum(-1)
-        top = part.max(-1)
-        logs = np.log(np.exp(SCALE * (part - top[:, None])).sum(-1)) + SCALE * top
-        losses[start : start + _QUERIES] = logs - SCALE * mine
-    return ranks, losses
-
-
-def _judge_ranks(values: Mapping[str, Any]) -> Judged:
-    ranks, losses = values["ranks"], values["losses"]
-    metrics = {
-        "loss": lambda c: float(losses[c].mean()),
-        "mrr": lambda c: float((1 / ranks[c]).mean()),
-        **{f"recall_at_{k}": lambda c, k=k: float((ranks[c] <= k).mean()) for k in (1, 5, 10)},
-    }
-
-    def blocks() -> list[Block]:
-        shares = {str(k): float((ranks <= k).mean()) for k in (1, 2, 3, 5, 10, 20, 50) if k < max(2, len(ranks))}
-        return [Bars(title="Own text among the nearest", values=shares), _alike(values["alike"])]
-
-    return Judged(losses, metrics, blocks, ranks == 1)
-
-
-def _judge_triplets(values: Mapping[str, Any]) -> Judged:
-    vectors, right = values["vectors"], values["alike"] > values["other"]
-    near, far = (np.linalg.norm(vectors[:, 0] - vectors[:, k], axis=-1) for k in (1, 2))
-    losses = np.maximum(near - far + MARGIN, 0).astype(float)
-    metrics = {"loss": lambda c: float(losses[c].mean()), "accuracy": lambda c: float(right[c].mean())}
-
-    def blocks() -> list[Block]:
-        gap = values["alike"] - values["other"]
-        heights, edges = np.histogram(gap, 30)
-        unit = "similarity to the second less that to the third"
-        return [Histogram(title="Margin", edges=edges.tolist(), counts=heights.tolist(), unit=unit)]
-
-    return Judged(losses, metrics, blocks, right)
-
-
-def _judge_labels(values: Mapping[str, Any], gold: np.ndarray) -> Judged:
-    vectors, right = values["vectors"][:, 0], gold[values["best"]] == gold
-    losses = 1.0 - (vectors * vectors[values["best"]]).sum(-1).astype(float)
-    losses[~right] += 1.0
-    metrics = {"loss": lambda c: float(losses[c].mean()), "accuracy": lambda c: float(right[c].mean())}
-
-    def blocks() -> list[Block]:
-        shares = {str(label): float(right[gold == label].mean()) for label in np.unique(gold)}
-        return [Bars(title="Nearest neighbour has the same label", values=shares, select="label")]
-
-    return Judged(losses, metrics, blocks, right)
-
-
-def _alike(alike: np.ndarray) -> Histogram:
-    heights, edges = np.histogram(alike, 30)
-    return Histogram(title="Similarity of pairs", edges=edges.tolist(), counts=heights.tolist(), unit="cosine")
-
-
-def _map(vectors: np.ndarray, texts: Sequence[str], labels: Sequence[str] | None) -> list[Block]:
-    """Return the texts on the two axes along which they differ most (PCA), coloured by label."""
-    from sklearn.decomposition import PCA
-
-    chosen = np.unique(np.linspace(0, len(vectors) - 1, min(len(vectors), _MOST_DOTS)).round().astype(int))
-    if len(chosen) < 3 or np.ptp(vectors[chosen], axis=0).max() == 0:
-        return []
-    pca = PCA(2, svd_solver="full").fit(vectors[chosen])
-    places, shares = pca.transform(vectors[chosen]), pca.explained_variance_ratio_
-    groups = [str(labels[int(i)]) or "–" for i in chosen] if labels is not None else []
-    axes = [f"Component {k + 1} ({share:.0%} of the variance)" for k, share in enumerate(shares)]
-    return [
-        Scatter(
-            title="Map of the texts", x=places[:, 0].tolist(), y=places[:, 1].tolist(), groups=groups,
-            texts=[texts[int(i)][:200] for i in chosen], x_axis=axes[0], y_axis=axes[1],
-        )
-    ]  # fmt: skip
-
-
-class SentenceBatch:
-    """Makes batches [row, text, token] of features, padded to a multiple of 8 tokens."""
-
-    def __init__(self, tokenizer: Any):
-        self.tokenizer = tokenizer
-
-    def __call__(self, features: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        import torch
-
-        names = [name for name in features[0] if name != "labels"]
-        n = len(features[0]["input_ids"])
-        flat = [{name: feature[name][i] for name in names} for feature in features for i in range(n)]
-        padded = self.tokenizer.pad(flat, return_tensors="pt", pad_to_multiple_of=8)
-        batch = {name: values.view(len(features), n, -1) for name, values in padded.items()}
-        if "labels" in features[0]:
-            batch["labels"] = torch.tensor([feature["labels"] for feature in features])
-        return batch
-
-
-def as_sentences(model: Any, way: str, is_unit: bool, loss_name: str) -> Any:
-    """Return a model whose outputs are `sentence_embedding` and, with labels, the `loss` of sentence-transformers.
-
-    Token ids [row, text, token] give [row, text, channel], with as little padding as sentence-transformers has;
-    [text, token] give [text, channel]. way: `mean` or `cls`. is_unit: vectors have the length 1.
-    """
-    kind = type(model)
-
-    class Sentences(kind):
-        def forward(
-            self, input_ids: Any, attention_mask: Any, token_type_ids: Any = None, labels: Any = None
-        ) -> dict[str, Any]:
-            if input_ids.dim() == 2:
-                return {"sentence_embedding": self.embed(input_ids, attention_mask, token_type_ids)}
-            # As sentence-transformers: the first texts in one pass, all others in a second one.
-            n = input_ids.shape[1]
-            texts = []
-            for places in ([0], list(range(1, n))):
-                parts = [None if each is None else each[:, places].transpose(0, 1).flatten(0, 1)
-                         for each in (input_ids, attention_mask, token_type_ids)]  # fmt: skip
-                if places:
-                    texts += self.embed(*without_padding(*parts)).unflatten(0, (len(places), -1)).unbind(0)
-            import torch
-
-            found = {"sentence_embedding": torch.stack(texts, 1)}
-            if labels is None:
-                return found
-            with torch.autocast(labels.device.type, enabled=False):
-                loss = loss_of(loss_name).compute_loss_from_embeddings([each.float() for each in texts], labels)
-            return {"loss": loss} | found
-
-        def embed(self, input_ids: Any, attention_mask: Any, token_type_ids: Any) -> Any:
-            given = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
-            tokens = super().forward(input_ids=input_ids, attention_mask=attention_mask, **given)[0]
-            return pool(tokens, attention_mask, way, is_unit)
-
-    Sentences.__name__ = Sentences.__qualname__ = kind.__name__  # a saved config names the library's own class
-    model.__class__ = Sentences
-    model.pooling_way, model.is_unit = way, is_unit
-    return model
-
-
-def without_padding(input_ids: Any, mask: Any, kinds: Any) -> list[Any]:
-    """Return batches [text, token] without the tokens that are padding in all texts, but for a multiple of 8."""
-    width = -(-int(mask.sum(-1).max()) // 8) * 8
-    is_left = bool((mask[:, :width].sum() != mask.sum()).item())
-    part = slice(-width, None) if is_left else slice(0, width)
-    return [None if each is None else each[:, part] for each in (input_ids, mask, kinds)]
-
-
-def pool(tokens: Any, mask: Any, way: str, is_unit: bool) -> Any:
-    """Return one vector a text of its tokens [text, token, channel], as sentence-transformers does."""
-    import torch
-
-    if way == "cls":
-        vectors = tokens[:, 0]
-    else:
-        weights = mask.unsqueeze(-1).to(tokens.dtype)
-        vectors = (tokens * weights).sum(1) / weights.sum(1).clamp(min=1e-9)
-    return torch.nn.functional.normalize(vectors, dim=-1) if is_unit else vectors
-
-
-@functools.cache
-def loss_of(name: str) -> Any:
-    """Return a loss of sentence-transformers, which works on embeddings and knows no model."""
-    from sentence_transformers.sentence_transformer import losses
-    from torch.nn import Identity
-
-    return getattr(losses, LOSS_CLASSES[name])(Identity())
-
-
-def read_pooling(folder: Path) -> tuple[str, bool]:
-    """Return how a folder of sentence-transformers pools (`mean` or `cls`), and whether vectors get the length 1."""
-    modules, way, is_unit = folder / "modules.json", "mean", False
-    if not modules.is_file():
-        return way, is_unit
-    for module in json.loads(modules.read_text(encoding="utf-8")):
-        is_unit |= module["type"].endswith("Normalize")
-        config = folder / module["path"] / "config.json"
-        if module["type"].endswith("Pooling") and config.is_file():
-            told = json.loads(config.read_text(encoding="utf-8"))
-            is_cls = told.get("pooling_mode") == "cls" or told.get("pooling_mode_cls_token")
-            way = "cls" if is_cls else "mean"
-    return way, is_unit
-
-
-def write_sentence_folder(folder: Path, way: str, is_unit: bool, width: int) -> None:
-    """Add what makes a model's folder one of sentence-transformers."""
-    kinds = [("", "Transformer"), ("1_Pooling", "Pooling"), *([("2_Normalize", "Normalize")] if is_unit else [])]
-    modules = [
-        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
-        for i, (path, kind) in enumerate(kinds)
-    ]
-    pooling = {
-        "word_embedding_dimension": width,
-        "pooling_mode_cls_token": way == "cls",
-        "pooling_mode_mean_tokens": way == "mean",
-        "pooling_mode_max_tokens": False,
-        "pooling_mode_mean_sqrt_len_tokens": False,
-    }
-    for path, _ in kinds[1:]:
-        (folder / path).mkdir(exist_ok=True)
-    (folder / "modules.json").write_text(json.dumps(modules, indent=2), encoding="utf-8")
-    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling, indent=2), encoding="utf-8")
 
 
 PLUGIN = Embeddings(Config())

@@ -57,6 +57,7 @@ class MultipleChoice(Task):
     )  # fmt: skip
     main_metric = "accuracy"
     is_plain = False
+    takes_one_text = False
 
     # --- on tables ---------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from studio.core.blocks import Bars, Block, Matrix, Span, SpanText, SpanTexts, Table
 from studio.tasks.base import Answers, Judged, Rows
-from studio.tasks.tagging import SpanOf, entities_of, spans_over
+from studio.tasks.tagging import SpanOf, entities_of, spans_over, types_in
 
 _MOST_TEXTS = 100  # that are shown, the worst first
 _MOST_CLASSES = 40  # of a matrix that can still be read
@@ -23,7 +23,7 @@ def judge_entities(answers: Answers, gold: Sequence[list[str]], rows: Rows, labe
     once, so that resampled rows are quick. Types are in the order of `labels`.
     """
     told: list[list[str]] = answers.values["tags"]
-    kinds = [label[2:] for label in labels if label.startswith("B-")]
+    kinds = types_in(labels)
     ours, theirs = (_counted(tags) for tags in (told, gold))
     both = [a & b for a, b in zip(ours, theirs, strict=True)]
     n_told, n_gold, n_both = (_by_type(each, kinds) for each in (ours, theirs, both))
@@ -55,7 +55,7 @@ def judge_entities(answers: Answers, gold: Sequence[list[str]], rows: Rows, labe
             Bars(
                 title="Errors by kind", values={kind: float(kinds_of_error[kind]) for kind in _KINDS}, unit="entities"
             ),
-            _worst(answers, rows, losses / np.maximum(n_words, 1), found),
+            _worst(answers, rows, losses / np.maximum(n_words, 1), found, kinds),
             Table(title="Types", header=header, rows=lines),
             _confusion([kinds[i] for i in known], found),
         ]
@@ -99,7 +99,7 @@ def judge_classes(answers: Answers, gold: Sequence[list[str]], rows: Rows, label
         found = [SpanErrors(_words(x, y), _words(y, x)) for x, y in zip(told, gold, strict=True)]
         return [
             Bars(title="F1 by class", values={f"{labels[i]} ({counts[i]:,})": float(by_class[i]) for i in usual}),
-            _worst(answers, rows, losses / np.maximum(n_words, 1), found),
+            _worst(answers, rows, losses / np.maximum(n_words, 1), found, labels),
             Matrix(
                 title="Confusion", rows=names, columns=names, row_axis="Class", column_axis="Predicted",
                 values=confusion_matrix(true, answered, labels=shown).tolist(),
@@ -184,7 +184,9 @@ def _rates(n_both: int, n_told: int, n_gold: int) -> tuple[float, float, float]:
     return n_both / max(1, n_told), n_both / max(1, n_gold), 2 * n_both / max(1, n_told + n_gold)
 
 
-def _worst(answers: Answers, rows: Rows, losses: np.ndarray, errors: Sequence[SpanErrors]) -> SpanTexts:
+def _worst(
+    answers: Answers, rows: Rows, losses: np.ndarray, errors: Sequence[SpanErrors], kinds: list[str]
+) -> SpanTexts:
     shown = []
     for i in np.argsort(-losses, kind="stable")[:_MOST_TEXTS]:
         words = answers.values["words"][i]
@@ -197,7 +199,7 @@ def _worst(answers: Answers, rows: Rows, losses: np.ndarray, errors: Sequence[Sp
         note = f"loss {losses[i]:.3f}" + (f", {n} errors" if n > 1 else ", 1 error" if n else "")
         text = rows.fields["text"][int(i)]
         shown.append(SpanText(text=text, gold=gold, predicted=predicted, note=note, row=int(rows.indices[i])))
-    return SpanTexts(title="Texts with the highest loss", texts=shown)
+    return SpanTexts(title="Texts with the highest loss", texts=shown, labels=kinds)
 
 
 def _confusion(kinds: list[str], errors: Sequence[SpanErrors]) -> Matrix:

@@ -131,6 +131,11 @@ def entities_of(tags: Sequence[str]) -> list[SpanOf]:
     return found
 
 
+def types_in(labels: Sequence[str]) -> list[str]:
+    """Return the types of entities that labels in IOB2 have, in their order."""
+    return [label[2:] for label in labels if label.startswith("B-")]
+
+
 def iob2(entities: Sequence[SpanOf], n_words: int) -> list[str]:
     """Return a tag for each word."""
     tags = [OUTSIDE] * n_words

@@ -221,11 +221,7 @@ class TextClassification(Task):
         if self.config.problem_type == MULTI:
             return split_labels(cell)
         if self.config.problem_type == NUMBER:
-            try:
-                number = float(cell.replace(",", "."))
-            except ValueError:
-                return None
-            return number if np.isfinite(number) else None
+            return to_number(cell)
         return cell
 
     def _names(self, gold: Any) -> Sequence[str]:
@@ -343,6 +339,15 @@ def encode_texts(
     )  # fmt: skip
     cut = [bool(e.overflowing) for e in encoded.encodings] if encoded.encodings else [False] * len(texts)
     return dict(encoded) | {"cut": cut, "length": [len(ids) for ids in encoded["input_ids"]]}
+
+
+def to_number(cell: str) -> float | None:
+    """Return the number in a cell, or None."""
+    try:
+        number = float(cell.replace(",", "."))
+    except ValueError:
+        return None
+    return number if np.isfinite(number) else None
 
 
 def split_labels(cell: str) -> tuple[str, ...]:

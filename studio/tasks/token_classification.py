@@ -39,6 +39,7 @@ from studio.tasks.tagging import (
     spans_in,
     spans_over,
     token_labels,
+    types_in,
     word_places,
     words_in,
     words_under,
@@ -347,7 +348,8 @@ class TokenClassification(Task):
         tags, words = answers.values["tags"][0], answers.values["words"][0]
         found = spans_over(entities_of(tags), words) if self.config.answer == ENTITIES else _each(tags, words)
         spans = [Span(start=start, end=end, label=label) for start, end, label in found]
-        return [SpanTexts(texts=[SpanText(text=fields["text"], predicted=spans)])]
+        kinds = types_in(labels) if self.config.answer == ENTITIES else list(labels)
+        return [SpanTexts(texts=[SpanText(text=fields["text"], predicted=spans)], labels=kinds)]
 
 
 def spans_json(tags: Sequence[str], words: np.ndarray, is_entities: bool) -> str:

@@ -245,6 +245,7 @@ class TextEdit(QLineEdit):
     def set_value(self, value: Any) -> None:
         if value != self.value():
             self.setText(str(value).replace("\t", "\\t"))
+            self.setCursorPosition(0)  # a long text shows how it begins
 
 
 def _split(annotation: Any) -> tuple[list[type], list[Any]]:

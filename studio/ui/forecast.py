@@ -118,7 +118,7 @@ class Forecast(QObject):
 
     def _count_tokens(self) -> None:
         draft = self._store.draft
-        read = [draft.columns.get(role.id) for role in task_of(draft.task).roles if not role.is_gold]
+        read = [draft.columns.get(role.id) for role in task_of(draft.task).roles if role.is_input and not role.is_gold]
         there = draft.table.table.column_names if draft.table is not None else []
         columns = [column for column in read if column in there]
         if not columns:

@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
 )
 
 from studio import __version__
+from studio.attention.look_file import SUFFIX
 from studio.core.files import read_json
 from studio.core.registry import family
 from studio.ui import words
@@ -179,10 +180,13 @@ class MainWindow(QMainWindow):
     # --- drag and drop -----------------------------------------------------------------------------------------
 
     def open_path(self, path: Path) -> None:
-        """Open what was dropped: a model folder, a spec, else a data set."""
+        """Open what was dropped: a model folder, a saved inspection, a spec, else a data set."""
         if path.is_dir():
             self.store.choose_model(str(path))
             self.show_page("model")
+        elif path.suffix == SUFFIX:
+            self.show_page("inspect")
+            self.pages["inspect"].open_file(path)
         elif is_spec(path):
             self.store.load_spec(path)
         else:

@@ -140,6 +140,11 @@ def metric(value: float) -> str:
     return f"{value:.4f}" if math.isfinite(value) else number(value)
 
 
+def score(value: float) -> str:
+    """Return the number by which runs are compared: a share with four decimals, anything larger to four digits."""
+    return metric(value) if abs(value) <= 1 else number(value)
+
+
 def percent(share: float, digits: int = 0) -> str:
     """Return a share as percent: `43 %`."""
     return f"{share * 100:.{digits}f}{THIN}%"

@@ -188,4 +188,7 @@ def test_token_facts_of_a_fast_tokenizer():
         "special": [True, False, False, False, True],
         "text": "goodness me",
         "word_ids": [None, 0, 0, 1, None],
+        "segments": [None, 0, 0, 0, None],
+        "offsets": [(0, 0), (0, 4), (4, 8), (9, 11), (0, 0)],
+        "mask_token": None,
     }

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from test_attention_capture import eager_maps
-from tiny_models import CAPTURED, make_model
+from tiny_models import CAPTURED, make_input, make_model
 
 import studio.attention.interface as interface
 import studio.attention.streaming as streaming
@@ -21,13 +21,7 @@ OWN_FORMULA = ["gemma2", "gpt_oss"]  # softcap, sinks
 def long_input(family, padding=0):
     ids = torch.randint(3, 60, (1, N_TOKENS), generator=torch.Generator().manual_seed(2))
     ids[0, -1] = 2
-    mask = torch.ones_like(ids)
-    if padding:
-        place = slice(-padding, None) if padding > 0 else slice(None, -padding)
-        ids[:, place], mask[:, place] = 0, 0
-        ids[0, int(mask[0].nonzero().max())] = 2
-    inputs = {"input_ids": ids, "attention_mask": mask}
-    return inputs | ({"decoder_input_ids": ids[:, :50]} if family in ("t5", "marian") else {})
+    return make_input(family, padding, ids)
 
 
 def by_kind(captured):

@@ -235,9 +235,13 @@ def make_model(family, **changes):
     return model.eval()
 
 
-def make_input(family, padding):
-    """Return one row of eleven tokens, the last `padding` (or, if negative, the first) of them padding."""
-    ids = torch.tensor([[1, 17, 23, 5, 42, 17, 31, 8, 55, 12, 2]])
+def make_input(family, padding, ids=None):
+    """Return one row of eleven tokens or `ids`, the last `padding` (or, if negative, the first) of them padding.
+
+    A decoder of its own gets six tokens, or of `ids` the first fifty.
+    """
+    decoded = torch.tensor([[0, 9, 33, 4, 21, 6]]) if ids is None else ids[:, :50]
+    ids = torch.tensor([[1, 17, 23, 5, 42, 17, 31, 8, 55, 12, 2]]) if ids is None else ids.clone()
     mask = torch.ones_like(ids)
     if padding:
         place = slice(-padding, None) if padding > 0 else slice(None, -padding)
@@ -246,7 +250,7 @@ def make_input(family, padding):
         ids[0, int(mask[0].nonzero().max())] = 2
     inputs = {"input_ids": ids, "attention_mask": mask}
     if family in ("t5", "marian"):
-        inputs["decoder_input_ids"] = torch.tensor([[0, 9, 33, 4, 21, 6]])
+        inputs["decoder_input_ids"] = decoded
     return inputs
 
 

@@ -59,7 +59,10 @@ def main() -> None:
 
         targets = ["query", "key", "value", "attention.output.dense", "intermediate.dense", "output.dense"]
         adapter = LoraConfig(
-            r=8, lora_alpha=16, lora_dropout=0.05, target_modules=targets,
+            r=8,
+            lora_alpha=16,
+            lora_dropout=0.05,
+            target_modules=targets,
             modules_to_save=["pooler.dense", "classifier"],
         )
         model = get_peft_model(model, adapter)

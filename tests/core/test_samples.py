@@ -89,6 +89,20 @@ def test_topics_cannot_be_told_by_their_words_alone(rows):
     assert 0.45 <= accuracy <= 0.80
 
 
+def test_pairs_for_embeddings_have_near_misses_that_shared_words_do_not_tell_apart() -> None:
+    with (SAMPLES / "embeddings.csv").open(encoding="utf-8", newline="") as file:
+        pairs = list(csv.DictReader(file, strict=True))
+    said, titles = ([pair[name] for pair in pairs] for name in ("text", "text_2"))
+    assert len(set(said)) == len(set(titles)) == len(pairs), "no text twice"
+    assert f"`embeddings.csv`: {len(pairs)} " in (SAMPLES / "README.md").read_text("utf-8")
+    devices, troubles = (Counter(title.split(": ")[part] for title in titles) for part in (0, 1))
+    assert min(devices.values()) >= 10 and min(troubles.values()) >= 3, "each has neighbours of the same kind"
+    words = TfidfVectorizer(sublinear_tf=True).fit([*said, *titles])
+    nearness = (words.transform(said) @ words.transform(titles).T).toarray()
+    ranks = (nearness >= np.diag(nearness)[:, None]).sum(-1)
+    assert (1 / ranks).mean() < 0.1
+
+
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_samples_of_other_answers_open_as_they_are_meant(number: int) -> None:
     """Columns, settings and rows fit: nothing stands against training, and no row is there twice."""

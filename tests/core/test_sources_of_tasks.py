@@ -156,6 +156,13 @@ def test_a_file_that_is_no_conll_says_what_to_do(read, content, reason, said):
     assert "Line 1: S-A is no tag of IOB2" in refused(read, "s.conll", "a S-A\n", scheme="iob2").facts["message"]
 
 
+def test_blanks_among_tabs_are_between_columns_where_all_lines_have_them(read):
+    opened = read("mixed.conll", "Ada\tNNP B-PER\nleft VBD\tO\n\nRome\tNNP B-LOC\n")
+    assert opened.table.to_pylist()[0] == {"tokens": "Ada left", "column 2": "NNP VBD", "tags": "B-PER O"}
+    one = read("blank.conll", "New York\tB-LOC\nis\tO\n\nRome\tB-LOC\n")
+    assert one.table["tokens"].to_pylist() == ["New_York is", "Rome"]
+
+
 # --- questions -------------------------------------------------------------------------------------------------------
 
 
@@ -200,6 +207,21 @@ def test_answers_that_stand_elsewhere_are_told(read):
     opened = read("off.json", json.dumps(nested(WHO, wrong, WHO | {"answers": ["Ada", "Eve"]})))
     assert told(opened) == {"answers-misplaced": {"n_answers": 2, "row": 2, "text": "Ada"}}
     assert json.loads(opened.table["answers"][2].as_py()) == {"text": ["Ada", "Eve"], "answer_start": [0, -1]}
+
+
+def test_nothing_is_left_out_in_silence(read):
+    opened = read("some.json", json.dumps(nested(WHO, {"id": "7", "answers": []}, {"id": "8", "question": "Where?"})))
+    assert told(opened) == {"no-question": {"n_rows": 1, "text": '{"id": "7", "answers": []}'}}
+    assert opened.table["answers"].to_pylist()[1] == "", "nothing is said of an answer, not that there is none"
+    without = {"data": [{"paragraphs": [{"qas": [WHO]}]}]}
+    assert "no question with a context" in refused(read, "no-context.json", json.dumps(without)).facts["message"]
+
+
+@pytest.mark.parametrize(("name", "n_characters"), [("q.json", -30), ("q.json", -1), ("rows.jsonl", -20)])
+def test_a_file_that_was_cut_off_says_so(read, name, n_characters):
+    content = json.dumps(nested(WHO)) if name == "q.json" else "\n".join(map(json.dumps, FLAT))
+    assert "cut off" in refused(read, name, content[:n_characters]).facts["message"]
+    assert "Mend that line" in refused(read, "odd.jsonl", '{"a": 1}\n{"a": x}\n').facts["message"]
 
 
 def test_questions_of_another_shape_say_which(read):
@@ -264,6 +286,9 @@ def test_spans_that_can_not_be_are_left_out_and_told_by_their_row(read):
         "spans-overlap": {"n_spans": 2, "row": 1, "span": '[1, 4, "PER"]'},
         "rows-not-labelled": {"n_rows": 1, "row": 4},
     }
+    places = [{"text": "Ada met", "spans": [{"start": 0.0, "end": "3", "label": "A"}, [True, 3, "B"]]}]
+    opened = read("written-by-a-table.json", json.dumps(places))
+    assert opened.table["spans"].to_pylist() == ['[{"start": 0, "end": 3, "label": "A"}]']
     message = refused(read, "no.json", '[{"text": "a", "spans": []}, {"title": 3}]', kind="spans").facts["message"]
     assert message.startswith("Row 2 has no text")
 

@@ -54,5 +54,14 @@ def test_groups_show_their_gap() -> None:
 
 
 def test_what_is_not_defined_has_no_interval() -> None:
-    found = compare.bootstrap({"auc": lambda c: float("nan"), "one": lambda c: 1.0}, 20, lambda: None)
-    assert found == {"one": [1.0, 1.0]}
+    found = compare.bootstrap({"auc": lambda c: float("nan"), "rmse": lambda c: 2.5}, 20, lambda: None)
+    assert found == {"rmse": [2.5, 2.5]}
+
+
+def test_all_rows_right_is_not_certain() -> None:
+    shares = {"all": lambda c: 1.0, "none": lambda c: 0.0}
+    assert compare.bootstrap(shares, 60, lambda: None) == {"all": [0.95, 1.0], "none": [0.0, 0.05]}
+    assert compare.bootstrap(shares, 2, lambda: None) == {"all": [0.0, 1.0], "none": [0.0, 1.0]}
+    same = np.ones(40, bool)
+    (bars, _) = compare.blocks(judged(same), judged(same), "accuracy", ("A", "B"), lambda: None)
+    assert bars.intervals["Accuracy"] == (0.0, 0.0), "what is the same in each row differs by nothing"

@@ -12,12 +12,15 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from studio import supervisor
 from studio.attention import maps
+from studio.attention.vectors import load_vectors
 from studio.core import events as ev
 from studio.core.commands import Explain, Stop, Study, send
 from studio.core.files import read_json
+from studio.core.reasons import Failure
 from studio.core.rundir import create_run
 from studio.core.spec import InspectSpec, parse_spec
 from studio.core.state import new_state
+from studio.engine import inspect as engine
 from studio.engine import train
 from studio.engine.reporter import Reporter
 from tests.in_process import execute, go_on
@@ -244,9 +247,44 @@ def test_studies_see_before_and_after_of_an_adapter(of_run, trained, model_folde
     assert important["before"] != important["after"]
     over_rows = [each for each in state.studied.values() if each.result.get("n_rows") == 3]
     assert len(over_rows) == 1 and over_rows[0].result["states"]["after"] != important["after"]
+def test_vectors_of_a_head_give_the_maps_of_both_states(workspace, trained, of_run):
+    """A study of an adapter's run: each state's own queries and keys, and from them the weights that were captured."""
+    _, (answer,) = of_run
+    captured = {state: maps.load(Path(folder)).maps["attention"] for state, folder in answer.directories.items()}
+    run = create_run(workspace, InspectSpec(run=str(trained.path), idle_seconds=120))
+    asked = [Study(what="vectors", text=TEXT, options={"layer": 1, "head": head}) for head in (2, N_HEADS)]
+    for command in asked:
+        send(run.path, command)
+    state = go_on(
+        run, lambda report, event: isinstance(event, ev.Studied) and event.id == asked[1].id and report.obey(Stop())
+    )
+    told, refused = (state.studied[command.id] for command in asked)
+    found = {name: load_vectors(Path(told.directory) / f"{name}.npz") for name in ("before", "after")}
+    for name, vectors in found.items():
+        weights = np.stack([vectors.row(query).weights for query in range(len(vectors.ids))])
+        np.testing.assert_allclose(weights, captured[name][1, 2], atol=1e-5)
+        assert told.result["states"][name]["error"] <= 1e-5
+    assert np.abs(found["after"].query - found["before"].query).max() > 1e-3
+    assert (refused.reason, refused.facts) == ("head-unknown", {"layer": 2, "head": N_HEADS + 1})
 
 
 def test_what_can_not_be_inspected_says_why(workspace, tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     _, state = execute(workspace, {"kind": "inspect", "model": str(tmp_path), "idle_seconds": 120})
     assert (state.state, state.problem.reason) == ("failed", "model-no-safetensors")
+
+
+def test_a_pair_and_a_chat_are_read_as_the_model_reads_them(model_folder, tmp_path):
+    subject = engine._load_folder(InspectSpec(model=str(model_folder)))
+    pair = Explain(text="cat dog", fields={"text": "cat dog", "text_pair": "plum"})
+    facts = read_json(Path(subject.reply(pair, ("after",), tmp_path).directories["after"]) / "tokens.json")
+    assert facts["tokens"] == ["[CLS]", "cat", "dog", "[SEP]", "plum", "[SEP]"]
+    assert facts["segments"] == [None, 0, 0, None, 1, None] and facts["offsets"][4] == [0, 4]
+
+    chat = Explain(text="", fields={"messages": '[{"role": "user", "content": "goose"}]'})
+    with pytest.raises(Failure) as refused:
+        subject.reply(chat, ("after",), tmp_path)
+    assert refused.value.problem.reason == "chat-unknown"
+    subject.tokenizer.chat_template = "{% for m in messages %}{{ m['role'] }} {{ m['content'] }} {% endfor %}"
+    facts = read_json(Path(subject.reply(chat, ("after",), tmp_path).directories["after"]) / "tokens.json")
+    assert facts["tokens"] == ["[UNK]", "goose"]

@@ -22,6 +22,7 @@ from studio.core.replay import read_end, read_state
 from studio.core.rundir import RunDir, create_run, read_events
 from studio.core.spec import parse_spec
 from studio.core.state import RunState, read_summary
+from studio.engine.evaluate import write_columns
 from studio.engine.reporter import Reporter
 from tests.in_process import execute, go_on
 
@@ -362,6 +363,27 @@ def test_predictions_never_replace_the_rows_they_are_made_from(
     assert state.state == "finished" and (tmp_path / "out.csv").is_file()
     _, state = execute(workspace, spec | {"out": str(mine)})
     assert state.state == "failed" and mine.read_bytes() == before, state.problem
+
+
+def test_a_file_that_can_not_be_written_is_refused_at_its_field_and_leaves_nothing(
+    workspace: Path, tmp_path: Path, tiny_spec: dict, straight: Callable[[str], tuple[RunDir, RunState]]
+) -> None:
+    spec = {"kind": "predict", "run": str(straight("full")[0].path), "data": tiny_spec["data"]["train"]}
+    folder, file = tmp_path / "folder.csv", tmp_path / "file"
+    folder.mkdir()
+    file.write_text("mine")
+    outs = {folder: "out-unwritable", file / "a.csv": "out-unwritable", tmp_path / "a.xlsx": "out-format"}
+    for out, reason in outs.items():
+        run, state = execute(workspace, spec | {"out": str(out)})
+        assert (state.problem.reason, state.problem.field) == (reason, "out")
+        phases = [e.name for e in read_events(run) if isinstance(e, ev.Phase)]
+        assert "model" not in phases, "it is told before the work"
+    with pytest.raises(OSError):
+        write_columns({"a": [1]}, folder)
+    assert not list(folder.iterdir())
+    assert not list(tmp_path.glob(".*.partial")) and file.read_text() == "mine"
+    _, state = execute(workspace, spec | {"out": str(tmp_path / "A.CSV")})
+    assert state.state == "finished" and (tmp_path / "A.CSV").read_bytes().startswith(b'"')
 
 
 def test_files_of_their_own_are_checked_like_the_rest(workspace: Path, tmp_path: Path, tiny_spec: dict) -> None:

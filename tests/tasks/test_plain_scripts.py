@@ -14,7 +14,7 @@ from sentence_transformers.sentence_transformer import modules as st_modules
 
 from studio.core.replay import read_state
 from studio.tasks.base import Rows, task_of
-from studio.tasks.masked_lm import hide_words
+from studio.tasks.word_hiding import hide_words
 from tests.in_process import execute
 
 SEED = 42

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from studio.core.blocks import Histogram, SpanTexts, Tiles
+from studio.core.reasons import Failure
 from studio.core.registry import family, parse_config
 from studio.core.spec import DataSpec
 from studio.engine.data import split_rows
@@ -205,3 +206,9 @@ def test_questions_of_one_context_stay_in_one_part() -> None:
     contexts = [set(part.fields["context"]) for part in parts.values()]
     assert not contexts[0] & contexts[1] and not contexts[0] & contexts[2] and not contexts[1] & contexts[2]
     assert all(any(not gold for gold in part.gold) and len(part) >= 40 for part in parts.values())
+    asked = [f"which {i}" for i in range(20)]
+    one = pa.table({"context": ["the red key"] * 20, "question": asked, "answers": ["red"] * 20})
+    with pytest.raises(Failure) as caught:
+        split_rows(made, made.rows(one, COLUMNS), DataSpec(train=source.Config(path=str(path))))
+    problem = caught.value.problem
+    assert (problem.reason, problem.field) == ("split-together", "data.validation") and problem.facts["n_groups"] == 1

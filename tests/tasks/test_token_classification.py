@@ -115,11 +115,16 @@ def test_errors_are_told_by_kind_and_shown_with_the_worst_first() -> None:
     bars, errors, shown, _, matrix = found.blocks()
     assert errors.values == {"missed": 1, "invented": 1, "wrong type": 1, "wrong border": 1}
     assert isinstance(shown, SpanTexts) and [text.row for text in shown.texts] == [1, 0]
+    assert shown.labels == ["LOC", "ORG", "PER"], "all types of the model, so that each keeps its colour"
     assert [span.kind for span in shown.texts[0].gold] == ["wrong type", "missed"]
     assert [(s.start, s.end, s.kind) for s in shown.texts[1].predicted] == [(0, 2, "wrong border"), (9, 11, "")]
     cells = {(a, b): matrix.values[i][k] for i, a in enumerate(matrix.rows) for k, b in enumerate(matrix.columns)}
     assert cells["LOC", "PER"] == 1 and cells["ORG", "nothing"] == 1 and cells["nothing", "ORG"] == 1
     assert cells["PER", "PER"] == 1, "another border is the same type"
+    for answer, wanted in (("entities", shown.labels), ("classes", labels)):
+        made, answers, rows, _ = judged(told, gold, labels, answer=answer)
+        (tried,) = made.explain(answers, {"text": rows.fields["text"][0]}, labels)
+        assert tried.labels == wanted
     assert found.right.tolist() == [False, False] and SpanErrors([], []).kinds() == []
 
 

@@ -15,7 +15,8 @@ import transformers
 from studio.core.registry import family, parse_config
 from studio.sources.texts import Texts
 from studio.tasks.base import MASKED, Answers, Rows, task_of
-from studio.tasks.masked_lm import TOP, guess_hidden_alone, hide_words
+from studio.tasks.masked_lm import TOP
+from studio.tasks.word_hiding import guess_hidden_alone, hide_words
 from tests.in_process import execute
 
 DRAWS = np.random.default_rng(3)
@@ -76,6 +77,31 @@ def test_joined_texts_lose_no_token_and_know_their_rows(tiny: Callable[[str], Pa
     assert alone["row"] == [0, 1, 2, 3] and alone["cut"] == [False, False, True, False]
 
 
+def test_gaps_of_one_text_leave_the_others_of_its_piece_their_hidden_words(tiny: Callable[[str], Path]) -> None:
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tiny("bert"))
+    mask = tokenizer.mask_token_id
+    texts = ["the apple is red", "the [MASK] is blue and [MASK]", "the coal is black", "the leaf is thin"]
+    task = task_of(parse_config("tasks", {"kind": "masked-lm", "mlm_probability": 0.9}))
+    made = task.encode({"text": texts}, tokenizer, 64)
+    ids, labels, words, behind = (made[name][0] for name in ("input_ids", "labels", "words", "behind"))
+    owners = made["row"][0] - np.array(behind)
+    assert len(made["row"]) == 1 and made["asked"] == [True]
+    assert {int(owners[i]) for i, label in enumerate(labels) if label != MASKED} == {0, 1, 2, 3}
+    own = np.flatnonzero(owners == 1)
+    assert [labels[i] for i in own if labels[i] != MASKED] == [mask, mask], "of the text with gaps these alone"
+    assert all(labels[i] == mask for i in own if ids[i] == mask)
+    batch = task.training_collator(tokenizer, 1)([{name: made[name][0] for name in made}])
+    is_gap = np.array(words + [-1] * (batch["labels"].shape[1] - len(words))) == -1
+    assert (batch["labels"][0].numpy()[is_gap] == MASKED).all(), "a gap teaches nothing"
+
+    outputs = [np.ones((len(ids), 1 + 2 * TOP))]
+    values = task.answers(outputs, made, rows_of([""] * 4, text=texts), []).values
+    assert values["known"].tolist() == [gold != mask for gold in values["gold"]]
+    assert {int(row) for row in values["row"][~values["known"]]} == {1} and (~values["known"]).sum() == 2
+    alone = task.encode({"text": texts[1:2]}, tokenizer, 64)
+    assert [each for each in alone["labels"][0] if each != MASKED] == [mask, mask]
+
+
 def test_training_with_the_head_for_hidden_words_alone_has_the_whole_loss_and_gradient(tiny: Callable) -> None:
     for architecture in ("bert", "roberta", "distilbert", "modernbert", "electra"):
         whole = transformers.AutoModelForMaskedLM.from_pretrained(tiny(architecture)).train()
@@ -105,7 +131,8 @@ def test_masked_metrics_are_those_of_torch_and_sklearn() -> None:
         labels[i, places] = torch.tensor(DRAWS.integers(0, vocabulary, len(places)))
     kept = task.reduce(logits, labels)
     assert kept.shape == (n, 8, 1 + 2 * TOP)
-    features = {"labels": labels.tolist(), "behind": [[0] * 8] * n, "row": list(range(n)), "asked": [False] * n}
+    features = {"labels": labels.tolist(), "words": [[-1] * 8] * n, "behind": [[0] * 8] * n, "row": list(range(n))}
+    features |= {"asked": [False] * n}
     rows = rows_of([""] * n, text=["text"] * n)
     answers = task.answers(list(kept.numpy()), features, rows, [])
     judged = task.judge(answers, rows, [])

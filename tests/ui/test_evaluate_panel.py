@@ -1,3 +1,4 @@
+import pyarrow as pa
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QPushButton
@@ -11,10 +12,12 @@ from studio.core.rundir import RunDir, create_run
 from studio.core.spec import parse_spec
 from studio.core.state import RunState
 from studio.ui.panels.evaluate import EvaluatePanel
+from studio.ui.panels.prediction_rows import PredictionRows
 from studio.ui.store import Store
 from studio.ui.widgets.span_texts import SpanTextsView
 from studio.ui.widgets.token_texts import TokenTextsView
 
+EMBEDDINGS = {"text": "Text", "text_2": "Second text"}
 ANSWERS = {"before": {"bad": 0.52, "good": 0.48}, "after": {"bad": 0.03, "good": 0.97}}
 
 
@@ -130,6 +133,30 @@ def test_a_row_is_tried_with_its_label(store: RecordedStore, panel: EvaluatePane
     assert panel.try_it.text.toPlainText() == "film 5"
     store.answer(probabilities=ANSWERS)
     assert panel.try_it.after._verdict.text() == "right" and panel.try_it.before._verdict.text() == "wrong"
+
+
+def test_columns_have_the_names_of_the_task_and_empty_ones_are_left_out(qtbot) -> None:
+    rows = PredictionRows()
+    qtbot.addWidget(rows)
+    values = {"text": "a", "text_2": "b", "label": "", "predicted": "c", "loss": 0.5, "Text": "d", "right": True}
+    rows.show_predictions(pa.table({name: [value] for name, value in values.items()}), EMBEDDINGS)
+    assert list(rows._titles.values()) == ["Loss", "Text", "Second text", "Predicted", "Text (2)"]
+    rows.filter_by({"Text": "d"})
+    assert rows.table.model.rowCount() == 1 and rows.filter.text() == "Text (2) d"
+    rows.table.row_activated.emit(0)
+    assert rows.text.text() == "a · b", "the texts that the model reads"
+
+
+def test_what_the_model_does_not_read_has_no_field(qtbot, store: RecordedStore, recorded_run: RunDir) -> None:
+    spec = read_json(recorded_run.spec_file) | {"task": {"kind": "embeddings"}}
+    spec["columns"] = {"text": "text", "text_2": "other", "label": "label"}
+    write_json(recorded_run.spec_file, spec)
+    add_model(recorded_run)
+    panel = EvaluatePanel(store)
+    qtbot.addWidget(panel)
+    panel.show()
+    qtbot.waitUntil(lambda: list(panel.try_it.more) == ["text_2"])
+    assert "head" not in panel.try_it.note.text(), "sentence encoders have none"
 
 
 def test_a_part_that_was_not_measured_offers_to_measure_it(panel: EvaluatePanel) -> None:

@@ -276,3 +276,65 @@ def test_a_look_that_was_started_elsewhere_is_shown(qtbot, panel, store, workspa
     store.attach(run.id)
     wait_measured(qtbot, panel)
     assert panel.text.toPlainText() == TEXT and store.n_started == 0
+
+
+def test_a_token_is_masked_and_looked_at_again(qtbot, panel, store, captures, monkeypatch):
+    starts = [0, 0, 4, 9, 12, 14, 0]
+    ends = [0, 3, 8, 11, 14, 16, 0]
+    monkeypatch.setitem(FACTS, "offsets", [*zip(starts, ends, strict=True)])
+    monkeypatch.setitem(FACTS, "segments", [None, *[0] * 5, None])
+    monkeypatch.setitem(FACTS, "mask_token", "[MASK]")
+    panel.look_at(TEXT)
+    store.answer(probabilities=PROBABILITIES, directories=captures())
+    wait_measured(qtbot, panel)
+    panel.maps.strip.rewrite_asked.emit(0, "mask")
+    assert store.asked[-1].text == TEXT, "[CLS] stands nowhere in the text"
+    panel.maps.strip.rewrite_asked.emit(2, "mask")
+    assert store.asked[-1].text == "the [MASK] is dull" == panel.text.toPlainText()
+
+
+def test_what_is_right_stands_beside_what_is_said(qtbot, looked, store, captures):
+    looked.question.put({"text": TEXT}, "bad")
+    looked.look()
+    store.answer(probabilities=PROBABILITIES, directories=captures())
+    qtbot.waitUntil(lambda: "Label bad" in looked.maps.prediction.text())
+    looked.look_at(TEXT)  # typed: nobody knows its label
+    store.answer(probabilities={}, said={"before": "B-PER", "after": "O"}, directories=captures())
+    qtbot.waitUntil(lambda: "Label" not in looked.maps.prediction.text())
+    assert "B-PER" in looked.maps.prediction.text()
+
+
+def test_a_locked_cell_keeps_its_key_beside_the_strip(looked):
+    """The strip shows the query of a locked cell, and does not lock it anew without its key."""
+    looked.maps.head.view("matrix").matrices["left"].lock(2, 3)
+    assert looked.maps.selection.cell == (2, 3) and looked.maps.strip.locked_token() == 2
+
+
+def test_views_that_asked_for_the_same_get_the_same_answer(looked):
+    stage, taken = looked.maps.head, []
+    stage.show_view("lines", 1)
+    views = [stage.view("matrix"), stage.view("lines")]
+    for view in views:
+        view.take = lambda answer, view=view: taken.append((view.id, answer.id))
+        view.asked.emit("nothing", {"layer": 1})
+    stage.take(ev.Studied(id="one", what="nothing"))
+    assert taken == [("matrix", "one"), ("lines", "one")]
+    views[0].asked.emit("nothing", {"layer": 0})
+    views[1].asked.emit("nothing", {"layer": 1})
+    stage.take(ev.Studied(id="two", what="nothing"))
+    assert taken[2:] == [("lines", "two")]
+
+
+def test_two_views_stand_side_by_side_and_share_what_is_chosen(looked):
+    stage, selection = looked.maps.head, looked.maps.selection
+    stage.split.setChecked(True)
+    first, second = stage.views()
+    assert first.isVisible() and second.isVisible() and first is not second
+    stage.show_view(first.id, 1)
+    assert stage.views() == [second, first]
+    selection.choose_head(0, 1)
+    looked.maps.choose_head(1, 0, joins=True)
+    assert selection.heads == ((1, 0), (0, 1)) and looked.maps.heads.grid.selected() == (1, 0)
+    np.testing.assert_array_equal(left(looked), AFTER[1, 0])
+    stage.split.setChecked(False)
+    assert stage.views() == [second]

@@ -10,6 +10,7 @@ from studio.core.files import write_json
 from studio.core.rundir import EventWriter, RunDir, create_run
 from studio.core.spec import EvaluateSpec, parse_spec
 from studio.ui.panels.runs import RunsPanel
+from studio.ui.panels.runs_rows import score_of
 from studio.ui.panels.spec_difference import differences
 from studio.ui.window import MainWindow
 
@@ -61,6 +62,20 @@ def test_a_list_of_hundreds_is_read_without_opening_a_log(qtbot, window: MainWin
     assert (row["state"], row["data"], row["model"], row["method"]) == ("finished", "reviews.csv", "Starter", "Full")
     assert (row["score"], row["seconds"], row["sparkline"]) == (0.9, 61.0, [2.0, 1.0, 0.5])
     assert window.notice_bar.past == []
+
+
+@pytest.mark.parametrize(
+    ("task", "metric", "score"),
+    [
+        ({"kind": "question-answering"}, {"exact_match": 0.5, "f1": 0.7}, 0.7),
+        ({"kind": "masked-lm"}, {"accuracy": 0.1, "perplexity": 390.5}, 390.5),
+        ({"kind": "embeddings"}, {"mrr": 0.9, "recall_at_1": 0.8}, 0.9),
+        ({"kind": "of a plug-in that is gone"}, {"accuracy": 0.1}, 0.1),
+        ({}, {"loss": 1.0}, None),
+    ],
+)
+def test_the_score_is_the_metric_of_the_task(task: dict, metric: dict, score: float | None) -> None:
+    assert score_of(metric, task) == score
 
 
 def test_runs_of_a_kind_and_by_a_word(qtbot, window: MainWindow, workspace, csv_file) -> None:

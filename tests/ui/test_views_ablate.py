@@ -11,7 +11,8 @@ from studio.attention import paths
 from studio.core.events import Studied
 from studio.ui.views.ablate import AblateView, change_of
 from studio.ui.views.attributions import AttributionsView, weights_of
-from studio.ui.views.look import AFTER, BEFORE, BOTH, DIFFERENCE, Look, without_special
+from studio.ui.views.filters import Filters
+from studio.ui.views.look import AFTER, BEFORE, BOTH, DIFFERENCE, Look
 from studio.ui.views.selection import Selection
 
 TOKENS = ["[CLS]", "the", "film", "is", "the", "end", "[SEP]"]
@@ -189,7 +190,7 @@ def test_an_explanation_that_is_no_better_than_chance_is_called_so(qtbot, select
 @pytest.mark.parametrize("cut", [False, True])
 def test_what_follows_from_the_maps_is_computed_here_and_tested_there(qtbot, selection, cut: bool):
     view = AttributionsView(selection)
-    look = without_special(LOOK) if cut else LOOK
+    look = Filters(without_special=True).apply(LOOK) if cut else LOOK
     asked = shown(qtbot, view, look)
     view.method.setCurrentIndex(view.method.findData("rollout"))
     qtbot.waitUntil(lambda: bool(asked) and asked[-1][1]["method"] == "reads")

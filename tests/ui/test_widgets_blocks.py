@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 from pydantic import TypeAdapter, ValidationError
-from PySide6.QtCore import QPoint, QPointF, Qt
-from PySide6.QtGui import QFontMetrics, QGuiApplication, QKeySequence
+from PySide6.QtCore import QPoint, QPointF, QRect, Qt
+from PySide6.QtGui import QFontMetrics, QGuiApplication, QImage, QKeySequence, QPainter
 from pytestqt.qtbot import QtBot
 from test_widgets_small import shown
 
 from studio.core import blocks
 from studio.core.blocks import Points, Span, SpanText, Token, TokenText
 from studio.ui.report.blocks import block_html, chart_picture
-from studio.ui.theme import number_font
+from studio.ui.theme import current, number_font
 from studio.ui.widgets.blocks import draw
 from studio.ui.widgets.span_runs import MOST, runs, said
 from studio.ui.widgets.token_texts import folded
@@ -37,6 +37,7 @@ def test_blocks_survive_json_and_refuse_lists_of_unequal_length() -> None:
     ):
         assert kinds.validate_json(block.model_dump_json()).model_dump_json() == block.model_dump_json()
     assert kinds.validate_python({"type": "bars", "values": {"a": 1.0}}).intervals == {}, "as older versions wrote it"
+    assert kinds.validate_python({"type": "span_texts", "texts": []}).labels == [], "as older versions wrote it"
     for wrong in (
         lambda: Points(x=[0.0], y=[]),
         lambda: blocks.Scatter(x=[0.0], y=[0.0], groups=["a", "b"]),
@@ -93,6 +94,28 @@ def test_spans_are_found_behind_letters_of_two_units_and_their_errors_are_told(q
     tags = [(run.text, run.is_gold) for run in runs(item) if run.tag]
     assert tags == [("− LOC", True), ("≠ ORG", False), ("PER", True)]
     assert "Predicted: ORG “Merkel” (Wrong type)" in said(item)
+
+
+def test_a_label_has_its_colour_whatever_else_is_found(qtbot: QtBot) -> None:
+    """As before and after a training, side by side."""
+    text = "Merkel met"
+    item = SpanText(text=text, predicted=[span(text, "Merkel", "PER")])
+    more = SpanText(text="Berlin", predicted=[Span(start=0, end=6, label="LOC")])
+    extra = SpanText(text="1954", predicted=[Span(start=0, end=4, label="AGE")])  # not among the labels
+
+    def row(texts: list[SpanText], labels: list[str]) -> QImage:
+        image = QImage(300, 40, QImage.Format.Format_RGB32)
+        image.fill(current().colour("surface"))
+        view = shown(qtbot, draw(blocks.SpanTexts(texts=texts, labels=labels)), 300, 100)
+        with QPainter(image) as painter:
+            view.drawing.list.drawing.paint(painter, QRect(0, 0, 300, 40), 0, current())
+        return image
+
+    labels = ["LOC", "ORG", "PER"]
+    assert row([item], []) != row([item, more], []), "without all labels each block has its own colours"
+    assert row([item], labels) == row([item, more], labels) == row([item, more, extra], labels) != row([item], [])
+    alone, beside = (block_html(blocks.SpanTexts(texts=t, labels=labels)) for t in ([item], [item, more]))
+    assert alone.split("<p>")[-1] in beside
 
 
 def test_spans_outside_a_text_do_no_harm() -> None:

@@ -18,7 +18,7 @@ from studio.ui.notices import message_of, words_of
 from studio.ui.panels.data_about import HEIGHT, LOW_HEIGHT, AboutRow
 from studio.ui.panels.data_file import FileBar, RefusedBar
 from studio.ui.panels.data_rows import LEAST_HEIGHT, RowsCard
-from studio.ui.panels.data_sees import SeesCard
+from studio.ui.panels.data_sees import SEEN_HEIGHT, SeesCard
 from studio.ui.panels.data_skeleton import Skeleton
 from studio.ui.panels.data_split import SplitCard, read_part
 from studio.ui.panels.data_task import TaskBar
@@ -226,6 +226,7 @@ class DataDesk(QWidget):
         """Show the rows as the model sees them in the place of the table, or the table again."""
         self.rows.setVisible(not on)
         self.sees.setVisible(on)
+        self._fit_about(self.rows.parentWidget().height())
         if on:
             self.sees.look()
         else:
@@ -281,7 +282,8 @@ class DataDesk(QWidget):
 
     def _fit_about(self, height: int) -> None:
         """Show the cards below the rows where these and the split leave room for them: the rows come first."""
-        room = height - LEAST_HEIGHT - self.split.sizeHint().height() - 2 * GROUP
+        least = SEEN_HEIGHT if self.task.sees.isChecked() else LEAST_HEIGHT
+        room = height - least - self.split.sizeHint().height() - 2 * GROUP
         self.about.setVisible(room >= LOW_HEIGHT)
         self.about.setFixedHeight(HEIGHT if self.height() >= 560 and room >= HEIGHT else LOW_HEIGHT)
 

@@ -14,6 +14,9 @@ from studio.ui.widgets.blocks import draw
 from studio.ui.widgets.cards import Card, ErrorLine
 from studio.ui.widgets.labels import Small
 
+SEEN_HEIGHT = 240  # that shows a row or two, in logical pixels
+TOLD_UNKNOWN = 0.02  # of the tokens; fewer are names and odd signs, as any text has them
+
 
 class SeesCard(Card):
     """Some rows of the draft as its model gets them; `look` reads them."""
@@ -74,6 +77,9 @@ class SeesCard(Card):
             text = tr("{n} of {total} rows lose tokens at {most}.", **facts)
         if seen.n_unlabelled:
             text += " " + tr("{n} lose all that they should teach.", n=words.count(seen.n_unlabelled))
+        if seen.unknown_share >= TOLD_UNKNOWN:
+            share = words.percent(seen.unknown_share)
+            text += " " + tr("About {share} of the tokens stand for words that this model does not know.", share=share)
         self.said.setText(text)
         (block,) = BLOCKS.validate_python([seen.block])
         self._view = draw(block.model_copy(update={"title": ""}))

@@ -1,13 +1,13 @@
 """The Inspect page: where the heads of a model look in a text, before and after its fine-tuning."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QEvent, QObject, Qt
-from PySide6.QtGui import QKeyEvent
+from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import (
     QHBoxLayout,
-    QPlainTextEdit,
-    QProgressBar,
     QPushButton,
     QStackedLayout,
     QStackedWidget,
@@ -16,25 +16,45 @@ from PySide6.QtWidgets import (
 )
 
 from studio.core.anatomy import describe_model
-from studio.core.events import Explained
+from studio.core.events import Explained, Studied
 from studio.core.files import read_json
 from studio.core.reasons import Problem
 from studio.ui.i18n import tr
 from studio.ui.notices import message_of, words_of
+from studio.ui.panels.inspect_files import InspectionFiles
 from studio.ui.panels.inspect_loading import Loading
 from studio.ui.panels.inspect_maps import MapsView
-from studio.ui.panels.inspect_subject import Subject, SubjectChooser, earlier_look, examples, of_model
+from studio.ui.panels.inspect_question import Question
+from studio.ui.panels.inspect_subject import (
+    Subject,
+    SubjectChooser,
+    earlier_look,
+    examples,
+    has_chat_template,
+    last_watched,
+    of_file,
+    of_model,
+    roles_of,
+)
 from studio.ui.panels.inspection import Inspection
 from studio.ui.reading import problem_of
 from studio.ui.store import Store
 from studio.ui.theme import GRID, GROUP, MARGIN
 from studio.ui.threads import background
 from studio.ui.views.look import Look, load_look
-from studio.ui.widgets.buttons import icon_button, main_button, quiet_button
+from studio.ui.widgets.buttons import main_button, quiet_button
 from studio.ui.widgets.cards import EmptyState, ErrorLine
 from studio.ui.widgets.labels import Title
 
-MOST_LINES = 3  # of the field; a longer text scrolls
+
+@dataclass(frozen=True)
+class Found:
+    """What is known of a subject before it is looked into: roles of its fields, rows to try, the last look."""
+
+    roles: list[tuple[str, str]]
+    knows_chat: bool
+    rows: list[dict[str, str]]
+    look: Look | None
 
 
 class InspectPanel(QWidget):
@@ -46,11 +66,17 @@ class InspectPanel(QWidget):
         self._store = store
         self._subject: Subject | None = None
         self._look: Look | None = None  # as the worker answered
-        self._examples: list[str] = []
+        self._asked: tuple[str, dict[str, str], str] = ("", {}, "")  # text, fields and label of the last question
         self._adopted: tuple[str, str] = ("", "")  # run and answer of an inspection that someone else started
         self._specs: dict[str, dict[str, Any]] = {}
         self._inspection = Inspection(store, self, attention=True)
+        self._opened: tuple[Subject, Look, Mapping[str, Any]] | None = None  # a saved inspection and its options
         self.chooser = SubjectChooser(store)
+        self.maps = MapsView(store)
+        self.files = InspectionFiles(self.maps)
+        self.files.opened.connect(self._take_file)
+        self.files.failed.connect(self._say_failed)
+        self.files.saved.connect(self.maps.say_saved)
         self._pages = QStackedLayout(self)
         self._pages.addWidget(self._make_empty())
         self._pages.addWidget(self._make_content())
@@ -58,6 +84,7 @@ class InspectPanel(QWidget):
         self.chooser.chosen.connect(self._show_subject)
         self._inspection.answered.connect(self._take)
         self._inspection.studied.connect(self.maps.take)
+        self._inspection.progressed.connect(self.maps.show_progress)
         self._inspection.changed.connect(self._show_state)
         store.run_changed.connect(self._watch)
 
@@ -68,10 +95,12 @@ class InspectPanel(QWidget):
         starter.clicked.connect(lambda: self.chooser.choose(of_model("starter")))
         folder = quiet_button(tr("Model folder…"), "inspect.folder", "folder")
         folder.clicked.connect(self.chooser.choose_folder)
+        saved = quiet_button(tr("Open an inspection…"), "inspect.open", "open")
+        saved.clicked.connect(self.files.ask_open)
         return EmptyState(
             "inspect",
             tr("See where each attention head looks. Try it on the starter now; no training is needed."),
-            [starter, folder],
+            [starter, folder, saved],
             tr("Once a model is trained, its heads stand here before and after, with those that changed most first."),
         )
 
@@ -81,11 +110,17 @@ class InspectPanel(QWidget):
         layout.setContentsMargins(MARGIN, GROUP, MARGIN, GROUP)
         layout.setSpacing(GRID)
         header = QHBoxLayout()
+        header.setSpacing(GRID)
         header.addWidget(Title(tr("Inspect")))
-        header.addStretch(1)
+        header.addWidget(self.files.work, 1)
         header.addWidget(self.chooser)
+        header.addWidget(self.files)
         layout.addLayout(header)
-        layout.addLayout(self._make_question())
+        self.question = Question()
+        self.text, self.button = self.question.text, self.question.button
+        self.question.asked.connect(self.look)
+        self.question.typed.connect(self._type)
+        layout.addWidget(self.question)
         self.error = ErrorLine()
         layout.addWidget(self.error)
         self.stage = QStackedWidget()
@@ -96,46 +131,15 @@ class InspectPanel(QWidget):
         )
         self.loading = Loading()
         self._refusal = self._make_refusal()
-        self.maps = MapsView(self._store)
         self.maps.shown.connect(self._show_maps)
         self.maps.asked.connect(self._study)
+        self.maps.look_chosen.connect(self._show_look)
+        self.maps.rewritten.connect(self._rewrite)
+        self.maps.look_at.connect(self.look_at)
         for page in (self.prompt, self.loading, self._refusal, self.maps):
             self.stage.addWidget(page)
         layout.addWidget(self.stage, 1)
         return content
-
-    def _make_question(self) -> QHBoxLayout:
-        self.text = QPlainTextEdit()
-        self.text.setObjectName("inspect.text")
-        self.text.setPlaceholderText(tr("Type or paste a text"))
-        self.text.setAccessibleName(tr("Text to look into"))
-        self.text.setTabChangesFocus(True)
-        self.text.installEventFilter(self)
-        self.text.textChanged.connect(self.clear_error)
-        self.text.document().documentLayout().documentSizeChanged.connect(lambda _: self._fit_text())
-        self.other = icon_button("refresh", tr("Another text of the test part"), "inspect.example")
-        self.other.clicked.connect(self._next_example)
-        self.button = main_button(tr("Look inside"), "inspect.look")
-        self.button.setToolTip(tr("Run the text and show the attention of every head (Ctrl+Enter)"))
-        self.button.clicked.connect(self.look)
-        self.button.setMinimumWidth(self.button.sizeHint().width() + GROUP)
-        self.bar = QProgressBar(self.text)
-        self.bar.setRange(0, 0)
-        self.bar.setTextVisible(False)
-        self.bar.setAccessibleName(tr("Looking"))
-        self.bar.hide()
-        row = QHBoxLayout()
-        row.setSpacing(GRID)
-        row.addWidget(self.text, 1)
-        row.addWidget(self.other, 0, Qt.AlignmentFlag.AlignTop)
-        row.addWidget(self.button, 0, Qt.AlignmentFlag.AlignTop)
-        self._fit_text()
-        return row
-
-    def _fit_text(self) -> None:
-        """Make the field as high as its text, so that the room goes to the maps."""
-        n_lines = min(max(1, round(self.text.document().size().height())), MOST_LINES)
-        self.text.setFixedHeight(n_lines * self.text.fontMetrics().lineSpacing() + 18)
 
     def _make_refusal(self) -> QWidget:
         page = QWidget()
@@ -154,6 +158,10 @@ class InspectPanel(QWidget):
             self._inspection.show_run("")
             return
         self.clear_error()
+        if subject.file:
+            self._show_file(subject)
+            return
+        self._opened = None
         if subject.run:
             self._inspection.show_run(subject.run)
         else:
@@ -161,84 +169,122 @@ class InspectPanel(QWidget):
         self.stage.setCurrentWidget(self.prompt)
         workspace = self._store.workspace
 
-        def read() -> tuple[list[str], Explained | None, Look | None]:
-            if subject.model:
-                describe_model(subject.model)
-            texts, answer = examples(workspace, subject), earlier_look(workspace, subject)
+        def read() -> Found:
+            if subject.is_untrained:
+                return Found(roles_of(workspace, subject), False, [], last_watched(workspace, subject))
+            knows_chat = bool(subject.model) and has_chat_template(Path(describe_model(subject.model).path))
+            roles = roles_of(workspace, subject)
+            rows, answer = examples(workspace, subject, [role for role, _ in roles]), earlier_look(workspace, subject)
             try:
-                return texts, answer, load_look(answer, subject.name) if answer is not None else None
+                look = load_look(answer, subject.name) if answer is not None else last_watched(workspace, subject)
             except (OSError, ValueError):  # maps that are gone or damaged are no reason not to look again
-                return texts, None, None
+                look = None
+            return Found(roles, knows_chat, rows, look)
 
         background(read, self._begin, self._refuse_exception, self, key="subject")
 
-    def _begin(self, found: tuple[list[str], Explained | None, Look | None]) -> None:
-        """Show what was looked at last, or offer a text to begin with."""
-        self._examples, answer, look = found
-        self.other.setVisible(len(self._examples) > 1)
+    def _begin(self, found: Found) -> None:
+        """Show what was looked at last, or offer a row to begin with."""
+        self.question.set_roles(found.roles, found.knows_chat)
+        self.question.set_rows(found.rows)
         if self._look is not None or self._inspection.is_busy:
             return
-        if look is not None and answer is not None:
-            self._put_text(answer.text)
-            self._show_look(look)
-        elif not self.text.toPlainText().strip():
-            self._next_example()
+        if found.look is not None:
+            self._put_row(found.look.fields, found.look.text)
+            self._show_look(found.look)
+            if found.look.step is not None:
+                self.maps.head.show_view("timeline")
+        elif not self.question.is_typed or not self.text.toPlainText().strip():
+            self.question.next_row()
 
-    def _next_example(self) -> None:
-        if self._examples:
-            self._examples = self._examples[1:] + self._examples[:1]
-            self._put_text(self._examples[-1])
+    def _put_row(self, row: Mapping[str, str], text: str = "") -> None:
+        self.question.put(dict(row) or {self.question.first_role: text})
 
-    def _put_text(self, text: str) -> None:
-        if self.text.toPlainText() != text:
-            self.text.setPlainText(text)
+    def open_file(self, path: Path) -> None:
+        """Show a saved inspection; it needs no model."""
+        self.clear_error()
+        self.files.open(path)
+
+    def _take_file(self, path: Path, look: Look, options: Mapping[str, Any]) -> None:
+        subject = of_file(path, look.subject)
+        self._opened = (subject, look, options)
+        if self.chooser.subject() == subject:
+            self._show_subject(subject)
+        else:
+            self.chooser.choose(subject)
+
+    def _show_file(self, subject: Subject) -> None:
+        """Show an inspection that was opened, or open it again where another was looked at since."""
+        self._inspection.show_run("")
+        self.question.set_rows([])
+        if self._opened is None or self._opened[0] != subject:
+            self.files.open(Path(subject.file))
+            return
+        _, look, options = self._opened
+        self._put_row(look.fields, look.text)
+        self._show_look(look, options)
+
+    def _say_failed(self, error: Exception) -> None:
+        """Say at the page why a file can't be opened or written; what is shown stays."""
+        self._pages.setCurrentIndex(1)
+        self.error.show_text(message_of(problem_of(error)))
 
     # --- asking ------------------------------------------------------------------------------------------------
 
     def look(self) -> None:
-        """Ask for the attention of the text in the field."""
+        """Ask for the attention of what stands in the fields."""
         text = self.text.toPlainText().strip()
         if not text:
             self.error.show_text(message_of(Problem("text-empty")))
             self.text.setFocus()
+        elif self._subject is not None and self._subject.file:
+            self.error.show_text(message_of(Problem("look-no-model")))
+        elif self._subject is not None and self._subject.is_untrained:
+            self.error.show_text(message_of(Problem("run-in-training")))
         elif self._subject is not None:
             self.clear_error()
-            self._inspection.ask(text)
+            self._asked = (text, self.question.fields(), self.question.gold())
+            self._inspection.ask(text, self._asked[1])
 
     def _study(self, what: str, options: dict[str, Any]) -> None:
         """Ask the worker what a view wants to know of the text that is shown."""
-        if self._look is not None:
+        is_past = self._look is not None and self._look.step is not None
+        if is_past or (self._subject is not None and self._subject.file):
+            why = {"facts": {"step": self._look.step}, "reason": "step-no-model"} if is_past else {}
+            answer = Studied(id="", what=what, **{"reason": "look-no-model"} | why)
+            QTimer.singleShot(0, self, lambda: self.maps.take(answer))  # after the view has asked
+        elif self._look is not None:
             self._inspection.study(what, self._look.text, self._look.fields, options)
 
-    def look_at(self, text: str) -> None:
-        """Put a text into the field and ask."""
-        self._put_text(text)
+    def _rewrite(self, start: int, end: int, in_second: bool, word: str) -> None:
+        """Put another word in the place of some characters of the look that is shown, and look again."""
+        if self._look is not None:
+            self._put_row(self._look.fields, self._look.text)
+            self.question.replace(start, end, word, in_second)
+            self.look()
+
+    def look_at(self, text: str, fields: Mapping[str, str] | None = None) -> None:
+        """Put a text into the field and ask; fields: the row by role, where the model reads more than a text."""
+        self._put_row(fields or {}, text)
         self.look()
 
     def clear_error(self) -> None:
         """Take back what is said of the field."""
         self.error.clear()
 
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        # Enter looks; a line break is typed with Shift. Typing loads the model, so that the first look comes sooner.
-        if watched is self.text and event.type() == QEvent.Type.KeyPress and isinstance(event, QKeyEvent):
-            plain = event.modifiers() in (Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.KeypadModifier)
-            if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and plain:
-                self.look()
-                return True
-            if event.text() and self._inspection.problem is None:
-                self._inspection.warm_up()
-        return super().eventFilter(watched, event)
+    def _type(self) -> None:
+        """Load the model while a person types, so that the first look comes sooner."""
+        self.clear_error()
+        can_ask = self._subject is not None and not self._subject.is_untrained
+        if self.text.hasFocus() and can_ask and self._inspection.problem is None:
+            self._inspection.warm_up()
 
     def _show_state(self) -> None:
         """Show what the worker does: how its loading goes, or why it ended."""
         inspection = self._inspection
         waits = inspection.is_busy and self._look is not None
         busy = tr("Loading…") if inspection.is_loading else tr("Looking…")
-        self.button.setText(busy if waits else tr("Look inside"))
-        # Over the lower edge of the field: what is on screen stays where it is.
-        self.bar.setGeometry(GRID, self.text.height() - 5, self.text.width() - 2 * GRID, 4)
-        self.bar.setVisible(waits)
+        self.question.show_busy(busy if waits else "")
         if inspection.problem is not None:
             self._refuse(inspection.problem)
         elif inspection.is_busy and self._look is None:
@@ -257,12 +303,12 @@ class InspectPanel(QWidget):
         answers = [answer for answer in state.explained.values() if answer.directories]
         if not answers:
             if state.is_active and self._look is None:
-                self._put_text(spec["text"])
+                self._put_row({}, spec["text"])
                 self.loading.show_run(state)
                 self.stage.setCurrentWidget(self.loading)
         elif self._adopted != (run_id, answers[-1].id):
             self._adopted = (run_id, answers[-1].id)
-            self._put_text(answers[-1].text)
+            self._put_row(answers[-1].fields, answers[-1].text)
             self._take(answers[-1])
 
     # --- showing -----------------------------------------------------------------------------------------------
@@ -280,11 +326,17 @@ class InspectPanel(QWidget):
             else:
                 self._refuse(problem)
             return
-        background(lambda: load_look(answer, subject.name), self._show_look, self._refuse_exception, self, key="look")
+        text, fields, gold = self._asked
+        gold = gold if answer.text == text and dict(answer.fields) == fields else ""
+        background(
+            lambda: load_look(answer, subject.name, gold), self._show_look, self._refuse_exception, self, key="look"
+        )
 
-    def _show_look(self, look: Look) -> None:
+    def _show_look(self, look: Look, options: Mapping[str, Any] | None = None) -> None:
+        if self._subject is not None and self._subject.run:
+            look = replace(look, run=str(self._store.run_dir(self._subject.run).path))
         self._look = look
-        self.maps.show_look(look)
+        self.maps.show_look(look, options)
 
     def _show_maps(self) -> None:
         if self._look is not None:

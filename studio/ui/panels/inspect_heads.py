@@ -3,27 +3,18 @@
 from collections.abc import Sequence
 
 import numpy as np
-from PySide6.QtCore import QModelIndex, QRect, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QFontMetrics, QPainter, QResizeEvent
-from PySide6.QtWidgets import (
-    QApplication,
-    QComboBox,
-    QListWidget,
-    QListWidgetItem,
-    QStyle,
-    QStyledItemDelegate,
-    QStyleOptionViewItem,
-    QWidget,
-)
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QApplication, QComboBox, QWidget
 
-from studio.ui import words
 from studio.ui.i18n import tr
-from studio.ui.theme import GRID, GROUP, current, number_font
+from studio.ui.theme import GROUP
 from studio.ui.threads import background
-from studio.ui.views.look import AFTER, BOTH, DIFFERENCE, Look, Statistics, difference_thumbnails
+from studio.ui.views.look import AFTER, BEFORE, BOTH, DIFFERENCE, Look, Statistics, difference_thumbnails
 from studio.ui.widgets.cards import Card
 from studio.ui.widgets.heads import MOST_CELL, HeadGrid
 from studio.ui.widgets.labels import Small, Strong
+from studio.ui.widgets.ranking import LINE, HeadRanking
 
 ORDERS = {
     "index": "By layer",
@@ -44,10 +35,8 @@ _RANKINGS = {
     "previous": ("Look at the token before", "Weight on the token before, on average"),
     "self": ("Look at themselves", "Weight of the tokens on themselves, on average"),
 }
-_LINE = 22
 NAMES = (34, 40)  # what the grid's own words take at its left and its top
 BESIDES, RANKED_LINES, LEAST_GRID = 132, 3, 96  # what the card holds besides grid and ranking, in pixels
-_HEAD, _VALUE, _SHARE = (Qt.ItemDataRole.UserRole + i for i in range(3))
 
 
 class HeadsCard(Card):
@@ -92,7 +81,7 @@ class HeadsCard(Card):
             return
         n_layers, n_heads = self._look.shape
         cell = min((self.width() - 2 * GROUP - NAMES[0]) / n_heads, MOST_CELL)
-        room = self.height() - BESIDES - RANKED_LINES * _LINE
+        room = self.height() - BESIDES - RANKED_LINES * LINE
         self.grid.setFixedHeight(max(LEAST_GRID, min(room, round(NAMES[1] + n_layers * cell))))
 
     def show_look(self, look: Look, state: str, statistics: Statistics) -> None:
@@ -100,7 +89,9 @@ class HeadsCard(Card):
         is_new = (look, state) != (self._look, self._state)
         self._look, self._state, self._statistics = look, state, statistics
         self._fit()
-        if is_new and state == DIFFERENCE:
+        if look.is_deep:
+            self._show_long(look, state, statistics)
+        elif is_new and state == DIFFERENCE:
             # Of a long text it takes longer than a frame.
             background(lambda: difference_thumbnails(look), self._show_difference, self._fail, self, key="heads")
         elif is_new:
@@ -124,8 +115,24 @@ class HeadsCard(Card):
         return self.order.currentData()
 
     def order_by(self, name: str) -> None:
-        """Order the heads by index, entropy or change."""
-        self.order.setCurrentIndex(self.order.findData(name))
+        """Order the heads by index, entropy, change or a measure; what is not known is left alone."""
+        row = self.order.findData(name)
+        if row >= 0:
+            self.order.setCurrentIndex(row)
+
+    def ranking_title(self) -> str:
+        """Return what the ranking is by."""
+        return self._ranking_title.text()
+
+    def _show_long(self, look: Look, state: str, statistics: Statistics) -> None:
+        """Show what was found of a long text's heads, which takes a while; until then that they are measured."""
+        pictures = statistics.thumbnails
+        if state == DIFFERENCE and pictures:
+            self.grid.set_maps(pictures[AFTER] - pictures[BEFORE], difference=True)
+        elif pictures:
+            self.grid.set_maps(pictures[AFTER if state == BOTH else state])
+        else:
+            self.grid.wait(look.shape)
 
     def _show_difference(self, thumbnails: np.ndarray) -> None:
         if self._state == DIFFERENCE:
@@ -137,8 +144,10 @@ class HeadsCard(Card):
     def _offer_orders(self) -> None:
         """A model in one state has no change; what is being measured can't be chosen yet."""
         for name, found in self._statistics.measured.items():
+            title = tr("By {name}", name=found.title[:1].lower() + found.title[1:])
             if self.order.findData(name) < 0:
-                self.order.addItem(tr("By {name}", name=found.title[:1].lower() + found.title[1:]), name)
+                self.order.addItem(title, name)
+            self.order.setItemText(self.order.findData(name), title)
         for row in range(self.order.count()):
             name = self.order.itemData(row)
             known = name == "index" or self._statistics.values(name, self._state) is not None
@@ -161,90 +170,3 @@ class HeadsCard(Card):
         order = self._statistics.order(ranked, self._state)
         self.ranking.set_ranking([] if order is None else order, values, self._look.shape[1])
         self.select(self._heads)
-
-
-class HeadRanking(QListWidget):
-    """Heads with a number each, the first one leading. head_chosen: layer and head, from 0."""
-
-    head_chosen = Signal(int, int)
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.setAccessibleName(tr("Ranking of the heads"))
-        self.setItemDelegate(_Bars(self))
-        self.setUniformItemSizes(True)
-        self.setMouseTracking(True)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setVerticalScrollMode(QListWidget.ScrollMode.ScrollPerPixel)
-        self.setMinimumHeight(2 * _LINE)
-        self.currentItemChanged.connect(self._choose)
-
-    def set_ranking(self, order: Sequence[int], values: np.ndarray | None, n_heads: int) -> None:
-        """Show heads by their flat indices in this order, with their values [layer, head]."""
-        self.blockSignals(True)
-        self.clear()
-        largest = max(float(np.abs(values).max()), 1e-12) if values is not None else 1.0
-        for flat in order:
-            head = divmod(int(flat), n_heads)
-            value = float(values[head])
-            item = QListWidgetItem(tr("Layer {layer} · Head {head}", layer=head[0] + 1, head=head[1] + 1), self)
-            item.setData(_HEAD, head)
-            item.setData(_VALUE, value)
-            item.setData(_SHARE, value / largest)
-            item.setToolTip(repr(value))
-            item.setData(Qt.ItemDataRole.AccessibleTextRole, f"{item.text()}: {words.number(value)}")
-        self.blockSignals(False)
-
-    def select(self, layer: int, head: int) -> None:
-        """Show which head is chosen, without saying so."""
-        self.blockSignals(True)
-        for row in range(self.count()):
-            if tuple(self.item(row).data(_HEAD)) == (layer, head):
-                self.setCurrentRow(row)
-        self.blockSignals(False)
-        self.viewport().update()
-
-    def heads(self) -> list[tuple[int, int]]:
-        """Return the heads in their order."""
-        return [tuple(self.item(row).data(_HEAD)) for row in range(self.count())]
-
-    def _choose(self, item: QListWidgetItem | None) -> None:
-        if item is not None:
-            self.head_chosen.emit(*item.data(_HEAD))
-
-
-class _Bars(QStyledItemDelegate):
-    """Name, bar and number of a head."""
-
-    def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex) -> QSize:
-        return QSize(120, _LINE)
-
-    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex) -> None:
-        theme, rect = current(), option.rect
-        painter.save()
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(Qt.PenStyle.NoPen)
-        selected = bool(option.state & QStyle.StateFlag.State_Selected)
-        if selected or option.state & QStyle.StateFlag.State_MouseOver:
-            painter.setBrush(QColor(theme.mix("accent", 0.14) if selected else theme.mix("text", 0.05)))
-            painter.drawRoundedRect(rect, 4, 4)
-        font = number_font()
-        painter.setFont(font)
-        metrics = QFontMetrics(font)
-        inside = rect.adjusted(GRID, 0, -GRID, 0)
-        name_width = metrics.horizontalAdvance(tr("Layer {layer} · Head {head}", layer=88, head=88)) + GRID
-        value_width = metrics.horizontalAdvance("0.00000") + GRID
-        painter.setPen(theme.colour("text"))
-        vertical = Qt.AlignmentFlag.AlignVCenter
-        painter.drawText(inside, vertical | Qt.AlignmentFlag.AlignLeft, index.data(Qt.ItemDataRole.DisplayRole))
-        painter.drawText(inside, vertical | Qt.AlignmentFlag.AlignRight, words.number(index.data(_VALUE), 3))
-        track = QRect(inside.left() + name_width, rect.center().y() - 3, inside.width() - name_width - value_width, 7)
-        if track.width() > 12:
-            painter.setPen(Qt.PenStyle.NoPen)
-            painter.setBrush(QColor(theme.mix("text", 0.07)))
-            painter.drawRoundedRect(track, 3.5, 3.5)
-            painter.setBrush(theme.colour("accent"))
-            width = round(track.width() * index.data(_SHARE))
-            if width >= 1:
-                painter.drawRoundedRect(QRect(track.topLeft(), QSize(max(width, 7), 7)), 3.5, 3.5)
-        painter.restore()

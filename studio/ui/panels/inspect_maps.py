@@ -1,12 +1,13 @@
 """The maps of one look: the strip of tokens, all heads, and the views of those that are chosen, held together."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QInputDialog, QVBoxLayout, QWidget
 
 from studio.core.events import Studied
 from studio.ui.i18n import tr
@@ -17,7 +18,7 @@ from studio.ui.panels.inspect_strip import Prediction, StripArea, TokenStrip
 from studio.ui.store import Store
 from studio.ui.theme import GROUP
 from studio.ui.threads import background
-from studio.ui.views.look import AFTER, BOTH, DIFFERENCE, Look, Measured, Statistics, measure, without_special
+from studio.ui.views.look import AFTER, BOTH, DIFFERENCE, Look, Measured, Statistics, measure
 from studio.ui.views.selection import CELL, HEADS, HOVER, SCALE, STATE, Selection
 from studio.ui.widgets.cards import Card
 from studio.ui.widgets.labels import ElidedLabel
@@ -26,19 +27,25 @@ from studio.ui.widgets.labels import ElidedLabel
 class MapsView(QWidget):
     """Shows a look; what is chosen stays from one look to the next.
 
-    shown: its maps are on screen. asked: what a view asks of the text that is shown (see `views.base`).
+    shown: its maps are on screen. asked: what a view asks of the text that is shown; look_at: another text that it
+    wants to be looked at (see `views.base`). rewritten: the start and end of a word in its text, whether that is the
+    second of a pair, and what is to stand in its place. look_chosen: another look of the same model is to be shown.
     """
 
     shown = Signal()
     asked = Signal(str, dict)
+    rewritten = Signal(int, int, bool, str)
+    look_at = Signal(str, dict)
+    look_chosen = Signal(object)
 
     def __init__(self, store: Store, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._store = store
         self.look: Look | None = None  # as the worker answered
-        self._shown: Look | None = None  # the same, perhaps without its special tokens
+        self._shown: Look | None = None  # the same, perhaps of fewer tokens
         self._statistics = Statistics()
         self._tint: tuple[np.ndarray, bool, str] | None = None  # what a view tints the strip with
+        self._options: Mapping[str, Any] | None = None  # of a saved inspection, until its maps are on screen
         self._has_chosen = False  # until the person chooses a head, the one that changed most is shown
         self.selection = Selection(self)
         layout = QVBoxLayout(self)
@@ -51,10 +58,12 @@ class MapsView(QWidget):
         self.heads.head_chosen.connect(self.choose_head)
         self.head.filter_chosen.connect(self._filter)
         self.head.asked.connect(self.asked)
+        self.head.look_at.connect(self.look_at)
         self.head.measured.connect(self._keep_measured)
+        self.head.look_chosen.connect(self.look_chosen)
         self.head.tinted.connect(self._tint_with)
         self.head.failed.connect(self._store.fail)
-        self.head.saved.connect(self._say_saved)
+        self.head.saved.connect(self.say_saved)
         self.selection.changed.connect(self._follow)
         self._follow(SCALE)
         row.addWidget(self.heads, 4)
@@ -64,7 +73,8 @@ class MapsView(QWidget):
     def _make_strip(self) -> QWidget:
         card = Card()
         self.prediction, self.strip = Prediction(), TokenStrip()
-        self.strip.locked.connect(lambda query: self.selection.lock(query, -1))
+        self.strip.locked.connect(self._lock_token)
+        self.strip.rewrite_asked.connect(self._rewrite)
         self.strip_note = ElidedLabel()
         self.strip_note.setProperty("level", "small")
         self.strip_note.setFixedWidth(self.prediction.width())
@@ -82,37 +92,60 @@ class MapsView(QWidget):
         card.body.addLayout(row)
         return card
 
+    @property
+    def shown_look(self) -> Look | None:
+        """The look that is on screen, perhaps without its special tokens."""
+        return self._shown
+
+    @property
+    def statistics(self) -> Statistics:
+        """The numbers of all heads, as far as they are known."""
+        return self._statistics
+
     def forget(self) -> None:
         """Forget the look and which head was chosen: another model comes."""
         self.look = self._shown = None
         self._has_chosen = False
+        self.head.forget()
         self.selection.show_state(AFTER)
 
-    def show_look(self, look: Look) -> None:
-        """Show what a model saw in a text."""
+    def show_look(self, look: Look, options: Mapping[str, Any] | None = None) -> None:
+        """Show what a model saw in a text; options: those of a saved inspection, for `set_options`."""
         self.look, self._shown, self._tint = look, None, None
+        self._options = options
         n_layers, n_heads = look.shape
         if any(layer >= n_layers or head >= n_heads for layer, head in self.selection.heads):
             self.selection.choose_heads(((0, 0),))
         if self.selection.state not in look.states:
             self.selection.show_state(AFTER if AFTER in look.states else look.states[0])
         self.selection.lock(-1)
-        self.prediction.show_probabilities(look.probabilities)
-        self._filter(self.head.no_special.isChecked())
+        self.prediction.show_look(look)
+        self.head.offer_filters(look)
+        if options is not None:
+            self.head.set_filters(options)
+        self._filter()
 
-    def _filter(self, leave_out: bool) -> None:
-        look = self.look
+    def _filter(self) -> None:
+        look, filters = self.look, self.head.filters()
         if look is not None:
-            cut = without_special if leave_out else (lambda whole: whole)
-            background(lambda: cut(look), self._show_maps, self._store.fail, self, key="maps")
+            background(lambda: filters.apply(look), self._show_maps, self._store.fail, self, key="maps")
 
     def _show_maps(self, shown: Look) -> None:
+        if self._shown is not None and self._shown.tokens != shown.tokens:
+            self.selection.lock(-1)  # it may be a token that is gone
+            self.selection.hover(-1, -1)
         self._shown, self._statistics = shown, Statistics()
         self._tint = None
         self.strip.set_tokens(shown.tokens, shown.word_ids)
+        self.strip.lock(self.selection.cell[0])
         self.heads.show_look(shown, self.selection.state, self._statistics)
         self.heads.select(self.selection.heads)
+        ordered_by = self.heads.order_name()
         self.head.show_look(shown)
+        self.heads.order_by(ordered_by)  # what views know of the heads from before is no reason for another order
+        if self._options is not None:
+            options, self._options = self._options, None
+            self.set_options(options)
         self._paint_strip()
         self.shown.emit()
 
@@ -129,6 +162,7 @@ class MapsView(QWidget):
         if not self._has_chosen and statistics.by_state:
             leading = statistics.order("change" if statistics.change is not None else "entropy", self.selection.state)
             self.selection.choose_head(*divmod(int(leading[0]), self._shown.shape[1]))
+            self._has_chosen = False
 
     def _keep_measured(self, name: str, title: str, values: np.ndarray, lowest_first: bool) -> None:
         if self._shown is not None and values.shape == self._shown.shape:
@@ -149,6 +183,27 @@ class MapsView(QWidget):
         """Give the worker's answer to the view that asked."""
         self.head.take(answer)
 
+    def show_progress(self, done: float, total: float) -> None:
+        """Say to the views that wait for the worker how far it is."""
+        self.head.show_progress(done, total)
+
+    def _lock_token(self, query: int) -> None:
+        """Lock the token that was clicked; one that is locked with the token it looks at stays so."""
+        if query != self.selection.cell[0]:
+            self.selection.lock(query, -1)
+
+    def _rewrite(self, token: int, how: str) -> None:
+        """Mask, remove or replace a token: what does the model say, and where does it look, without it?"""
+        look = self._shown
+        if look is None or not look.offsets or look.offsets[token][0] == look.offsets[token][1]:
+            return  # a special token stands nowhere in the text
+        word = {"mask": look.mask_token or "…", "remove": ""}.get(how)
+        if word is None:
+            word, ok = QInputDialog.getText(self, tr("Replace"), tr("Instead of “{t}”:", t=look.tokens[token]))
+            if not ok:
+                return
+        self.rewritten.emit(*look.offsets[token], look.segments[token] == 1, word)
+
     # --- following the selection -------------------------------------------------------------------------------
 
     def _follow(self, part: str) -> None:
@@ -158,11 +213,15 @@ class MapsView(QWidget):
         if self._shown is None:
             return
         if part == HEADS:
+            self._has_chosen = True
             self.heads.select(self.selection.heads)
         elif part == STATE:
             self.heads.show_look(self._shown, self.selection.state, self._statistics)
         elif part == CELL:
+            # It would answer with a lock of the query alone, and the key would be lost.
+            self.strip.blockSignals(True)
             self.strip.lock(self.selection.cell[0])
+            self.strip.blockSignals(False)
         if part in (HEADS, STATE, CELL, HOVER):
             self._paint_strip()
 
@@ -182,9 +241,9 @@ class MapsView(QWidget):
             self.strip.set_weights(*self._tint[:2])
             self.strip_note.setText(self._tint[2])
             return
-        values = self._shown.matrix(state if state != BOTH else AFTER, *self.selection.head)
         looking = query if query >= 0 else locked
-        self.strip.set_weights(values[looking] if looking >= 0 else values.mean(axis=0), is_difference)
+        weights = self._shown.looked_at(state if state != BOTH else AFTER, *self.selection.head, looking)
+        self.strip.set_weights(weights, is_difference)
         if looking >= 0:
             note = tr("Tint: where “{token}” looks", token=self._shown.tokens[looking])
         elif is_difference:
@@ -193,15 +252,52 @@ class MapsView(QWidget):
             note = tr("Tint: what this head looks at")
         self.strip_note.setText(note)
 
-    def _say_saved(self, paths: list[Path]) -> None:
+    def say_saved(self, paths: list[Path]) -> None:
+        """Say which files were written, and where."""
         names = ", ".join(path.name for path in paths)
-        self._store.notice.emit(Notice(tr("Saved {names}.", names=names), str(paths[0].parent), "good"))
+        said = tr("Saved {names}.", names=names) if len(paths) < 4 else tr("Saved {n} files.", n=len(paths))
+        self._store.notice.emit(Notice(said, str(paths[0].parent), "good"))
+
+    # --- what a saved inspection keeps -------------------------------------------------------------------------
 
     def options(self) -> dict[str, Any]:
         """Return what a saved inspection keeps of what is chosen."""
         chosen = self.selection
         return {
             "heads": chosen.heads, "state": chosen.state, "cell": chosen.cell, "per_head": chosen.per_head,
-            "lifted": chosen.lifted, "order": self.heads.order_name(),
-            "views": [view.id for view in self.head.views()],
+            "lifted": chosen.lifted, "order": self.heads.order_name(), **self.head.filter_options(),
+            "views": [view.id for view in self.head.views()], "view_options": self.head.view_options(),
         }  # fmt: skip
+
+    def set_options(self, options: Mapping[str, Any]) -> None:
+        """Choose of the look that is shown what a saved inspection has; what does not fit it is left alone."""
+        look, chosen = self.look, self.selection
+        for action, name in ((self.head.per_head, "per_head"), (self.head.lifted, "lifted")):
+            action.setChecked(bool(options.get(name, action.isChecked())))
+        heads = tuple(pair for pair in map(_pair, _list(options.get("heads"))) if _within(pair, look.shape))
+        if heads:
+            self._has_chosen = True
+            chosen.choose_heads(tuple(dict.fromkeys(heads)))
+        if options.get("state") in look.states:
+            chosen.show_state(options["state"])
+        self.heads.order_by(options.get("order"))
+        self.head.show_views(_list(options.get("views")))
+        self.head.set_view_options(options.get("view_options"))
+        cell = _pair(options.get("cell"))
+        n_tokens = len(self._shown.tokens)
+        if cell is not None and 0 <= cell[0] < n_tokens and -1 <= cell[1] < n_tokens:
+            chosen.lock(*cell)
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list | tuple) else []
+
+
+def _pair(value: Any) -> tuple[int, int] | None:
+    """Return two whole numbers, None for anything else."""
+    values = _list(value)
+    return tuple(values) if len(values) == 2 and all(type(each) is int for each in values) else None
+
+
+def _within(pair: tuple[int, int] | None, shape: tuple[int, int]) -> bool:
+    return pair is not None and 0 <= pair[0] < shape[0] and 0 <= pair[1] < shape[1]

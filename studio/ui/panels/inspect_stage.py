@@ -1,9 +1,12 @@
 """The card in which the views stand, one or two side by side, with the proof of what they show."""
 
+import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QAction
 from PySide6.QtWidgets import (
     QButtonGroup,
     QComboBox,
@@ -15,11 +18,13 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from studio.attention.deep import DEEP
 from studio.core.events import Studied
 from studio.ui.i18n import tr
 from studio.ui.theme import GRID, GROUP
 from studio.ui.views import all_views
 from studio.ui.views.base import View
+from studio.ui.views.filters import Filters, can_merge
 from studio.ui.views.look import AFTER, BEFORE, STATES, Look, Statistics
 from studio.ui.views.numbers import show_checks
 from studio.ui.views.selection import HEADS, SCALE, STATE, Selection
@@ -32,15 +37,18 @@ SECOND = "lines"  # what stands on the right when a person first asks for two vi
 
 
 class HeadStage(Card):
-    """The views of a look, held together by the selection. filter_chosen: leave special tokens out.
+    """The views of a look, held together by the selection. filter_chosen: what is left out or merged is another now.
 
-    asked, measured, tinted: what a view asks and found (see `views.base`). saved: the files that an export wrote.
+    asked, measured, tinted, look_at: what a view asks and found (see `views.base`). saved: the files that an export
+    wrote.
     """
 
-    filter_chosen = Signal(bool)
+    filter_chosen = Signal()
     asked = Signal(str, dict)
     measured = Signal(str, str, object, bool)
     tinted = Signal(object, bool, str)
+    look_at = Signal(str, dict)
+    look_chosen = Signal(object)
     saved = Signal(list)
     failed = Signal(object)
 
@@ -50,7 +58,7 @@ class HeadStage(Card):
         self._look: Look | None = None
         self._statistics = Statistics()
         self._views: dict[str, View] = {}
-        self._asker: dict[str, View] = {}  # who waits for the answer of which study
+        self._askers: dict[str, list[tuple[View, dict[str, Any]]]] = {}  # who waits for the answer of which study
         self.badge, self.numbers = Chip(), Small()
         self.numbers.setWordWrap(False)
         self.header.insertWidget(1, self.badge)
@@ -118,14 +126,45 @@ class HeadStage(Card):
         self.lifted.setToolTip(tr("Brighten what a strong weight would outshine; the numbers stay as they are"))
         self.no_special = menu.addAction(tr("Without special tokens"))
         self.no_special.setToolTip(tr("Leave out tokens such as [CLS] and [SEP], and renormalise each row to 1"))
-        for action in (self.per_head, self.lifted, self.no_special):
+        self.no_first = menu.addAction(tr("Without the first token"))
+        self.no_first.setToolTip(
+            tr("Many heads rest there when they find nothing. Leave it out, and renormalise each row")
+        )
+        self.whole_words = menu.addAction(tr("Whole words"))
+        self.whole_words.setToolTip(
+            tr("Merge the pieces of a word: weights on them are summed, where they look averaged")
+        )
+        for action in (self.per_head, self.lifted, self.no_special, self.no_first, self.whole_words):
             action.setCheckable(True)
         self.per_head.setChecked(self.selection.per_head)
         self.lifted.setChecked(self.selection.lifted)
         for action in (self.per_head, self.lifted):
             action.toggled.connect(lambda: self.selection.scale(self.per_head.isChecked(), self.lifted.isChecked()))
-        self.no_special.toggled.connect(self.filter_chosen)
+        for action in (self.no_special, self.no_first, self.whole_words):
+            action.toggled.connect(self.filter_chosen)
         return menu
+
+    def filters(self) -> Filters:
+        """Return what of a text is to be shown."""
+        return Filters(self.no_special.isChecked(), self.no_first.isChecked(), self.whole_words.isChecked())
+
+    def set_filters(self, options: Mapping[str, Any]) -> None:
+        """Filter as a saved inspection has it, without a signal."""
+        for name, action in self._filter_actions().items():
+            action.blockSignals(True)
+            action.setChecked(options.get(name) is True)
+            action.blockSignals(False)
+
+    def filter_options(self) -> dict[str, bool]:
+        """Return what a saved inspection keeps of the filters."""
+        return {name: action.isChecked() for name, action in self._filter_actions().items()}
+
+    def _filter_actions(self) -> dict[str, QAction]:
+        return {"no_special": self.no_special, "no_first": self.no_first, "whole_words": self.whole_words}
+
+    def offer_filters(self, look: Look) -> None:
+        """Offer to merge words only where a look as it was captured has pieces of words."""
+        self.whole_words.setEnabled(can_merge(look))
 
     # --- views -------------------------------------------------------------------------------------------------
 
@@ -136,9 +175,11 @@ class HeadStage(Card):
             view.asked.connect(lambda what, options, view=view: self._ask(view, what, options))
             view.measured.connect(self.measured)
             view.tinted.connect(self.tinted)
+            view.look_at.connect(self.look_at)
+            view.look_chosen.connect(self.look_chosen)
             view.saved.connect(self.saved)
             view.failed.connect(self.failed)
-            if self._look is not None and not view.why_not(self._look):
+            if self._look is not None and not why_not(view, self._look):
                 view.show_look(self._look)
                 view.show_statistics(self._statistics)
         return self._views[name]
@@ -155,6 +196,25 @@ class HeadStage(Card):
         """Return the views on screen, the one on the left first."""
         return [place.view for place in self.places if place.view is not None and not place.isHidden()]
 
+    def show_views(self, names: list[str]) -> None:
+        """Show one view or two, by their ids; what there is not is left out."""
+        known = [name for name in names if isinstance(name, str) and name in all_views()][:2]
+        for place, name in enumerate(known):
+            self.show_view(name, place)
+        if known:
+            self.split.setChecked(len(known) > 1)
+
+    def view_options(self) -> dict[str, dict[str, Any]]:
+        """Return the options of every view that was opened, by its id."""
+        return {name: options for name, view in self._views.items() if (options := view.options())}
+
+    def set_view_options(self, options: Any) -> None:
+        """Set the views' own options as a saved inspection has them; what a view does not take is left alone."""
+        for name, own in options.items() if isinstance(options, dict) else ():
+            if name in all_views() and isinstance(own, dict):
+                with contextlib.suppress(TypeError, ValueError, KeyError, IndexError, AttributeError):
+                    self.view(name).set_options(own)
+
     def _show_second(self, on: bool) -> None:
         if on and self.places[1].view is None:
             first = self.places[0].view.id
@@ -162,13 +222,26 @@ class HeadStage(Card):
         self.places[1].setVisible(on)
 
     def _ask(self, view: View, what: str, options: dict[str, Any]) -> None:
-        self._asker[what] = view
+        self._askers.setdefault(what, []).append((view, options))
         self.asked.emit(what, options)
 
     def take(self, answer: Studied) -> None:
-        """Give a study's answer to the view that asked for it."""
-        if answer.what in self._asker:
-            self._asker[answer.what].take(answer)
+        """Give a study's answer to the view that asked for it, and to those that asked for the same."""
+        waiting = self._askers.pop(answer.what, [])
+        # Only the newest question of a kind is answered.
+        for view in dict.fromkeys(view for view, options in waiting if options == waiting[-1][1]):
+            view.take(answer)
+
+    def show_progress(self, done: float, total: float) -> None:
+        """Say to the views that wait for an answer how far the worker is."""
+        for view in {view for waiting in self._askers.values() for view, _ in waiting}:
+            view.show_progress(done, total)
+
+    def forget(self) -> None:
+        """Forget what views found out about a model: another one comes."""
+        self._askers.clear()
+        for view in self._views.values():
+            view.forget()
 
     # --- showing -----------------------------------------------------------------------------------------------
 
@@ -183,7 +256,7 @@ class HeadStage(Card):
         if not look.verified:
             self.warning.show_finding("bad", self._why_unverified(look))
         for view in self._views.values():
-            if not view.why_not(look):
+            if not why_not(view, look):
                 view.show_look(look)
                 view.show_statistics(self._statistics)
         for place in self.places:
@@ -197,7 +270,7 @@ class HeadStage(Card):
             view.show_statistics(statistics)
 
     def _fitting(self) -> list[View]:
-        return [view for view in self._views.values() if self._look is not None and not view.why_not(self._look)]
+        return [view for view in self._views.values() if self._look is not None and not why_not(view, self._look)]
 
     def _follow(self, part: str) -> None:
         for view in self._fitting():
@@ -212,7 +285,8 @@ class HeadStage(Card):
         self.set_title(title if len(heads) == 1 else tr("{head} and {n} more", head=title, n=len(heads) - 1))
         self.states[self.selection.state].setChecked(True)
         known = self.places[0].view is not None and self.places[0].view in self._fitting()
-        self.meaning.setText(self.places[0].view.meaning() if known else "")
+        parts = [_filtered(self._look), self.places[0].view.meaning()] if known else []
+        self.meaning.setText(" · ".join(filter(None, parts)))
 
     def _why_unverified(self, look: Look) -> str:
         words_of = {BEFORE: tr("before"), AFTER: tr("after")}
@@ -250,6 +324,28 @@ class HeadStage(Card):
             self.saved.emit((view or self.places[0].view).export(ending, path))
         except OSError as error:
             self.failed.emit(error)
+
+
+def why_not(view: View, look: Look) -> str:
+    """Return why a view has nothing to show of a look, in words; empty where it has."""
+    if look.is_deep and not view.takes_long:
+        n = len(look.tokens)
+        return tr("{view} is for texts up to {most} tokens; this one has {n}.", view=tr(view.title), most=DEEP, n=n)
+    if (look.without_first or look.whole_words) and not view.takes_filtered:
+        return tr(
+            "{view} is about the tokens as the model reads them. Under View, show all of them and no whole words.",
+            view=tr(view.title),
+        )
+    return view.why_not(look)
+
+
+def _filtered(look: Look) -> str:
+    """Return what of the text is shown, for the foot of the card."""
+    left_out = [tr("special tokens")] * look.without_special + [tr("first token")] * look.without_first
+    parts = [tr("Words, not pieces")] if look.whole_words else []
+    if left_out:
+        parts.append(tr("Without {what}: rows renormalised", what=tr(" and ").join(left_out)))
+    return " · ".join(parts)
 
 
 class _Place(QWidget):
@@ -295,7 +391,7 @@ class _Place(QWidget):
                 self._tools.addWidget(tool)
                 tool.show()
             self._tools.addStretch(1)
-        why = view.why_not(look) if look is not None else ""
+        why = why_not(view, look) if look is not None else ""
         self._refusal.setText(why)
         self._refusal.setVisible(bool(why))
         view.setVisible(not why)

@@ -1,15 +1,16 @@
 """The text as the model reads it: its tokens, tinted by how much they are looked at, and what the model says of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from PySide6.QtCore import QPoint, QRect, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QFontMetrics, QKeyEvent, QMouseEvent, QPainter, QPen
-from PySide6.QtWidgets import QGridLayout, QScrollArea, QSizePolicy, QWidget
+from PySide6.QtGui import QColor, QContextMenuEvent, QFontMetrics, QKeyEvent, QMouseEvent, QPainter, QPen
+from PySide6.QtWidgets import QGridLayout, QMenu, QScrollArea, QSizePolicy, QWidget
 
 from studio.ui import words
 from studio.ui.i18n import tr
 from studio.ui.theme import GRID, current, lookup_table, number_font
+from studio.ui.views.look import Look
 from studio.ui.widgets.labels import ElidedLabel, Small
 
 LINE, PAD, GAP = 24, 5, 4
@@ -22,9 +23,11 @@ class TokenStrip(QWidget):
     """Tokens in lines; pieces of one word stand together.
 
     A click on a token, or the arrow keys and Enter, makes it the one that looks. locked: its index, -1 when none is.
+    rewrite_asked: by its menu a token is to be masked, removed or replaced ("mask", "remove", "replace").
     """
 
     locked = Signal(int)
+    rewrite_asked = Signal(int, str)
     laid_out = Signal()  # its lines may be others now
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -138,7 +141,19 @@ class TokenStrip(QWidget):
         self._hovered = -1
         self.update()
 
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+        is_key = event.reason() == QContextMenuEvent.Reason.Keyboard
+        index = self._locked if is_key else self._at(event.pos())
+        if index >= 0:
+            menu = QMenu(self)
+            menu.addSection(tr("Look again with “{token}”", token=self._shown[index]))
+            for how, title in {"mask": "Masked", "remove": "Left out", "replace": "Replaced…"}.items():
+                menu.addAction(tr(title), lambda how=how: self.rewrite_asked.emit(index, how))
+            menu.popup(event.globalPos())
+
     def mousePressEvent(self, event: QMouseEvent) -> None:
+        if event.button() != Qt.MouseButton.LeftButton:
+            return
         index = self._at(event.position().toPoint())
         self.lock(-1 if index == self._locked else index)
 
@@ -225,33 +240,40 @@ class Prediction(QWidget):
             for column, widget in enumerate((name, label, share)):
                 self._grid.addWidget(widget, row, column)
             self._lines[state] = (name, label, share)
-        self._none = Small(tr("This model has no head for labels: it predicts nothing."))
-        self._grid.addWidget(self._none, 2, 0, 1, 3)
+        self._none = Small(tr("This model gives no answer in words."))
+        self._grid.addWidget(self._none, 3, 0, 1, 3)
+        self._gold_name, self._gold = Small(tr("Label")), ElidedLabel()
+        self._gold.setProperty("level", "strong")
+        self._gold.setToolTip(tr("What the data says of this row"))
+        self._grid.addWidget(self._gold_name, 2, 0)
+        self._grid.addWidget(self._gold, 2, 1, 1, 2)
         self.setFixedWidth(WIDTH)
 
-    def show_probabilities(self, probabilities: Mapping[str, Mapping[str, float]]) -> None:
-        """Show probabilities by state and label."""
-        some = any(probabilities.values())
+    def show_look(self, look: Look) -> None:
+        """Show what a look's states say, and what is right where that is known."""
+        self._gold.setText(look.gold)
+        for widget in (self._gold_name, self._gold):
+            widget.setVisible(bool(look.gold))
+        some = any(look.probabilities.values()) or any(look.said.values())
         self._none.setVisible(not some)
         for state, (name, label, share) in self._lines.items():
-            found = probabilities.get(state) or {}
-            for widget in (name, label, share):
-                widget.setVisible(bool(found))
-            if not found:
-                continue
-            # A model that was not trained here has one state, which needs no name.
-            name.setVisible(len(probabilities) > 1)
+            found, said = look.probabilities.get(state) or {}, look.said.get(state, "")
             best = sorted(found, key=found.get, reverse=True)
-            label.setText(best[0])
-            share.setText(words.percent(found[best[0]]))
+            # A model that was not trained here has one state, which needs no name.
+            name.setVisible(some and state in look.maps and len(look.maps) > 1)
+            label.setVisible(some and state in look.maps)
+            share.setVisible(bool(found))
+            label.setText(best[0] if best else said or "–")
+            share.setText(words.percent(found[best[0]]) if best else "")
             first = "\n".join(f"{each}  {words.percent(found[each], 1)}" for each in best[:MOST_CHOICES])
             for widget in (label, share):
-                widget.setToolTip(first)
+                widget.setToolTip(first or said)
 
     def text(self) -> str:
         """Return what is said, for those who can't see it."""
         lines = [f"{n.text()} {label.text()} {s.text()}" for n, label, s in self._lines.values() if label.text()]
-        return "; ".join(lines)
+        gold = [f"{self._gold_name.text()} {self._gold.text()}"] if self._gold.text() else []
+        return "; ".join([*lines, *gold])
 
 
 def _readable(token: str) -> str:

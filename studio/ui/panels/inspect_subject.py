@@ -8,18 +8,21 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QComboBox, QFileDialog, QSizePolicy, QWidget
 
 from studio import demo
+from studio.attention import timeline
 from studio.core.anatomy import describe_model
 from studio.core.events import Explained
 from studio.core.files import read_json
 from studio.core.reasons import Failure
 from studio.core.rundir import RunDir, list_runs, read_events
-from studio.core.state import Summary
+from studio.core.state import Summary, read_summary
+from studio.tasks.base import task_of
 from studio.ui import words
 from studio.ui.i18n import tr
-from studio.ui.panels.evaluations import read_predictions
-from studio.ui.panels.trained import describe_run, trained_runs
+from studio.ui.panels.evaluations import example_rows, read_predictions
+from studio.ui.panels.trained import describe_run, is_trained
 from studio.ui.store import Store
 from studio.ui.threads import background
+from studio.ui.views.look import Look, look_at_step
 
 N_EXAMPLES = 40
 SAMPLE_WORDS = (7, 24)  # a text of so many words fills a head's map without crowding it
@@ -28,18 +31,20 @@ N_INSPECTIONS = 20  # so many of the newest are searched for an earlier look
 
 @dataclass(frozen=True)
 class Subject:
-    """A trained run by its id, or a model: `starter` or a folder; `name` is what captions call it."""
+    """A trained run by its id, a model (`starter` or a folder), or a saved inspection; `name` is for captions."""
 
     run: str = ""
     model: str = ""
     name: str = ""
+    file: str = ""
+    is_untrained: bool = False  # a run without a trained model, of which only a sentence that was watched can be seen
 
     def is_of(self, workspace: Path, spec: dict[str, Any]) -> bool:
         """Return whether an inspection's spec is about this subject."""
         if self.run:
             return bool(spec.get("run")) and Path(spec["run"]).name == self.run
         asked = spec.get("model")
-        return bool(asked) and not spec.get("run") and model_path(asked) == model_path(self.model)
+        return bool(asked) and bool(self.model) and not spec.get("run") and model_path(asked) == model_path(self.model)
 
 
 def model_path(model: str) -> str:
@@ -50,9 +55,10 @@ def model_path(model: str) -> str:
         return model
 
 
-def of_run(summary: Summary) -> Subject:
-    """Return a trained run as a subject."""
-    return Subject(run=summary.id, name=" · ".join([summary.name, words.file_name(summary.model)]))
+def of_run(summary: Summary, is_untrained: bool = False) -> Subject:
+    """Return a run as a subject; is_untrained: it has no model yet."""
+    name = " · ".join([summary.name, words.file_name(summary.model)])
+    return Subject(run=summary.id, name=name, is_untrained=is_untrained)
 
 
 def of_model(model: str) -> Subject:
@@ -60,21 +66,59 @@ def of_model(model: str) -> Subject:
     return Subject(model=model, name=tr("starter") if model == "starter" else words.file_name(model))
 
 
-def examples(workspace: Path, subject: Subject) -> list[str]:
-    """Return texts to look at: rows of the run's test part, of handy length first; reads files."""
+def of_file(path: Path, name: str) -> Subject:
+    """Return a saved inspection as a subject; name: what it was about."""
+    return Subject(file=str(path), name=name)
+
+
+def runs_to_see(workspace: Path) -> tuple[list[Summary], set[str]]:
+    """Return the trained runs and those that watch a sentence, newest first, and the ids of those without a model."""
+    runs = [run for run in list_runs(workspace) if "-train-" in run.id]
+    untrained = {run.id for run in runs if not is_trained(run)}
+    seen = [read_summary(run) for run in runs if run.id not in untrained or timeline.steps(run.path)]
+    return seen, untrained
+
+
+def last_watched(workspace: Path, subject: Subject) -> Look | None:
+    """Return what the newest capture of a run's watched sentence holds; None where none was watched."""
+    run = workspace / "runs" / subject.run
+    found = timeline.steps(run) if subject.run else []
+    return look_at_step(run, found[-1], found[0], subject.name) if found else None
+
+
+def roles_of(workspace: Path, subject: Subject) -> list[tuple[str, str]]:
+    """Return id and label of the texts that a run's model reads at once; none for a model of its own."""
     if not subject.run:
-        return [demo.SAMPLE_TEXT]
+        return []
+    spec = RunDir(workspace / "runs" / subject.run).spec()
+    task = task_of(spec.task)
+    labels = {role.id: tr(role.label) for role in task.roles}
+    read = task.looked_at({role.id: role.id for role in task.roles if role.id in spec.columns})
+    return [(role, labels[role]) for role in read if role]
+
+
+def has_chat_template(folder: Path) -> bool:
+    """Return whether a model folder says how a chat becomes one text."""
+    config = read_json(folder / "tokenizer_config.json") or {}
+    return (folder / "chat_template.jinja").is_file() or bool(config.get("chat_template"))
+
+
+def examples(workspace: Path, subject: Subject, roles: list[str]) -> list[dict[str, str]]:
+    """Return rows of the run's test part, of handy length first: texts by role, and `label`; reads files."""
+    sample = [{(roles or ["text"])[0]: demo.SAMPLE_TEXT}]
+    if not subject.run:
+        return sample
     run = RunDir(workspace / "runs" / subject.run)
     for split in ("test", "validation"):
-        table = read_predictions(run.path / f"predictions-{split}.parquet")
-        if table is not None and "text" in table.column_names:
-            texts = table["text"].slice(0, 2000).to_pylist()
+        rows = example_rows(read_predictions(run.path / f"predictions-{split}.parquet"), 2000)
+        rows = [row for row in rows if row.get(roles[0])]
+        if rows:
             low, high = SAMPLE_WORDS
-            handy = [text for text in texts if low <= len(text.split()) <= high]
+            handy = [row for row in rows if low <= sum(len((row.get(r) or "").split()) for r in roles) <= high]
             # The middle of the list: neither the row that the model finds hardest nor the easiest.
             start = len(handy) // 2
-            return (handy[start:] + handy[:start])[:N_EXAMPLES] or texts[:N_EXAMPLES] or [demo.SAMPLE_TEXT]
-    return [demo.SAMPLE_TEXT]
+            return (handy[start:] + handy[:start])[:N_EXAMPLES] or rows[:N_EXAMPLES]
+    return sample
 
 
 def earlier_look(workspace: Path, subject: Subject) -> Explained | None:
@@ -106,6 +150,7 @@ class SubjectChooser(QComboBox):
         self._picked: Subject | None = None
         self._is_read = False
         self._runs: list[Summary] = []
+        self._untrained: set[str] = set()  # ids of runs without a model
         self.setObjectName("inspect.subject")
         self.setAccessibleName(tr("Model to look into"))
         self.setToolTip(tr("The trained run or model that this page is about"))
@@ -116,6 +161,7 @@ class SubjectChooser(QComboBox):
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         self.activated.connect(self._pick)
         store.runs_changed.connect(self.read)
+        store.run_changed.connect(self._see)
         store.current_run_changed.connect(self._follow_current)
         self.read()
 
@@ -142,7 +188,13 @@ class SubjectChooser(QComboBox):
     def read(self) -> None:
         """Look for trained runs again."""
         workspace = self._store.workspace
-        background(lambda: trained_runs(workspace), self._show, self._store.fail, self, key="runs")
+        background(lambda: runs_to_see(workspace), self._take_runs, self._store.fail, self, key="runs")
+
+    def _see(self, run_id: str) -> None:
+        """Offer a run as soon as there is a capture of the sentence that it watches."""
+        state = self._store.runs.get(run_id)
+        if state is not None and state.watched and all(summary.id != run_id for summary in self._runs):
+            self.read()
 
     def _follow_current(self, _: str) -> None:
         self._picked = None
@@ -151,6 +203,13 @@ class SubjectChooser(QComboBox):
     def _pick(self, index: int) -> None:
         subject = self.itemData(index)
         self.choose(subject) if subject is not None else self.choose_folder()
+
+    def _take_runs(self, found: tuple[list[Summary], set[str]]) -> None:
+        runs, self._untrained = found
+        self._show(runs)
+
+    def _of(self, summary: Summary) -> Subject:
+        return of_run(summary, summary.id in self._untrained)
 
     def _show(self, found: list[Summary]) -> None:
         if found != self._runs or not self._is_read or self._missing(self._picked):
@@ -164,13 +223,13 @@ class SubjectChooser(QComboBox):
             self.chosen.emit(wanted)
 
     def _wanted(self) -> Subject | None:
-        runs = {summary.id: of_run(summary) for summary in self._runs}
-        if self._picked is not None and (self._picked.model or self._picked.run in runs):
+        runs = {summary.id: self._of(summary) for summary in self._runs}
+        if self._picked is not None and (self._picked.model or self._picked.file or self._picked.run in runs):
             return self._picked
         if self._store.current_run in runs:
             return runs[self._store.current_run]
         former = self._subject
-        if former is not None and (former.model or former.run in runs):
+        if former is not None and (former.model or former.file or former.run in runs):
             return former
         return next(iter(runs.values()), None)
 
@@ -186,7 +245,8 @@ class SubjectChooser(QComboBox):
     def _fill(self) -> None:
         self.clear()
         for summary in self._runs:
-            self.addItem(describe_run(summary), of_run(summary))
+            training = tr("  ·  in training") if summary.id in self._untrained else ""
+            self.addItem(describe_run(summary) + training, self._of(summary))
         if self._runs:
             self.insertSeparator(self.count())
         self.addItem(tr("Starter, as it is"), of_model("starter"))
@@ -197,5 +257,8 @@ class SubjectChooser(QComboBox):
         for path in known:
             self.addItem(words.file_name(path), of_model(path))
             self.setItemData(self.count() - 1, path, Qt.ItemDataRole.ToolTipRole)
+        if self._picked is not None and self._picked.file:
+            self.addItem(Path(self._picked.file).name, self._picked)
+            self.setItemData(self.count() - 1, f"{self._picked.name}\n{self._picked.file}", Qt.ItemDataRole.ToolTipRole)
         self.insertSeparator(self.count())
         self.addItem(tr("Model folder…"), None)

@@ -20,6 +20,7 @@ from studio.ui.widgets.labels import PathLabel, Small
 from studio.ui.widgets.table import DataTable
 
 KINDS = {"CSV": ".csv", "JSON lines": ".jsonl", "Parquet": ".parquet"}
+LONGEST_LINE = 1 << 26  # bytes of a row as JSON
 SHOWN = 1000  # rows of a result that are read into the window
 
 
@@ -75,6 +76,8 @@ class PredictFile(QWidget):
         """Be about another trained run."""
         if run_id != self._run:
             self._run = run_id
+            self._job = ""
+            self.choose.setEnabled(True)
             self.card.hide()
             self.empty.show()
             self.job.show_run("")
@@ -102,6 +105,7 @@ class PredictFile(QWidget):
             self._store.fail(error)
             return
         self._job = self._store.predict(self._run, source, out)
+        self.choose.setEnabled(not self._job)  # one at a time
         self._out = str(out)
         self.job.show_run(self._job, words.file_name(str(path)))
 
@@ -110,6 +114,7 @@ class PredictFile(QWidget):
         if run_id != self._job or state is None or state.is_active:
             return
         self._job = ""
+        self.choose.setEnabled(True)
         if state.state == "finished":
             background(lambda: _first_rows(self._out), self._show, self._store.fail, self, key="predicted")
 
@@ -130,8 +135,13 @@ def _first_rows(path: str) -> tuple[object, int]:
     import pyarrow.json
     import pyarrow.parquet
 
-    readers = {".csv": pyarrow.csv.read_csv, ".jsonl": pyarrow.json.read_json, ".parquet": pyarrow.parquet.read_table}
-    table = readers[Path(path).suffix](path)
+    ending = Path(path).suffix.lower()
+    if ending == ".csv":
+        table = pyarrow.csv.read_csv(path, parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True))
+    elif ending == ".jsonl":
+        table = pyarrow.json.read_json(path, pyarrow.json.ReadOptions(block_size=LONGEST_LINE))
+    else:
+        table = pyarrow.parquet.read_table(path)
     # One column a label would be too many.
     names = [name for name in table.column_names if not name.startswith("p(")]
     return table.select(names).slice(0, SHOWN), table.num_rows

@@ -1,11 +1,13 @@
 """The rows behind an evaluation: searched, filtered by a cell of the confusion matrix, the worst first."""
 
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QWidget
 
+from studio.sources.tables import unique_names
 from studio.ui import words
 from studio.ui.i18n import tr
 from studio.ui.theme import GRID
@@ -16,27 +18,34 @@ from studio.ui.widgets.labels import Body, Small
 from studio.ui.widgets.table import DataTable
 
 # Titles of the columns of a predictions file; others keep their own name.
-COLUMNS = {"loss": "Loss", "text": "Text", "text_pair": "Second text", "label": "Label", "predicted": "Predicted",
-           "probability": "Prob."}  # fmt: skip
+COLUMNS = {"loss": "Loss", "label": "Label", "predicted": "Predicted", "probability": "Prob.",
+           "hidden": "Hidden"}  # fmt: skip
 _HIDDEN = ("row", "right")
-MOST_CHARACTERS = 400
+MOST_WIDE = 240  # characters of a row that are shown in full, Chinese ones counted as two
 
 
-def shown_columns(predictions: Any) -> Any:
-    """Return the columns of predictions (pyarrow.Table) that a person reads, under their titles, to four decimals.
+def shown_titles(predictions: Any, titles: Mapping[str, str]) -> dict[str, str]:
+    """Return the columns of predictions (pyarrow.Table) that a person reads, each with its title.
 
-    One column a label would be too many.
+    One column a label would be too many, and texts that are all empty say nothing.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
 
     names = [n for n in predictions.column_names if n not in _HIDDEN and not n.startswith("p(")]
+    names = [n for n in names if predictions[n].type != pa.string() or pc.any(pc.not_equal(predictions[n], "")).as_py()]
     names.sort(key=lambda name: name != "loss")
-    columns = {}
-    for name in names:
-        column = predictions[name]
-        columns[tr(COLUMNS.get(name, name))] = pc.round(column, 4) if pa.types.is_floating(column.type) else column
-    return type(predictions).from_pydict(columns)
+    return dict(zip(names, unique_names([titles.get(name, name) for name in names]), strict=True))
+
+
+def shown_columns(predictions: Any, titles: Mapping[str, str]) -> Any:
+    """Return columns of predictions (pyarrow.Table) under their titles, numbers to four decimals."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    found = [predictions[name] for name in titles]
+    found = [pc.round(column, 4) if pa.types.is_floating(column.type) else column for column in found]
+    return type(predictions).from_arrays(found, names=list(titles.values()))
 
 
 def mistakes(predictions: Any) -> list[int]:
@@ -66,6 +75,8 @@ class PredictionRows(Card):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(tr("Rows, highest loss first"), parent)
         self._predictions: Any = None
+        self._titles: dict[str, str] = {}  # of the shown columns, by name
+        self._texts: set[str] = set()  # the columns that are shown in full
         self._chosen: dict[str, str] = {}
         self.count = Small()
         self.count.setWordWrap(False)
@@ -112,15 +123,21 @@ class PredictionRows(Card):
         row.addWidget(self.try_button)
         return detail
 
-    def show_predictions(self, predictions: Any) -> None:
-        """Show predictions (pyarrow.Table with texts, label, predicted, loss and more), or nothing with None."""
+    def show_predictions(self, predictions: Any, titles: Mapping[str, str] | None = None) -> None:
+        """Show predictions (pyarrow.Table with texts, label, predicted, loss and more), or nothing with None.
+
+        titles: of the texts, by column.
+        """
         self._predictions = predictions
+        self._texts = set(titles or ("text", "text_pair"))
+        said = {name: tr(title) for name, title in (COLUMNS | dict(titles or {})).items()}
+        self._titles = shown_titles(predictions, said) if predictions is not None else {}
         self.setVisible(predictions is not None)
         self._show_filter({})
         self._show_row([])
         if predictions is not None:
             self.only_mistakes.setVisible(has_mistakes(predictions))
-            self.table.set_table(shown_columns(predictions))
+            self.table.set_table(shown_columns(predictions, self._titles))
             self.table.set_filter(self.search.text())
             self._choose_rows()
 
@@ -141,7 +158,7 @@ class PredictionRows(Card):
         if self._predictions is None:
             return
         self._show_filter(equals)
-        self.table.filter_equals({tr(COLUMNS.get(name, name)): value for name, value in equals.items()})
+        self.table.filter_equals({self._titles.get(name, name): value for name, value in equals.items()})
 
     def _choose_rows(self) -> None:
         if self._predictions is not None:
@@ -159,7 +176,7 @@ class PredictionRows(Card):
         )
 
     def _show_filter(self, equals: Mapping[str, str]) -> None:
-        said = [tr("{column} {value}", column=tr(COLUMNS.get(c, c)), value=v) for c, v in equals.items()]
+        said = [tr("{column} {value}", column=self._titles.get(c, c), value=v) for c, v in equals.items()]
         self.filter.setText(" · ".join(said))
         self.filter.setVisible(bool(said))
 
@@ -170,10 +187,18 @@ class PredictionRows(Card):
             return
         values = self._predictions.slice(places[0], 1).to_pylist()[0]
         self._chosen = {name: value for name, value in values.items() if isinstance(value, str)}
-        outcome = ("label", "predicted")
-        text = " ".join(" · ".join(v for n, v in self._chosen.items() if v and n not in outcome).split())
-        self.text.setText(text if len(text) <= MOST_CHARACTERS else text[:MOST_CHARACTERS] + "…")
+        text = " ".join(" · ".join(v for n, v in self._chosen.items() if v and n in self._texts).split())
+        self.text.setText(_cut(text))
 
     def _try(self, place: int) -> None:
         self._show_row([place])
         self.row_chosen.emit(self._chosen)
+
+
+def _cut(text: str) -> str:
+    room = MOST_WIDE
+    for at, character in enumerate(text):
+        room -= 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        if room < 0:
+            return text[:at] + "…"
+    return text

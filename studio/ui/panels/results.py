@@ -19,6 +19,7 @@ from studio.core.blocks import Block, Matrix
 from studio.core.reasons import Failure
 from studio.core.registry import family
 from studio.core.state import RunState
+from studio.tasks.base import task_of
 from studio.ui import words
 from studio.ui.i18n import tr
 from studio.ui.panels.evaluations import (
@@ -59,6 +60,7 @@ class Results(QWidget):
         super().__init__(parent)
         self._store = store
         self._run = ""
+        self._titles: dict[str, str] = {}  # of the texts that the run's task reads
         self._parts: dict[tuple[str, str], Measured] = {}
         self._wanted: tuple[str, str] | None = None
         self._views: list[BlockView] = []
@@ -149,6 +151,8 @@ class Results(QWidget):
     def show_run(self, run_id: str) -> None:
         """Be about another trained run."""
         self._run, self._wanted = run_id, None
+        roles = task_of(self._store.run_dir(run_id).spec().task).roles if run_id else ()
+        self._titles = {role.id: role.label for role in roles if not role.is_gold}
         self._show_others()
         self.read()
 
@@ -287,7 +291,7 @@ class Results(QWidget):
         widths = {words.word(words.METRICS, name): width for name, width in found.half_widths.items()}
         self.tiles.set_values(names, widths)
         self._draw_blocks(found.blocks)
-        self.rows.show_predictions(found.predictions)
+        self.rows.show_predictions(found.predictions, self._titles)
         self.examples_found.emit(example_rows(found.predictions))
 
     def _draw_blocks(self, blocks: list[Block]) -> None:

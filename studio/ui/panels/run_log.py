@@ -89,6 +89,11 @@ def say(event: Any) -> str:
                       values=values)  # fmt: skip
         case ev.Checkpoint():
             return tr("Checkpoint of step {step} is on the disk.", step=words.count(event.step))
+        case ev.Watched(verified=True):
+            return tr("Looked at the watched sentence after step {step}.", step=words.count(event.step))
+        case ev.Watched():
+            return tr("Looked at the watched sentence after step {step}; what was found failed its checks.",
+                      step=words.count(event.step))  # fmt: skip
         case ev.Artefact():
             return tr("Wrote {path}.", path=event.path)
         case ev.Warned():

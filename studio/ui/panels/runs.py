@@ -30,7 +30,7 @@ COLUMNS = (
     Column("data", "Data", width=128),
     Column("model", "Model", width=80),
     Column("method", "Method", width=76),
-    Column("score", "Score", "number", lambda score: "" if score is None else words.metric(score), 72),
+    Column("score", "Score", "number", lambda score: "" if score is None else words.score(score), 72),
     Column("seconds", "Took", "number", lambda seconds: words.duration(seconds) if seconds else "", 88),
     Column("created", "Began", "time", words.moment, 100),
     Column("sparkline", "Loss", "spark", width=84),

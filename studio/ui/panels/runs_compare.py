@@ -15,7 +15,7 @@ from studio.core.state import RunState
 from studio.ui import words
 from studio.ui.i18n import tr
 from studio.ui.panels.run_subjects import alongs_of, curve_of
-from studio.ui.panels.runs_rows import score_of
+from studio.ui.panels.runs_rows import score_name, score_of
 from studio.ui.panels.spec_difference import differences
 from studio.ui.store import Store
 from studio.ui.theme import GRID, GROUP
@@ -145,7 +145,7 @@ class RunsCompare(QWidget):
         along = self._store.settings.x_axis
         self.plot.set_along(along if along in self.plot.offered_along else "step", self.plot.steps_in_sight)
         for colour, run in enumerate(self._shown):
-            split, name = self._key(at, run.state)
+            split, name = self._key(at, run)
             _, style, say = curve_of(split, name)
             self.plot.set_y_words(say)
             self.plot.subject = f"{split} {name}"
@@ -153,10 +153,10 @@ class RunsCompare(QWidget):
             if series is not None and len(series):
                 self.plot.set_curve(run.id, series.on(self.plot.along.name), series.y, run.name, style, colour)
 
-    def _key(self, tab: int, state: RunState) -> tuple[str, str]:
+    def _key(self, tab: int, run: Compared) -> tuple[str, str]:
         if tab == _N_TABS:
             return self._other
-        return ("train", "validation", "validation")[tab], "loss" if tab < 2 else score_name(state)
+        return ("train", "validation", "validation")[tab], "loss" if tab < 2 else _score_name(run)
 
     def _tell_differences(self) -> None:
         if self._table is not None:
@@ -171,17 +171,18 @@ class RunsCompare(QWidget):
         self._table_place.add(self._table, 1)
 
 
-def score_name(state: RunState) -> str:
-    """Return the metric whose curve a comparison shows: the accuracy where there is one."""
-    names = [name for split, name in state.series if split == "validation" and name != "loss"]
-    return "accuracy" if "accuracy" in names else next(iter(names), "")
+def _score_name(run: Compared) -> str:
+    """Return the metric whose curve a comparison shows: that of the task."""
+    names = [name for split, name in run.state.series if split == "validation" and name != "loss"]
+    return score_name(names, getattr(run.spec, "task", None)) or next(iter(names), "")
 
 
 def _results(runs: list[Compared]) -> list[tuple[str, dict[str, str]]]:
     """Return what came out of each run, as lines below the differences."""
     score, seconds = {}, {}
     for run in runs:
-        value = score_of(run.state.latest.get("test") or run.state.latest.get("validation") or {})
-        score[run.id] = words.metric(value) if value is not None else "–"
+        measured = run.state.latest.get("test") or run.state.latest.get("validation") or {}
+        value = score_of(measured, getattr(run.spec, "task", None))
+        score[run.id] = words.score(value) if value is not None else "–"
         seconds[run.id] = words.duration(run.state.train_seconds) if run.state.train_seconds else "–"
     return [(tr("Score"), score), (tr("Training time"), seconds)]

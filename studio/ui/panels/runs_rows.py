@@ -1,10 +1,14 @@
 """The rows of the list of runs: summaries of the workspace, read again only where something changed."""
 
+import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from studio.core.registry import parse_config
 from studio.core.rundir import RunDir, list_runs, readable_id
 from studio.core.state import ACTIVE, Summary, read_summary
+from studio.tasks.base import task_of
 from studio.ui import words
 from studio.ui.i18n import tr
 from studio.ui.panels.run_about import method_name, model_name
@@ -54,16 +58,25 @@ def row_of(summary: Summary, state: str) -> dict[str, Any]:
         "data": words.file_name(summary.data),
         "model": readable_id(words.file_name(summary.model)) if of_run else model_name(summary.model),
         "method": method_name(summary.method) if summary.method else "",
-        "score": score_of(summary.metric),
+        "score": score_of(summary.metric, summary.task_config),
         "created": summary.created,
         "seconds": summary.seconds,
         "sparkline": summary.sparkline,
     }
 
 
-def score_of(metric: dict[str, float]) -> float | None:
-    """Return the number that a list shows of a run's metrics, None where there is none."""
-    return next((metric[name] for name in _SCORES if name in metric), None)
+def score_of(metric: dict[str, float], task: Any) -> float | None:
+    """Return the number that a list shows of a run's metrics, None where there is none; task: as in its spec."""
+    return metric.get(score_name(list(metric), task))
+
+
+def score_name(names: Sequence[str], task: Any) -> str:
+    """Return the metric by which a task chooses its best model; else the first usual one of those that there are."""
+    with contextlib.suppress(ValueError, KeyError, TypeError):  # the task of a plug-in that is gone, or of no training
+        main = task_of(parse_config("tasks", task)).main_metric
+        if main in names:
+            return main
+    return next((name for name in _SCORES if name in names), "")
 
 
 def kinds_of(summaries: list[Summary]) -> list[str]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from PySide6.QtCore import QEvent, QObject, Qt, QTimer
 from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QProgressBar, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFormLayout, QHBoxLayout, QPlainTextEdit, QProgressBar, QScrollArea, QVBoxLayout, QWidget
 
 from studio.core.events import Explained
 from studio.core.reasons import Problem
@@ -28,6 +28,9 @@ PAUSE_MS = 300  # from the last key to the question
 SETTLE_MS = 2000  # from an answer to its place in the history
 N_EXAMPLES = 6
 N_HISTORY = 50
+NOTE = ("Before is the same model as this run found it: what it knew of language. Where it came without a head for "
+        "this task, as the starter does, its head is new, and can only guess.")  # fmt: skip
+FIELD_HEIGHT = 34  # of one line
 SEEN_HEIGHT = 120  # of the row as the model sees it, in logical pixels
 
 
@@ -84,7 +87,10 @@ class TryIt(QWidget):
         self._name.hide()
         layout.addWidget(self._name)
         layout.addWidget(self.text)
-        self._more = QVBoxLayout()
+        self._more = QFormLayout()  # the names beside the fields: the answers shall stay in sight
+        self._more.setHorizontalSpacing(GRID)
+        self._more.setVerticalSpacing(GRID // 2)
+        self._more.setLabelAlignment(Qt.AlignmentFlag.AlignVCenter)
         layout.addLayout(self._more)
         row = QHBoxLayout()
         row.setSpacing(GRID)
@@ -124,10 +130,8 @@ class TryIt(QWidget):
         layout.addLayout(line)
         self._seen = QVBoxLayout()
         layout.addLayout(self._seen)
-        layout.addWidget(Small(tr(
-            "Before is the same model as this run found it: what it knew of language, with a new head that no row "
-            "has trained yet. It can only guess."
-        )))  # fmt: skip
+        self.note = Small(tr(NOTE))
+        layout.addWidget(self.note)
         layout.addStretch(1)
 
     def _make_lists(self, layout: QVBoxLayout) -> None:
@@ -169,11 +173,13 @@ class TryIt(QWidget):
         roles = []
         if run_id:
             spec = self._store.run_dir(run_id).spec()
-            roles = [r for r in task_of(spec.task).roles if not r.is_gold and r.id in spec.columns]
+            task = task_of(spec.task)
+            roles = [r for r in task.roles if r.is_input and not r.is_gold and r.id in spec.columns]
+            self.note.setText(tr(NOTE) if task.has_head else tr("Before is the same model as this run found it."))
         if [role.id for role in roles] == self._roles:
             return
-        while self._more.count():
-            self._more.takeAt(0).widget().deleteLater()
+        while self._more.rowCount():
+            self._more.removeRow(0)
         self.more = {}
         self._roles = [role.id for role in roles] or ["text"]
         self._name.setText(tr(roles[0].label) if roles else "")
@@ -184,11 +190,13 @@ class TryIt(QWidget):
             edit.setAccessibleName(tr(role.label))
             edit.setToolTip(tr(role.help))
             edit.setTabChangesFocus(True)
-            edit.setFixedHeight(40)
+            edit.setFixedHeight(FIELD_HEIGHT)
+            edit.document().setDocumentMargin(2)
             edit.textChanged.connect(self._type)
             edit.installEventFilter(self)
-            self._more.addWidget(Small(tr(role.label)))
-            self._more.addWidget(edit)
+            name = Small(tr(role.label))
+            name.setWordWrap(False)
+            self._more.addRow(name, edit)
 
     def set_examples(self, rows: list[dict[str, str]]) -> None:
         """Offer rows, with what the task reads by role and `label`, as examples."""

@@ -132,7 +132,7 @@ def _texts(block: Texts) -> str:
 def _span_texts(block: SpanTexts) -> str:
     if not block.texts:
         return ""
-    labels = sorted({span.label for text in block.texts for span in (*text.gold, *text.predicted)})
+    labels = block.colour_order()
     kinds = {span.kind for text in block.texts for span in (*text.gold, *text.predicted)}
     key = [tr("Gold is underlined, predicted is tinted.")]
     key += [f"{SIGNS[kind]} {tr(title).lower()}" for kind, title in KINDS.items() if kind in kinds]

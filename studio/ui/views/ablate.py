@@ -197,7 +197,7 @@ class AblateView(View):
         self.asked.emit("importance", {"token": self._token()})
 
     def _token(self) -> int:
-        return -1 if self.look is None or self.look.without_special else self.selection.cell[0]
+        return -1 if self.look is None or self.look.is_filtered else self.selection.cell[0]
 
     def take(self, answer: Studied) -> None:
         if answer.what == "importance":

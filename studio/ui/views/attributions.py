@@ -48,7 +48,8 @@ class AttributionsView(View):
     id = "attributions"
     title = "Explain"
     help = "What each token did for the answer, by several methods, and the test of whether to believe it."
-    order = 70
+    order = 65
+    takes_filtered = False
 
     def __init__(self, selection: Selection, parent: QWidget | None = None) -> None:
         super().__init__(selection, parent)

@@ -17,17 +17,23 @@ class View(QWidget):
     asked: what to ask the worker, as (what, options) of a `commands.Study` about the text that is shown; the answer
     comes to `take`. measured: a new number of all heads, as (id, title, values [layer, head], lowest first), by which
     the grid can be ordered from then on. tinted: how the token strip is tinted, as (weights [token], signed, note);
-    weights None gives it back to the attention. said: a notice. failed: an exception.
+    weights None gives it back to the attention. look_chosen: another look that all views are to show, such as what the
+    model saw at an earlier step of its training. look_at: a text, or a row by role, that is to be looked at in its
+    place. saved: files that were written. failed: an exception.
     """
 
     id = ""
     title = ""  # as the choice of views has it
     help = ""  # what one sees here, one sentence
     order = 0
+    takes_long = False  # whether it can show a text of which no head is ever computed whole
+    takes_filtered = True  # whether it can show words in place of their pieces, and a text without its first token
 
     asked = Signal(str, dict)
     measured = Signal(str, str, object, bool)
     tinted = Signal(object, bool, str)
+    look_at = Signal(str, dict)
+    look_chosen = Signal(object)
     saved = Signal(list)
     failed = Signal(object)
 
@@ -59,6 +65,12 @@ class View(QWidget):
 
     def take(self, answer: Studied) -> None:
         """Show the worker's answer to what was asked last; one with a `reason` says why there is none."""
+
+    def show_progress(self, done: float, total: float) -> None:
+        """Show how far the worker is with what was asked."""
+
+    def forget(self) -> None:
+        """Forget what was found out about a model: another one comes."""
 
     def meaning(self) -> str:
         """Return in words what the colours say and how rows are normalised, for the foot of the card."""

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from studio.attention import maps
-from studio.ui.views.look import Look, caption
+from studio.ui.views.look import Look, caption, normalisation
 
 FORMATS = {
     "png": "Picture (PNG)…",
     "svg": "Figure with vector text (SVG)…",
+    "pdf": "Figure for print (PDF)…",
     "csv": "Table (CSV)…",
     "npz": "NumPy array (NPZ)…",
     "npz-all": "All heads as NumPy arrays (NPZ)…",
@@ -46,7 +47,6 @@ def write_npz(path: Path, look: Look, state: str, layer: int, head: int) -> None
 
 def write_all_heads(path: Path, look: Look) -> None:
     """Write every head: an array [layer, head, query, key] for each state, `tokens` and `caption`."""
-    norm = "special tokens left out, rows renormalised to sum 1" if look.without_special else "rows sum to 1"
-    note = f"{look.subject} · [layer, head, query, key] · {norm} · {look.text}"
+    note = f"{look.subject} · [layer, head, query, key] · {normalisation(look)} · {look.text}"
     with open(path, "wb") as file:
         np.savez(file, **look.maps, tokens=np.array(look.tokens), caption=np.array(note))

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from studio.attention import maps
+from studio.attention import deep, maps, timeline
+from studio.attention.look_file import SavedLook
 from studio.core.events import Explained
 
 BEFORE, AFTER, DIFFERENCE, BOTH = "before", "after", "difference", "both"
 STATES = {BEFORE: "Before", AFTER: "After", DIFFERENCE: "Difference", BOTH: "Both"}
 THUMBNAIL = 64
+FEW_ROWS = 48  # of a long text, for what must be there at once
 LOWEST_FIRST = ("entropy", "distance")  # the most telling head has the lowest value
 
 
@@ -21,8 +23,13 @@ class Look:
     """One text seen by a model: `maps` by state (before, after), float32 [layer, head, query, key].
 
     `probabilities` by state and label, `checks` by state; `special`, `word_ids` and `segments` (0 and 1 of a pair of
-    texts, None for special tokens) by token. `fields`: the row by role, where it is more than a text.
-    `without_special`: special tokens were left out and the rows renormalised.
+    texts, None for special tokens) by token, `offsets` the start and end of each in its text. `fields`: the row by
+    role, where it is more than a text; `gold`: its label, where one is known; `said`: the answer in words by state,
+    where it is no label. What was done to the maps (see `filters`): `without_special` and `without_first`: special
+    tokens, or the first token, were left out and the rows renormalised; `whole_words`: pieces of a word were merged.
+    `directories`: where the captures lie, by state. `home` keeps the folder of an opened file for as long as its maps
+    are used. `run`: the folder of the run, where it is of one; `step`: after how many of its steps, where the sentence
+    was watched while it trained.
     """
 
     text: str
@@ -37,12 +44,27 @@ class Look:
     ids: list[int] = field(default_factory=list)
     segments: list[int | None] = field(default_factory=list)
     fields: Mapping[str, str] = field(default_factory=dict)
+    gold: str = ""
+    said: Mapping[str, str] = field(default_factory=dict)
+    offsets: list[tuple[int, int]] = field(default_factory=list)
+    mask_token: str = ""
     without_special: bool = False
+    without_first: bool = False
+    whole_words: bool = False
+    directories: Mapping[str, str] = field(default_factory=dict)
+    home: Any = None
+    run: str = ""
+    step: int | None = None
 
     @property
     def states(self) -> list[str]:
         """The states that can be shown; the difference and both side by side only where there are two."""
         return [BEFORE, AFTER, DIFFERENCE, BOTH] if len(self.maps) == 2 else list(self.maps)
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether its tokens are others than those that the model read."""
+        return self.without_special or self.without_first or self.whole_words
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -53,6 +75,27 @@ class Look:
     def verified(self) -> bool:
         """Whether every state passed its checks."""
         return all(checks.get("verified") is True for checks in self.checks.values())
+
+    @property
+    def is_deep(self) -> bool:
+        """Whether the text is so long that no head is ever computed whole."""
+        return any(deep.is_deep(maps) for maps in self.maps.values())
+
+    def head(self, state: str, layer: int, head: int) -> np.ndarray | deep.Head:
+        """Return one head's map as `matrix` does; of a long text what computes only what is looked at."""
+        if not self.is_deep:
+            return self.matrix(state, layer, head)
+        first, less = (AFTER, BEFORE) if state == DIFFERENCE else (state, None)
+        return deep.Head(self.maps[first].layers[layer], head, self.maps[less].layers[layer] if less else None)
+
+    def looked_at(self, state: str, layer: int, head: int, query: int = -1) -> np.ndarray:
+        """Return where a token looks, [key]; without one the mean over the rows, of a long text over some of them."""
+        values = self.head(state, layer, head)
+        if query >= 0:
+            return np.asarray(values[query, :])
+        if not self.is_deep:
+            return values.mean(axis=0)
+        return np.mean([values[int(row), :] for row in deep.some_rows(len(self.tokens), FEW_ROWS)], axis=0)
 
     def matrix(self, state: str, layer: int, head: int) -> np.ndarray:
         """Return one head's map [query, key] in before, after or difference."""
@@ -74,12 +117,13 @@ class Measured:
 class Statistics:
     """Numbers of all heads, [layer, head] each: by state and name, and how much each changed (None for one state).
 
-    measured: what views found out besides, by id.
+    measured: what views found out besides, by id. thumbnails: of a long text the heads' pictures by state.
     """
 
     by_state: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     change: np.ndarray | None = None
     measured: Mapping[str, Measured] = field(default_factory=dict)
+    thumbnails: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def values(self, name: str, state: str) -> np.ndarray | None:
         """Return a statistic in a state; the difference and both are told by their after."""
@@ -96,12 +140,17 @@ class Statistics:
         return None if values is None else maps.head_order(values, descending=not lowest)
 
 
-def load_look(answer: Explained, subject: str, fields: Mapping[str, str] | None = None) -> Look:
-    """Return what an answer's folders hold; fields: what was asked, if more than a text.
+def load_look(answer: Explained, subject: str, gold: str = "") -> Look:
+    """Return what an answer's folders hold; gold: the label of the row, where it is known.
 
     Raises FileNotFoundError or ValueError where they are damaged.
     """
     saved = {state: maps.load(Path(directory)) for state, directory in answer.directories.items()}
+    return look_of(saved, answer, subject, gold)
+
+
+def look_of(saved: Mapping[str, maps.SavedCapture], answer: Explained, subject: str, gold: str = "") -> Look:
+    """Return the captures of each state as a look. Raises KeyError where they lack the maps of the text."""
     first = next(iter(saved.values()))
     # Of an encoder-decoder the encoder is shown: its queries and keys are the tokens of the text.
     kind = "attention" if "attention" in first.maps else "encoder"
@@ -118,34 +167,39 @@ def load_look(answer: Explained, subject: str, fields: Mapping[str, str] | None 
         kind=kind,
         ids=first.facts.get("ids") or [],
         segments=first.facts.get("segments") or [None] * n_tokens,
-        fields=fields or {},
+        fields=answer.fields,
+        said=answer.said,
+        gold=gold,
+        offsets=[tuple(each) for each in first.facts.get("offsets") or []],
+        mask_token=first.facts.get("mask_token") or "",
+        directories=answer.directories,
     )
 
 
-def without_special(look: Look) -> Look:
-    """Return a look without its special tokens, every row renormalised to 1 (0 where it only saw special ones).
+def look_of_file(saved: SavedLook) -> Look:
+    """Return an opened inspection as a look; its maps are read from where they were unpacked."""
+    facts = saved.facts
+    answer = Explained(
+        id="", text=facts.text, probabilities=facts.probabilities, fields=facts.fields, said=facts.said,
+        directories=saved.directories,
+    )  # fmt: skip
+    return replace(look_of(saved.captures, answer, facts.subject, facts.gold), home=saved.home)
 
-    A word that the model does not know stays: it stands in the text.
+
+def look_at_step(run: Path, step: int, first: int, subject: str) -> Look:
+    """Return a sentence that was watched while a run trained, after a step; before it is what the `first` one saw.
+
+    Raises FileNotFoundError or ValueError where a capture is gone or damaged.
     """
-    added = [special and word is None for special, word in zip(look.special, look.word_ids, strict=True)]
-    kept = np.flatnonzero(~np.array(added))
-    if not len(kept):
-        return look
-    filtered = {}
-    for state, values in look.maps.items():
-        cut = values[:, :, kept[:, None], kept[None, :]]
-        sums = cut.sum(axis=-1, keepdims=True)
-        filtered[state] = np.divide(cut, sums, out=np.zeros_like(cut), where=sums > 0)
-    return replace(
-        look,
-        maps=filtered,
-        tokens=[look.tokens[i] for i in kept],
-        ids=[look.ids[i] for i in kept] if look.ids else [],
-        segments=[look.segments[i] for i in kept],
-        special=[look.special[i] for i in kept],
-        word_ids=[look.word_ids[i] for i in kept],
-        without_special=True,
-    )
+    steps = {BEFORE: first, AFTER: step} if step != first else {AFTER: step}
+    saved = {state: timeline.load(run, at) for state, at in steps.items()}
+    facts = saved[AFTER].facts
+    probabilities = {
+        state: dict(zip(each.facts.get("labels") or [], each.facts.get("probabilities") or [], strict=False))
+        for state, each in saved.items()
+    }
+    answer = Explained(id="", text=facts.get("text") or "", probabilities=probabilities)
+    return replace(look_of(saved, answer, subject), run=str(run), step=step)
 
 
 def difference_thumbnails(look: Look, side: int = THUMBNAIL) -> np.ndarray:
@@ -159,7 +213,12 @@ def difference_thumbnails(look: Look, side: int = THUMBNAIL) -> np.ndarray:
 
 
 def measure(look: Look) -> Statistics:
-    """Return the statistics of all heads; takes up to two seconds at 512 tokens."""
+    """Return the statistics of all heads; takes up to two seconds at 512 tokens. Of a long text: of some rows."""
+    if look.is_deep:
+        surveys = {state: deep.survey(values, THUMBNAIL) for state, values in look.maps.items()}
+        changed = deep.change(look.maps[BEFORE], look.maps[AFTER]) if len(look.maps) == 2 else None
+        found = {state: survey.statistics for state, survey in surveys.items()}
+        return Statistics(found, changed, thumbnails={state: each.thumbnails for state, each in surveys.items()})
     by_state = {state: maps.head_statistics(values) for state, values in look.maps.items()}
     change = maps.js_divergence(look.maps[BEFORE], look.maps[AFTER]) if len(look.maps) == 2 else None
     return Statistics(by_state, change)
@@ -172,6 +231,17 @@ STATE_WORDS = {
 }
 
 
+def normalisation(look: Look, whose: str = "rows") -> str:
+    """Return what was left out or merged, and what the rows sum to, for captions."""
+    left_out = ["special tokens"] * look.without_special + ["the first token"] * look.without_first
+    parts = ["pieces of words merged (keys summed, queries averaged)"] * look.whole_words
+    if left_out:
+        parts.append(f"{' and '.join(left_out)} left out, {whose} renormalised to sum 1")
+    else:
+        parts.append(f"{whose} sum to 1 over the keys")
+    return ", ".join(parts)
+
+
 def caption(look: Look, state: str, layer: int, head: int) -> str:
     """Return what a figure of one head must say: model, layer, head, state, normalisation; counted from 1."""
     n_layers, n_heads = look.shape
@@ -179,12 +249,7 @@ def caption(look: Look, state: str, layer: int, head: int) -> str:
     parts = [look.subject, f"{kind}layer {layer + 1} of {n_layers}, head {head + 1} of {n_heads}"]
     if len(look.maps) == 2:
         parts.append(STATE_WORDS[state])
-    whose = "rows of each state" if state == DIFFERENCE else "rows"
-    parts.append(
-        f"special tokens left out, {whose} renormalised to sum 1"
-        if look.without_special
-        else f"{whose} sum to 1 over the keys"
-    )
+    parts.append(normalisation(look, "rows of each state" if state == DIFFERENCE else "rows"))
     parts.append("row = query (looks), column = key (looked at)")
     if not look.verified:
         parts.insert(0, "NOT VERIFIED")

@@ -1,22 +1,27 @@
 """One head large: who looks at whom, cell by cell, before and after, and its numbers."""
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from studio.ui.i18n import tr
 from studio.ui.theme import GROUP
+from studio.ui.threads import background
 from studio.ui.views.base import View
 from studio.ui.views.files import FORMATS, file_stem, write_all_heads, write_csv, write_npz
 from studio.ui.views.look import AFTER, BEFORE, BOTH, DIFFERENCE, STATES, Look, Statistics, caption
 from studio.ui.views.numbers import StatisticsTable
 from studio.ui.views.selection import CELL, HEADS, NONE, SCALE, STATE, Selection
-from studio.ui.widgets.head_matrix import HeadMatrix
+from studio.ui.widgets.deep_matrix import DeepMatrix
 from studio.ui.widgets.labels import Strong
+from studio.ui.widgets.marginals import Marginals
 
 STATISTICS_WIDTH, ROOM_FOR_ALL, ROOM_FOR_ONE = 184, 780, 420
+SLOW_VALUES = 500_000
 
 
 class MatrixView(View):
@@ -26,13 +31,14 @@ class MatrixView(View):
     title = "Matrix"
     help = "Each row is a token that looks, each column a token looked at."
     order = 10
+    takes_long = True
 
     def __init__(self, selection: Selection, parent: QWidget | None = None) -> None:
         super().__init__(selection, parent)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(GROUP)
-        self.matrices: dict[str, HeadMatrix] = {}
+        self.matrices: dict[str, DeepMatrix] = {}
         self._places: dict[str, QWidget] = {}
         self._titles: dict[str, Strong] = {}
         for place in ("left", "right"):
@@ -41,15 +47,24 @@ class MatrixView(View):
             column.setContentsMargins(0, 0, 0, 0)
             column.setSpacing(4)
             title = self._titles[place] = Strong()
-            matrix = self.matrices[place] = HeadMatrix()
+            matrix = self.matrices[place] = DeepMatrix()
             matrix.cell_hovered.connect(selection.hover)
             matrix.cell_locked.connect(selection.lock)
             column.addWidget(title)
             column.addWidget(matrix, 1)
             row.addWidget(holder, 1)
+        self.sums = QPushButton(tr("Sums"), self)
+        self.sums.setProperty("toggle", True)
+        self.sums.setCheckable(True)
+        self.sums.setToolTip(tr("Bars beside the map: how widely each row looks, how much each column is looked at"))
+        self.sums.toggled.connect(lambda _: self._sum_up())
+        self.sums.hide()
         self.numbers = StatisticsTable()
         self.numbers.setFixedWidth(STATISTICS_WIDTH)
         row.addWidget(self.numbers)
+
+    def tools(self) -> list[QWidget]:
+        return [self.sums]
 
     def show_look(self, look: Look) -> None:
         super().show_look(look)
@@ -82,10 +97,28 @@ class MatrixView(View):
                 continue
             self._titles[place].setText(tr(STATES[state]))
             matrix.set_gamma(self.selection.gamma)
-            values, text = look.matrix(state, *head), caption(look, state, *head)
+            values, text = look.head(state, *head), caption(look, state, *head)
             matrix.set_matrix(values, look.tokens, look.tokens, text, state == DIFFERENCE, limit)
+        self._sum_up()
         self._lock()
         self._make_room()
+
+    def _sum_up(self) -> None:
+        """Show what rows and columns come to, if that is wanted; of a long text it takes longer than a frame."""
+        for place, state in self.shown().items() if self.look is not None else ():
+            matrix, difference = self.matrices[place], state == DIFFERENCE
+            values, wanted = matrix.values, self.sums.isChecked() and not self.look.is_deep
+
+            def take(found: Marginals | None, matrix: DeepMatrix = matrix, values: np.ndarray = values) -> None:
+                if matrix.values is values:
+                    matrix.set_marginals(found)
+
+            if wanted and values.size > SLOW_VALUES:
+                matrix.set_marginals(None)
+                find = partial(Marginals.of, values, difference)
+                background(find, take, self.failed.emit, self, key=f"sums {place}")
+            else:
+                take(Marginals.of(np.asarray(values), difference) if wanted else None)
 
     def _lock(self) -> None:
         """Lock the chosen cell; of a token that looks at nothing in particular there is none."""
@@ -105,20 +138,25 @@ class MatrixView(View):
 
     def _limit(self) -> float:
         """Return the value at the end of the colour scale."""
-        if not self.selection.per_head:
+        if not self.selection.per_head or self.look.is_deep:
             return 1.0
         maps = [self.look.matrix(state, *self.selection.head) for state in self.shown().values()]
         return max(float(np.abs(values).max(initial=0.0)) for values in maps) or 1.0
 
     def meaning(self) -> str:
-        if self.selection.per_head:
+        if self.selection.per_head and not self.look.is_deep:
             colours = tr("Colours: this head's own scale")
         else:
             low = "−1" if self.selection.state == DIFFERENCE else "0"
             colours = tr("Colours: {low} to 1 for all heads", low=low)
         lifted = tr(", γ {gamma}", gamma=self.selection.gamma) if self.selection.lifted else ""
-        cut = tr("No special tokens, rows renormalised · ") if self.look.without_special else ""
-        return cut + colours + lifted
+        return colours + lifted
+
+    def options(self) -> dict[str, Any]:
+        return {"sums": self.sums.isChecked()}
+
+    def set_options(self, options: dict[str, Any]) -> None:
+        self.sums.setChecked(bool(options.get("sums", self.sums.isChecked())))
 
     def formats(self) -> dict[str, str]:
         return FORMATS
@@ -127,16 +165,16 @@ class MatrixView(View):
         return file_stem(self.selection.state, *self.selection.head)
 
     def export(self, ending: str, path: Path) -> list[Path]:
-        """Write the head that is shown: png, svg, csv, npz, or npz-all for every head; side by side makes two files."""
+        """Write the head that is shown, or with npz-all every head; side by side makes two files."""
         look, shown, paths = self.look, self.shown(), []
         if ending == "npz-all":
             write_all_heads(path, look)
             return [path]
         for place, state in shown.items():
             target = path if len(shown) == 1 else path.with_stem(f"{path.stem}-{state}")
-            if ending in ("png", "svg"):
+            if ending in ("png", "svg", "pdf"):
                 matrix = self.matrices[place]
-                matrix.export_png(target) if ending == "png" else matrix.export_svg(target)
+                {"png": matrix.export_png, "svg": matrix.export_svg, "pdf": matrix.export_pdf}[ending](target)
             else:
                 (write_csv if ending == "csv" else write_npz)(target, look, state, *self.selection.head)
             paths.append(target)

@@ -108,7 +108,7 @@ _DRAWERS: dict[type, Callable[[Any], BlockView]] = {
     blocks.Table: _table,
     blocks.Curves: lambda block: BlockView(block, ChartView(LineChart(block))),
     blocks.Scatter: lambda block: BlockView(block, ChartView(ScatterChart(block))),
-    blocks.SpanTexts: lambda block: BlockView(block, SpanTextsView(block.texts)),
+    blocks.SpanTexts: lambda block: BlockView(block, SpanTextsView(block.texts, block.colour_order())),
     blocks.TokenTexts: lambda block: BlockView(block, TokenTextsView(block.texts)),
     blocks.Texts: lambda block: BlockView(block, SideTextsView(block.columns, block.rows)),
 }

@@ -10,9 +10,11 @@ from studio.ui.i18n import tr
 from studio.ui.theme import Theme, current, follow_theme, number_font
 from studio.ui.widgets import head_figure
 from studio.ui.widgets.heat import Scale, furthest, picture, token_text
+from studio.ui.widgets.marginals import ROOM, Marginals
 
 LABEL_CELL = 12  # the least cell in pixels beside which a token can be read
 MOST_CELL, MOST_LABEL, FOOT, AXIS = 48.0, 110, 24, 18
+_MEASURED = 40
 
 
 class HeadMatrix(QAbstractScrollArea):
@@ -35,7 +37,9 @@ class HeadMatrix(QAbstractScrollArea):
         self._zoom, self._hovered, self._locked = 1.0, (-1, -1), (-1, -1)
         self._pressed: tuple[QPointF, int, int] | None = None
         self._image, self._image_key = QImage(), None
+        self._marginals: Marginals | None = None
         self._label_room = (0.0, 0.0)
+        self._ranged_cell = MOST_CELL  # the cell for which the scroll bars were set
         self.viewport().setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMinimumSize(180, 160)
@@ -66,6 +70,12 @@ class HeadMatrix(QAbstractScrollArea):
         self.setAccessibleDescription(caption)
         self._measure_labels()
         self._rescale()
+
+    def set_marginals(self, marginals: Marginals | None) -> None:
+        """Show what rows and columns come to beside the map, or nothing with None."""
+        self._marginals = marginals
+        self._set_scroll_ranges()
+        self.viewport().update()
 
     def set_per_head(self, on: bool) -> None:
         """End the colours at this head's largest value, or at the limit."""
@@ -129,9 +139,10 @@ class HeadMatrix(QAbstractScrollArea):
             return ""
         value = float(self.values[query, key])
         said = f"{value:+.4f}".replace("-", "−") if self._difference else words.number(value)
-        return tr(
+        told = tr(
             "“{query}” looks at “{key}”: {value}", query=self.query_tokens[query], key=self.key_tokens[key], value=said
         )
+        return f"{told} · {self._marginals.describe(query, key)}" if self._marginals is not None else told
 
     def export_png(self, path: str, scale: float = 2.0) -> None:
         """Write the whole matrix as a figure; raises OSError where it can't be written."""
@@ -140,6 +151,10 @@ class HeadMatrix(QAbstractScrollArea):
     def export_svg(self, path: str) -> None:
         """Write the whole matrix as a figure with text as text and the values' colours without loss."""
         head_figure.write_svg(self._figure(), path)
+
+    def export_pdf(self, path: str) -> None:
+        """Write the whole matrix as a page of its own size, as `export_svg`."""
+        head_figure.write_pdf(self._figure(), path)
 
     def sizeHint(self) -> QSize:
         return QSize(420, 420)
@@ -164,11 +179,19 @@ class HeadMatrix(QAbstractScrollArea):
                 painter.setPen(QPen(theme.colour(colour), 2))
                 painter.drawRect(rect)
         painter.restore()
+        if self._marginals is not None:
+            marked = self._hovered if self._hovered[0] >= 0 else self._locked
+            self._marginals.paint(painter, theme, whole, self.cell_rect, marked)
         self._paint_tokens(painter, theme)
         self._paint_frame(painter, theme)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
+        # What was in sight stays there: cells grow with the room, and a scroll bar that comes takes some of it.
+        bars, before = (self.horizontalScrollBar(), self.verticalScrollBar()), self._ranged_cell
+        values = [bar.value() for bar in bars]
         self._set_scroll_ranges()
+        for bar, value in zip(bars, values, strict=True):
+            bar.setValue(round(value * self._cell() / before))
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         if self._pressed is not None and event.buttons() & Qt.MouseButton.LeftButton:
@@ -309,11 +332,15 @@ class HeadMatrix(QAbstractScrollArea):
     def _area(self) -> QRectF:
         """Return where the cells are seen."""
         (left, top), view = self._label_room, self.viewport().size()
-        return QRectF(left, top, max(8.0, view.width() - left - 4), max(8.0, view.height() - top - FOOT - 4))
+        beside = ROOM if self._marginals is not None else 0
+        width, height = view.width() - left - 4 - beside, view.height() - top - FOOT - 4 - beside
+        return QRectF(left, top, max(8.0, width), max(8.0, height))
 
     def _measure_labels(self) -> None:
         metrics = QFontMetrics(number_font(current().small))
-        longest = [max(map(metrics.horizontalAdvance, t), default=0) for t in (self.query_tokens, self.key_tokens)]
+        # Of many thousand tokens only the longest are measured, which is as long as all.
+        some = [sorted(set(tokens), key=len)[-_MEASURED:] for tokens in (self.query_tokens, self.key_tokens)]
+        longest = [max(map(metrics.horizontalAdvance, tokens), default=0) for tokens in some]
         self._label_room = tuple(AXIS + min(MOST_LABEL, width) + 10.0 for width in longest)
 
     def _fitting_cell(self) -> float:
@@ -329,6 +356,7 @@ class HeadMatrix(QAbstractScrollArea):
 
     def _set_scroll_ranges(self) -> None:
         area, cell = self._area(), self._cell()
+        self._ranged_cell = cell
         for bar, n, room in (
             (self.horizontalScrollBar(), len(self.key_tokens), area.width()),
             (self.verticalScrollBar(), len(self.query_tokens), area.height()),

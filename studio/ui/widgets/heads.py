@@ -61,6 +61,12 @@ class HeadGrid(QWidget):
         else:
             self._take(reduce())
 
+    def wait(self, shape: tuple[int, int]) -> None:
+        """Say that the maps of so many layers and heads are being prepared."""
+        self._shape, self._reduced = shape, None
+        self._order = np.arange(shape[0] * shape[1])
+        self.update()
+
     def set_order(self, order: np.ndarray | None) -> None:
         """Fill the places, from left to right and then downwards, with these heads (layer * n_heads + head).
 

@@ -21,11 +21,11 @@ _TINT = 0.18
 
 
 class SpanTextsView(QWidget):
-    """Texts with spans and a key of the forms that occur; thousands scroll."""
+    """Texts with spans and a key of the forms that occur; thousands scroll. labels: in the order of their colours."""
 
-    def __init__(self, texts: list[SpanText], parent: QWidget | None = None) -> None:
+    def __init__(self, texts: list[SpanText], labels: list[str], parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.list = LazyList(_SpanDrawing(texts))
+        self.list = LazyList(_SpanDrawing(texts, labels))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
@@ -50,9 +50,8 @@ class _Laid:
 
 
 class _SpanDrawing:
-    def __init__(self, texts: list[SpanText]) -> None:
+    def __init__(self, texts: list[SpanText], labels: list[str]) -> None:
         self._texts, self._whole, self._laid = texts, set(), {}
-        labels = sorted({span.label for text in texts for span in (*text.gold, *text.predicted)})
         self._colours = {label: at for at, label in enumerate(labels)}
 
     def __len__(self) -> int:

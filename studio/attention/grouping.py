@@ -1,0 +1,93 @@
+"""Maps of fewer tokens: some left out, pieces of a word merged, every row renormalised; numpy only.
+
+A grouping is an int for each token: which of the new tokens it is part of, from 0 and in order, -1 for none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from studio.attention.qk import Layers
+
+LEFT_OUT = -1
+_BEGINS_WORD = ("▁", "Ġ")  # sentencepiece, byte-level BPE: of one "word" that is a whole text
+
+
+def words(
+    tokens: Sequence[str], word_ids: Sequence[int | None], segments: Sequence[int | None] | None = None
+) -> list[int]:
+    """Return the number of the word of each token, from 0; a token without a word is one by itself."""
+    sides = segments or [None] * len(tokens)
+    groups: list[int] = []
+    for place, (token, word, side) in enumerate(zip(tokens, word_ids, sides, strict=True)):
+        goes_on = place > 0 and word is not None and (word, side) == (word_ids[place - 1], sides[place - 1])
+        groups.append(groups[-1] + (not goes_on or token.startswith(_BEGINS_WORD)) if groups else 0)
+    return groups
+
+
+def grouped(attention: np.ndarray | Layers, groups: Sequence[int]) -> np.ndarray | Layers:
+    """Return maps [layer, head, query, key] of the groups: weights on a group's keys are summed, its queries averaged.
+
+    Where tokens are left out (-1), each row is divided by what is left of it, before rows are averaged; one that only
+    saw what is left out is zero, and counts in no average. So every other row sums to 1. `Layers` stay such: a head
+    is computed when it is looked at. Raises ValueError where the groups do not fit.
+    """
+    groups = np.asarray(groups, dtype=int)
+    if attention.shape[-2:] != (len(groups), len(groups)):
+        raise ValueError(f"{len(groups)} tokens do not fit maps of {tuple(attention.shape[-2:])}")
+    if isinstance(attention, Layers):
+        return Layers([_GroupedLayer(layer, groups) for layer in attention.layers])
+    return np.stack([_averaged(_summed(layer, groups), groups) for layer in attention])
+
+
+class _GroupedLayer:
+    """One layer's maps of groups, indexed like [head, query, key], each head computed when it is asked for."""
+
+    def __init__(self, layer: Any, groups: np.ndarray):
+        self._layer, self._groups = layer, groups
+        self.shape = (layer.shape[0], int(groups.max()) + 1, int(groups.max()) + 1)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        head, *rest = index if isinstance(index, tuple) else (index,)
+        if not isinstance(head, int | np.integer):
+            return np.asarray(self)[index]
+        whole = _averaged(_summed(np.asarray(self._layer[head])[None], self._groups), self._groups)[0]
+        return whole[tuple(rest)] if rest else whole
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (self[head] for head in range(len(self)))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        whole = np.stack(list(self))
+        return whole if dtype is None else whole.astype(dtype, copy=False)
+
+
+def _starts(groups: np.ndarray) -> np.ndarray:
+    """Return where each group begins among the tokens that are kept."""
+    kept = groups[groups >= 0]
+    return np.flatnonzero(np.diff(kept, prepend=-1))
+
+
+def _summed(layer: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Return [head, query, group] of rows that sum to 1, or to 0 where nothing is left."""
+    kept = groups >= 0
+    if kept.all():
+        return np.add.reduceat(layer, _starts(groups), axis=-1)
+    # In float64: what a sink leaves over may be a millionth of the row.
+    sums = np.add.reduceat(layer[..., kept].astype(np.float64), _starts(groups), axis=-1)
+    totals = sums.sum(axis=-1, keepdims=True)
+    return np.divide(sums, totals, out=np.zeros_like(sums), where=totals > 0)
+
+
+def _averaged(rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Return float32 [head, group, group], the mean of each group's rows that are not zero."""
+    kept, starts = groups >= 0, _starts(groups)
+    rows = rows[:, kept]
+    real = np.add.reduceat((rows.sum(axis=-1) > 0).astype(np.float64), starts, axis=1)[..., None]
+    return (np.add.reduceat(rows.astype(np.float64), starts, axis=1) / np.maximum(real, 1)).astype(np.float32)

@@ -1,0 +1,95 @@
+"""What every head does over many rows of the data: its numbers in each, before and after.
+
+options: `split` (train, validation or test) and `n_rows` spread evenly over it, or `texts` in their place; `stop` ends
+a measurement that runs. result: `source` (the split, or `texts`), `n_asked`, `n_rows` that were measured, and
+`n_left_out` by the reason for which others were not (`unverified`: the capture failed its checks). The directory holds
+what `attention.over_rows.load` reads: the rows, and numbers by state [row, layer, head], under `between` how much each
+head changed.
+"""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from studio.core.commands import Study
+from studio.core.reasons import Failure
+
+MOST_ROWS = 1000
+UNVERIFIED = "unverified"
+
+
+def study(subject: Any, asked: Study, states: tuple[str, ...], out: Path) -> dict[str, Any]:
+    """Return the fields of an `events.Studied`.
+
+    Raises Failure: aggregate-no-data, split-empty, aggregate-nothing, data-changed, study-replaced.
+    """
+    from studio.attention import over_rows
+
+    if asked.options.get("stop"):
+        raise Failure("study-replaced")
+    source, rows = _rows(subject, asked.options)
+    measured: list[dict[str, dict[str, np.ndarray]]] = []
+    kept, left_out = [], Counter()
+    for done, row in enumerate(rows):
+        subject.progress(done, len(rows))
+        try:
+            numbers = _measure(subject, row, states)
+        except Failure as failure:
+            left_out[failure.problem.reason] += 1
+            continue
+        measured.append(numbers)
+        kept.append(row)
+    if not measured:
+        reasons = ", ".join(f"{reason} ({n})" for reason, n in left_out.most_common())
+        raise Failure("aggregate-nothing", n_rows=len(rows), reasons=reasons)
+    by_state = {name: over_rows.stack([numbers[name] for numbers in measured]) for name in measured[0]}
+    over_rows.save(out, by_state, kept)
+    result = {"source": source, "n_asked": len(rows), "n_rows": len(kept), "n_left_out": dict(left_out)}
+    return {"result": result, "directory": str(out)}
+
+
+def _measure(subject: Any, row: dict[str, Any], states: tuple[str, ...]) -> dict[str, dict[str, np.ndarray]]:
+    """Return the numbers of a row by state and name. Raises Failure where a state can't be captured or believed."""
+    from studio.attention import capture as attention
+    from studio.attention import maps, over_rows
+
+    encoded = subject.encode(row["text"], row["fields"])
+    ids = encoded["input_ids"][0].tolist()
+    known = set(subject.tokenizer.all_special_ids)
+    special = [token in known for token in ids]
+    seen, numbers = {}, {}
+    for name in states:
+        with subject.state(name) as model:
+            captured = attention.capture(model, encoded)
+        if captured.checks.get("verified") is not True:
+            raise Failure(UNVERIFIED)
+        found = captured.attention
+        if isinstance(found, dict):  # of an encoder-decoder the encoder reads the text
+            found = found["encoder"]
+        seen[name] = found
+        numbers[name] = over_rows.measure(found, ids, special)
+    if len(seen) == 2:
+        numbers[over_rows.BETWEEN] = {over_rows.CHANGE: maps.js_divergence(*seen.values()).astype(np.float32)}
+    return numbers
+
+
+def _rows(subject: Any, options: dict[str, Any]) -> tuple[str, list[dict[str, Any]]]:
+    """Return where the rows come from, and each as text, fields and place in its file."""
+    texts = [text.strip() for text in options.get("texts") or [] if text.strip()][:MOST_ROWS]
+    if texts:
+        return "texts", [{"text": text, "fields": {}, "index": place} for place, text in enumerate(texts)]
+    if subject.trained is None:
+        raise Failure("aggregate-no-data")
+    split = options.get("split", "validation")
+    part = subject.parts().get(split)
+    if part is None or not len(part):
+        raise Failure("split-empty", "data", split=split)
+    n_rows = min(int(options.get("n_rows", 200)), MOST_ROWS, len(part))
+    chosen = part.select(np.unique(np.linspace(0, len(part) - 1, n_rows).astype(int)).tolist())
+    found = []
+    for place in range(len(chosen)):
+        fields = {role: texts[place] or "" for role, texts in chosen.fields.items()}
+        found.append({"text": next(iter(fields.values())), "fields": fields, "index": int(chosen.indices[place])})
+    return split, found

@@ -1,0 +1,91 @@
+"""`attune inspect`: the attention maps of a text as arrays, as one file for the window, or as a web page."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from studio.core.reasons import Failure
+from studio.core.rundir import find_run
+from studio.core.spec import InspectSpec, model_path
+from studio.core.state import read_summary
+
+STATES = {"tuned": ("after",), "base": ("before",), "both": ("before", "after")}
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    command.add_argument("subject", metavar="RUN|MODEL")
+    command.add_argument("--text", required=True)
+    command.add_argument("--out", metavar="DIR", help="the arrays; else they lie in the inspection's own run")
+    command.add_argument("--save", metavar="FILE", help="one file that the window opens with all its views")
+    command.add_argument("--html", metavar="FILE", help="a web page that opens without a network")
+    command.add_argument("--state", choices=list(STATES), default="tuned")
+
+
+def inspect(
+    arguments: argparse.Namespace, workspace: Path, execute: Callable[[Any, Path], dict[str, Any]]
+) -> dict[str, Any]:
+    """Look into the subject by `execute`, write what is asked for, and return what --json prints.
+
+    Raises Failure: "usage", those of the inspection, "no-room", "workspace-unwritable".
+    """
+    if not (arguments.out or arguments.save or arguments.html):
+        raise Failure("usage", message="Say where to: --out, --save or --html.", command="attune inspect")
+    name, spec = arguments.subject, {"text": arguments.text}
+    if arguments.out:
+        spec["out"] = str(_path(arguments.out))
+    if name == "starter" or (Path(name).expanduser() / "config.json").is_file():
+        spec |= {"model": model_path(name, Path.cwd()), "state": "tuned"}
+        states, subject = STATES["tuned"], "starter" if name == "starter" else Path(name).resolve().name
+    else:
+        run = find_run(workspace, name)
+        spec |= {"run": str(run.path), "state": arguments.state}
+        summary = read_summary(run)
+        states, subject = STATES[arguments.state], " · ".join([summary.name, Path(summary.model).name])
+    result = execute(InspectSpec(**spec), workspace)
+    found = {states[0]: result} if len(states) == 1 else {state: result[state] for state in states}
+    result |= {kind: str(file) for kind, file in _write(arguments, subject, found).items()}
+    if not arguments.json:
+        _say(found, result)
+    return result
+
+
+def _write(arguments: argparse.Namespace, subject: str, found: dict[str, dict[str, Any]]) -> dict[str, Path]:
+    """Write the file and the page, and return what was written by the option's name."""
+    directories = {state: each["directory"] for state, each in found.items()}
+    probabilities = {state: each["probabilities"] for state, each in found.items()}
+    written = {}
+    if arguments.save:
+        from studio.attention.look_file import LookFacts, save_look
+
+        facts = LookFacts(subject=subject, text=arguments.text, probabilities=probabilities, states=list(found))
+        written["file"] = _path(arguments.save)
+        save_look(written["file"], facts, directories)
+    if arguments.html:
+        from studio.core.events import Explained
+        from studio.ui.views.look import load_look, measure
+        from studio.ui.views.page import write_page
+
+        answer = Explained(id="", text=arguments.text, probabilities=probabilities, directories=directories)
+        look = load_look(answer, subject)
+        statistics = measure(look)
+        state = list(found)[-1]
+        leading = statistics.order("entropy" if statistics.change is None else "change", state)[0]
+        heads = [divmod(int(leading), look.shape[1])]
+        written["html"] = write_page(look, _path(arguments.html), heads, state, statistics=statistics)
+    return written
+
+
+def _say(found: dict[str, dict[str, Any]], result: dict[str, Any]) -> None:
+    for state, each in found.items():
+        checks, which = each["checks"], f"{state}: " if len(found) > 1 else ""
+        print(f"{which}{'verified' if checks['verified'] else 'NOT VERIFIED'}: {checks}")
+        print(f"  maps: {each['directory']}")
+    for kind in ("file", "html"):
+        if kind in result:
+            print(f"  {kind}: {result[kind]}")
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser().absolute()

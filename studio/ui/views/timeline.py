@@ -1,0 +1,189 @@
+"""A sentence that was watched while the model trained: scrub through the steps, and see each head change."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSlider, QVBoxLayout, QWidget
+
+from studio.attention.timeline import STATISTICS, Timeline, steps
+from studio.ui import words
+from studio.ui.i18n import tr
+from studio.ui.theme import GRID, number_font
+from studio.ui.threads import background
+from studio.ui.views.base import View
+from studio.ui.views.look import Look, look_at_step
+from studio.ui.views.numbers import STATISTICS as NAMES
+from studio.ui.views.selection import HEADS, Selection
+from studio.ui.widgets.buttons import quiet_button
+from studio.ui.widgets.labels import Body, Small
+from studio.ui.widgets.sparklines import Sparklines
+
+POLL_MS, PLAY_MS = 2000, 350
+
+
+class TimelineView(View):
+    """The captures of a run's watched sentence."""
+
+    id = "timeline"
+    title = "Timeline"
+    help = "A sentence that was watched while the model trained: how every head came to look where it looks."
+    order = 80
+
+    def __init__(self, selection: Selection, parent: QWidget | None = None) -> None:
+        super().__init__(selection, parent)
+        self._timeline: Timeline | None = None
+        self._wanted: int | None = None  # the step that is being loaded
+        self.statistic = QComboBox()
+        self.statistic.setAccessibleName(tr("What the lines show"))
+        for name in STATISTICS:
+            self.statistic.addItem(tr(NAMES[name][0]), name)
+        self.statistic.currentIndexChanged.connect(lambda _: self._draw())
+        self.play = quiet_button(tr("Play"), "timeline.play", "play")
+        self.play.setCheckable(True)
+        self.play.toggled.connect(self._play)
+        for tool in (self.statistic, self.play):
+            tool.setParent(self)
+            tool.hide()  # until they stand beside the view's name
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(GRID)
+        self.text = Body()
+        layout.addWidget(self.text)
+        self.slider = QSlider(Qt.Orientation.Horizontal)
+        self.slider.setObjectName("timeline.step")
+        self.slider.setAccessibleName(tr("Step"))
+        self.slider.valueChanged.connect(self._scrub)
+        self.step = QLabel()
+        self.step.setFont(number_font())
+        self.said = Small()
+        row = QHBoxLayout()
+        row.setSpacing(GRID)
+        row.addWidget(self.slider, 1)
+        row.addWidget(self.step)
+        layout.addLayout(row)
+        layout.addWidget(self.said)
+        self.lines = Sparklines()
+        self.lines.head_chosen.connect(selection.choose_head)
+        layout.addWidget(self.lines, 1)
+        self.scale = Small()
+        layout.addWidget(self.scale)
+        self._clock = QTimer(self, interval=POLL_MS)
+        self._clock.timeout.connect(self._read)
+        self._player = QTimer(self, interval=PLAY_MS)
+        self._player.timeout.connect(self._next)
+
+    def why_not(self, look: Look) -> str:
+        if look.run and steps(Path(look.run)):
+            return ""
+        return tr(
+            "There is a timeline where a sentence was watched while the model trained: on the Train page, under More, "
+            "write it into “Watch a sentence”."
+        )
+
+    def tools(self) -> list[QWidget]:
+        return [self.statistic, self.play]
+
+    def show_look(self, look: Look) -> None:
+        super().show_look(look)
+        if self._timeline is None or str(self._timeline.run) != look.run:
+            self._timeline = Timeline(Path(look.run))
+            self._read()
+        self._place()
+
+    def show_selection(self, part: str) -> None:
+        if part == HEADS:
+            self.lines.select(*self.selection.head)
+
+    def showEvent(self, event: object) -> None:
+        super().showEvent(event)
+        self._clock.start()
+        self._read()
+
+    def hideEvent(self, event: object) -> None:
+        super().hideEvent(event)
+        self._clock.stop()
+        self.play.setChecked(False)
+
+    # --- reading -----------------------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        timeline = self._timeline
+        if timeline is not None:
+            background(timeline.update, lambda changed: self._take_update(timeline, changed), self.failed.emit, self,
+                       key="timeline")  # fmt: skip
+
+    def _take_update(self, timeline: Timeline, changed: bool) -> None:
+        if timeline is not self._timeline or not changed:
+            return
+        self.slider.blockSignals(True)
+        self.slider.setRange(0, max(0, len(timeline.steps) - 1))
+        self.slider.blockSignals(False)
+        self._draw()
+        self._place()
+
+    def _draw(self) -> None:
+        timeline = self._timeline
+        if timeline is None or not timeline.steps:
+            return
+        name = self.statistic.currentData()
+        kind = "attention" if "attention" in timeline.kinds else timeline.kinds[0]
+        self.lines.set_lines(np.array(timeline.steps), timeline.lines(name, kind))
+        self.lines.select(*self.selection.head)
+        low, high = (words.number(value, 3) for value in self.lines.ends())
+        n_failed = int((~timeline.verified).sum())
+        failed = tr(" {n} captures failed their check and are left out.", n=n_failed) if n_failed else ""
+        self.scale.setText(tr("Every line from {low} to {high}.", low=low, high=high) + failed)
+
+    def _place(self) -> None:
+        """Show where in the timeline the look on screen stands."""
+        found = self._timeline.steps if self._timeline is not None else []
+        if self.look is None or not found:
+            return
+        self.text.setText(tr("“{text}”", text=self.look.text) if self.look.step is not None else tr("Scrub to begin."))
+        at = found.index(self.look.step) if self.look.step in found else -1
+        self.lines.mark(at)
+        self.step.setText(tr("step {step} of {last}", step=self.look.step, last=found[-1]) if at >= 0 else "")
+        if at >= 0 and not self.slider.isSliderDown():
+            self.slider.blockSignals(True)
+            self.slider.setValue(at)
+            self.slider.blockSignals(False)
+        probabilities = self.look.probabilities.get("after") or {}
+        best = max(probabilities, key=probabilities.get) if probabilities and at >= 0 else ""
+        self.said.setText(f"{best} {words.percent(probabilities[best])}" if best else "")
+
+    # --- scrubbing ---------------------------------------------------------------------------------------------
+
+    def _scrub(self, at: int) -> None:
+        timeline = self._timeline
+        if timeline is None or not 0 <= at < len(timeline.steps):
+            return
+        step, subject = timeline.steps[at], self.look.subject if self.look is not None else ""
+        self._wanted = step
+        background(lambda: look_at_step(timeline.run, step, timeline.steps[0], subject),
+                   self._take_look, self.failed.emit, self, key="step")  # fmt: skip
+
+    def _take_look(self, look: Look) -> None:
+        if look.step == self._wanted:
+            self.look_chosen.emit(look)
+
+    def _play(self, on: bool) -> None:
+        self._player.start() if on else self._player.stop()
+        if on and self.slider.value() == self.slider.maximum():
+            self.slider.setValue(0)
+
+    def _next(self) -> None:
+        if self.slider.value() >= self.slider.maximum():
+            self.play.setChecked(False)
+        else:
+            self.slider.setValue(self.slider.value() + 1)
+
+    def options(self) -> dict[str, Any]:
+        return {"statistic": self.statistic.currentData()}
+
+    def set_options(self, options: dict[str, Any]) -> None:
+        self.statistic.setCurrentIndex(max(0, self.statistic.findData(options.get("statistic"))))
+
+
+VIEW = TimelineView

@@ -1,0 +1,67 @@
+"""What the rows and columns of a map come to, as small bars at its right and its bottom edge."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from PySide6.QtCore import QRectF
+from PySide6.QtGui import QPainter
+
+from studio.attention.maps import entropy
+from studio.ui import words
+from studio.ui.i18n import tr
+from studio.ui.theme import Theme
+
+ROOM, GAP = 36, 4  # of the bars beside the map, in pixels
+
+
+@dataclass(frozen=True, eq=False)
+class Marginals:
+    """Of a map: the entropy of each row in nats and the sum of each column; of a difference: half of what moved.
+
+    rows [query], columns [key]; of a difference the columns are signed.
+    """
+
+    rows: np.ndarray
+    columns: np.ndarray
+    difference: bool = False
+
+    @classmethod
+    def of(cls, values: np.ndarray, difference: bool) -> "Marginals":
+        """Return those of a map [query, key]."""
+        rows = np.abs(values).sum(axis=1) / 2 if difference else entropy(values)
+        return cls(np.maximum(rows, 0.0), values.sum(axis=0), difference)
+
+    def describe(self, query: int, key: int) -> str:
+        """Return in words what the row and the column of a cell come to."""
+        row, column = words.number(float(self.rows[query]), 3), words.number(float(self.columns[key]), 3)
+        if self.difference:
+            return tr("row moved {row}, column {column}", row=row, column=column)
+        return tr("row's entropy {row}, column's sum {column}", row=row, column=column)
+
+    def paint(
+        self, painter: QPainter, theme: Theme, whole: QRectF, cell: Callable[[int, int], QRectF], marked: tuple
+    ) -> None:
+        """Draw the bars beside the part `whole` of a map that is in sight, in which `cell` tells where cells are."""
+        more, less, accent = (theme.colour(c) for c in (theme.mix("accent", 0.55), theme.mix("warning", 0.6), "accent"))
+        first, room = cell(0, 0), ROOM - GAP
+        side = first.height()
+        thick = max(1.0, side - 1)
+        painter.save()
+        painter.setClipRect(QRectF(whole.right(), whole.top(), ROOM + GAP, whole.height()))
+        limit = float(self.rows.max(initial=0.0)) or 1.0
+        for query in _in_sight(len(self.rows), whole.top() - first.top(), whole.height(), side):
+            bar = QRectF(whole.right() + GAP, first.top() + query * side, self.rows[query] / limit * room, thick)
+            painter.fillRect(bar, accent if query == marked[0] else more)
+        painter.setClipRect(QRectF(whole.left(), whole.bottom(), whole.width(), ROOM + GAP))
+        limit = float(np.abs(self.columns).max(initial=0.0)) or 1.0
+        for key in _in_sight(len(self.columns), whole.left() - first.left(), whole.width(), side):
+            value = float(self.columns[key])
+            bar = QRectF(first.left() + key * side, whole.bottom() + GAP, thick, abs(value) / limit * room)
+            painter.fillRect(bar, accent if key == marked[1] else less if value < 0 else more)
+        painter.restore()
+
+
+def _in_sight(n: int, start: float, length: float, side: float) -> range:
+    """Return which of n cells are seen of an axis."""
+    return range(max(0, int(start / side)), min(n, int((start + length) / side) + 1))

@@ -1,0 +1,98 @@
+"""The timeline of a watched sentence: every head's line, and scrubbing shows what all heads saw at a step."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QPointF
+
+from studio.attention.capture import Capture, save
+from studio.attention.timeline import directory
+from studio.ui.views.look import AFTER, BEFORE, DIFFERENCE, look_at_step
+from studio.ui.views.selection import Selection
+from studio.ui.views.timeline import TimelineView
+from studio.ui.widgets.sparklines import Sparklines
+
+TOKENS = ["[CLS]", "late", "kind", "[SEP]"]
+TEXT, LABELS, STEPS = "late kind", ["bad", "good"], [0, 5, 10]
+SHAPE = (2, 3, 4, 4)
+
+
+def maps_at(step: int) -> np.ndarray:
+    """Return maps of which head 1.2 turns from an even look to one on the first token, the others stay."""
+    maps = np.full(SHAPE, 0.25, dtype=np.float32)
+    sharp = step / 10
+    maps[1, 2] = (1 - sharp) * 0.25
+    maps[1, 2, :, 0] += sharp
+    return maps
+
+
+def write(run, step: int, verified: bool = True) -> None:
+    checks = {"verified": verified, "row_sum_error": 0.0, "causal_leak": 0.0, "logit_difference": 0.0}
+    said = np.array([0.9 - step / 20, 0.1 + step / 20])
+    captured = Capture(maps_at(step), None, said, checks, {"attention": ["a", "b"]})
+    facts = {"special": [True, False, False, True], "word_ids": [None, 0, 1, None], "text": TEXT, "step": step}
+    save(captured, TOKENS, directory(run, step), labels=LABELS, **facts)
+
+
+@pytest.fixture
+def run(tmp_path):
+    for step in STEPS:
+        write(tmp_path, step)
+    return tmp_path
+
+
+@pytest.fixture
+def view(qtbot, run) -> TimelineView:
+    view = TimelineView(Selection())
+    qtbot.addWidget(view)
+    view.resize(500, 400)
+    view.show()
+    view.show_look(look_at_step(run, 10, 0, "a run"))
+    qtbot.waitUntil(lambda: view.slider.maximum() == 2)
+    return view
+
+
+def test_every_head_has_a_line_and_the_one_that_changed_falls(view):
+    lines = view.lines._values
+    assert lines.shape == (3, 2, 3) and view.statistic.currentData() == "entropy"
+    np.testing.assert_allclose(lines[:, 1, 2], [np.log(4), lines[1, 1, 2], 0.0], atol=1e-6)
+    assert np.ptp(lines[:, 0, :]) == 0
+    view.lines.head_chosen.emit(1, 2)
+    assert view.selection.head == (1, 2) and "0 to 1.39" in view.scale.text()
+
+
+def test_scrubbing_shows_what_all_heads_saw_at_that_step(qtbot, view):
+    with qtbot.waitSignal(view.look_chosen) as chosen:
+        view.slider.setValue(1)
+    (look,) = chosen.args
+    assert look.step == 5 and look.text == TEXT and look.states[:3] == [BEFORE, AFTER, DIFFERENCE]
+    np.testing.assert_array_equal(look.maps[AFTER], maps_at(5))
+    np.testing.assert_array_equal(look.maps[BEFORE], maps_at(0))
+    assert look.probabilities[AFTER] == pytest.approx({"bad": 0.65, "good": 0.35})
+    view.show_look(look)
+    assert view.step.text() == "step 5 of 10" and "bad 65" in view.said.text()
+
+
+def test_captures_that_come_while_it_trains_are_followed_and_failed_ones_are_no_line(qtbot, run, view):
+    write(run, 15, verified=False)
+    view._read()
+    qtbot.waitUntil(lambda: view.slider.maximum() == 3)
+    assert np.isnan(view.lines._values[3]).all() and "1 captures failed" in view.scale.text()
+
+
+def test_a_run_that_watched_nothing_says_where_to_begin(run, tmp_path_factory):
+    look = look_at_step(run, 10, 0, "a run")
+    view = TimelineView(Selection())
+    assert view.why_not(look) == ""
+    assert "Watch a sentence" in view.why_not(replace(look, run=str(tmp_path_factory.mktemp("other"))))
+    assert "Watch a sentence" in view.why_not(replace(look, run=""))
+    view.deleteLater()
+
+
+def test_a_line_is_found_under_the_pointer(qtbot):
+    lines = Sparklines()
+    qtbot.addWidget(lines)
+    lines.resize(400, 300)
+    lines.set_lines(np.arange(4), np.random.default_rng(0).random((4, 6, 12)))
+    assert lines.hit(lines.cell(4, 7).center()) == (4, 7) and lines.hit(QPointF(1, 1)) == (-1, -1)
