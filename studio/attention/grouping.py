@@ -76,11 +76,13 @@ def _starts(groups: np.ndarray) -> np.ndarray:
 
 def _summed(layer: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """Return [head, query, group] of rows that sum to 1, or to 0 where nothing is left."""
-    kept = groups >= 0
+    kept, starts = groups >= 0, _starts(groups)
+    sums = layer[..., kept]
+    if len(starts) < kept.sum():
+        sums = np.add.reduceat(sums, starts, axis=-1)
     if kept.all():
-        return np.add.reduceat(layer, _starts(groups), axis=-1)
-    # In float64: what a sink leaves over may be a millionth of the row.
-    sums = np.add.reduceat(layer[..., kept].astype(np.float64), _starts(groups), axis=-1)
+        return sums
+    # What a sink leaves over may be a millionth of the row; it is summed, not taken as 1 - sink, so it stays exact.
     totals = sums.sum(axis=-1, keepdims=True)
     return np.divide(sums, totals, out=np.zeros_like(sums), where=totals > 0)
 
@@ -89,5 +91,7 @@ def _averaged(rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """Return float32 [head, group, group], the mean of each group's rows that are not zero."""
     kept, starts = groups >= 0, _starts(groups)
     rows = rows[:, kept]
-    real = np.add.reduceat((rows.sum(axis=-1) > 0).astype(np.float64), starts, axis=1)[..., None]
-    return (np.add.reduceat(rows.astype(np.float64), starts, axis=1) / np.maximum(real, 1)).astype(np.float32)
+    if len(starts) == kept.sum():
+        return rows.astype(np.float32, copy=False)
+    real = np.add.reduceat((rows.sum(axis=-1) > 0).astype(np.float32), starts, axis=1)[..., None]
+    return np.add.reduceat(rows, starts, axis=1) / np.maximum(real, 1)

@@ -225,12 +225,15 @@ def test_without_the_first_token_and_with_whole_words_it_is_said_and_exact(qtbot
 
 def test_a_row_that_a_view_found_is_looked_at_with_its_fields(qtbot, looked, store, captures):
     row = {"text": "the film", "text_b": "is dull"}
+    looked.maps.selection.choose_head(0, 2)
     looked.maps.head.view("matrix").look_at.emit("the film", row)
     assert looked.text.toPlainText() == "the film"
     assert (store.asked[-1].text, store.asked[-1].fields) == ("the film", row)
     store.answer(probabilities=PROBABILITIES, directories=captures())
     qtbot.waitUntil(lambda: looked.maps.look.text == "the film")
-    assert looked.maps.look.fields == row
+    wait_measured(qtbot, looked)
+    qtbot.waitUntil(lambda: bool(looked.maps._statistics.by_state))
+    assert looked.maps.look.fields == row and looked.maps.selection.head == (0, 2)
     looked._put_text("another")
     looked.look()
     assert store.asked[-1].fields == {}

@@ -58,7 +58,7 @@ class MapsView(QWidget):
         self.heads.head_chosen.connect(self.choose_head)
         self.head.filter_chosen.connect(self._filter)
         self.head.asked.connect(self.asked)
-        self.head.look_at.connect(self.look_at)
+        self.head.look_at.connect(self._look_at)
         self.head.measured.connect(self._keep_measured)
         self.head.look_chosen.connect(self.look_chosen)
         self.head.tinted.connect(self._tint_with)
@@ -178,6 +178,10 @@ class MapsView(QWidget):
     def show_state(self, state: str) -> None:
         """Show before, after, their difference, or both side by side."""
         self.selection.show_state(state)
+
+    def _look_at(self, text: str, fields: dict[str, str]) -> None:
+        self._has_chosen = True  # the head whose row this is stays
+        self.look_at.emit(text, fields)
 
     def take(self, answer: Studied) -> None:
         """Give the worker's answer to the view that asked."""

@@ -106,10 +106,9 @@ class AggregateView(View):
         for choice in (self.statistic, self.source):
             choice.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             choice.setMinimumContentsLength(12)
-        self.n_rows.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
         self.n_rows.setRange(1, MOST_ROWS)
         self.n_rows.setValue(N_ROWS)
-        self.n_rows.setMinimumWidth(64)
+        self.n_rows.setMinimumWidth(96)
         self.n_rows.setAccessibleName(tr("How many rows"))
         self.n_rows.setToolTip(tr("How many rows, spread evenly over the part"))
         self.button = quiet_button(tr("Measure"), "aggregate.measure")
