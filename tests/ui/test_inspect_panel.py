@@ -225,18 +225,18 @@ def test_without_the_first_token_and_with_whole_words_it_is_said_and_exact(qtbot
 
 def test_a_row_that_a_view_found_is_looked_at_with_its_fields(qtbot, looked, store, captures):
     row = {"text": "the film", "text_b": "is dull"}
+    looked.question.set_roles([("text", "Text"), ("text_b", "Second text")])
     looked.maps.selection.choose_head(0, 2)
     looked.maps.head.view("matrix").look_at.emit("the film", row)
     assert looked.text.toPlainText() == "the film"
     assert (store.asked[-1].text, store.asked[-1].fields) == ("the film", row)
-    store.answer(probabilities=PROBABILITIES, directories=captures())
+    store.answer(probabilities=PROBABILITIES, directories=captures(), fields=row)
     qtbot.waitUntil(lambda: looked.maps.look.text == "the film")
     wait_measured(qtbot, looked)
     qtbot.waitUntil(lambda: bool(looked.maps._statistics.by_state))
     assert looked.maps.look.fields == row and looked.maps.selection.head == (0, 2)
-    looked._put_text("another")
-    looked.look()
-    assert store.asked[-1].fields == {}
+    looked.look_at("another")
+    assert store.asked[-1].fields == {"text": "another", "text_b": ""}
 
 
 def test_exported_files_hold_the_numbers_and_say_what_they_are(looked, tmp_path):

@@ -74,6 +74,7 @@ class HeadStage(Card):
         self.export_button.setPopupMode(self.export_button.ToolButtonPopupMode.InstantPopup)
         self.add_to_header(self.export_button)
         self.warning = Finding("bad")
+        self.warning.hide()
         self.add(self.warning)
         self.places = [_Place(), _Place()]
         row = QHBoxLayout()

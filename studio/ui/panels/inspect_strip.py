@@ -245,6 +245,8 @@ class Prediction(QWidget):
         self._gold_name, self._gold = Small(tr("Label")), ElidedLabel()
         self._gold.setProperty("level", "strong")
         self._gold.setToolTip(tr("What the data says of this row"))
+        for widget in (self._none, self._gold_name, self._gold):
+            widget.hide()
         self._grid.addWidget(self._gold_name, 2, 0)
         self._grid.addWidget(self._gold, 2, 1, 1, 2)
         self.setFixedWidth(WIDTH)

@@ -42,7 +42,7 @@ class HeadMatrix(QAbstractScrollArea):
         self._ranged_cell = MOST_CELL  # the cell for which the scroll bars were set
         self.viewport().setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.setMinimumSize(180, 160)
+        self.setMinimumSize(180, 128)
         self.setAccessibleName(tr("Matrix of one head"))
         follow_theme(self, self._show_theme)
 
