@@ -19,6 +19,7 @@ from studio.core.state import RunState
 from studio.ui.panels.inspect import InspectPanel
 from studio.ui.panels.inspect_subject import of_model
 from studio.ui.store import Store
+from studio.ui.views import all_views
 
 TEXT = "the film is dull"
 TOKENS = ["[CLS]", "the", "film", "is", "du", "##ll", "[SEP]"]
@@ -381,3 +382,13 @@ def test_two_views_stand_side_by_side_and_share_what_is_chosen(looked):
     np.testing.assert_array_equal(left(looked), AFTER[1, 0])
     stage.split.setChecked(False)
     assert stage.views() == [second]
+
+
+def test_every_view_fits_the_smallest_window_beside_any_other(looked):
+    stage, names = looked.maps.head, [*all_views()]
+    stage.split.setChecked(True)
+    for name, other in zip(names, names[1:] + names[:1], strict=True):
+        stage.show_view(name)
+        stage.show_view(other, 1)
+        least = looked.minimumSizeHint()
+        assert least.width() <= 940 and least.height() <= 566, (name, other, least)

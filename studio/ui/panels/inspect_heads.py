@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QApplication, QComboBox, QWidget
 
@@ -70,6 +70,10 @@ class HeadsCard(Card):
         self.add(self.ranking, 1)
         self._note = Small()
         self.add(self._note)
+
+    def minimumSizeHint(self) -> QSize:
+        # Not what the grid has now: it takes what the window gives, and must not keep it from shrinking.
+        return QSize(super().minimumSizeHint().width(), BESIDES + 2 * LINE + LEAST_GRID)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import (
     QButtonGroup,
@@ -14,6 +14,7 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QMenu,
     QPushButton,
+    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -31,9 +32,13 @@ from studio.ui.views.selection import HEADS, SCALE, STATE, Selection
 from studio.ui.widgets.buttons import icon_button
 from studio.ui.widgets.cards import Card, Finding
 from studio.ui.widgets.chips import Chip
+from studio.ui.widgets.flow import FlowLayout
 from studio.ui.widgets.labels import Body, Small
 
 SECOND = "lines"  # what stands on the right when a person first asks for two views
+
+
+LEAST = QSize(272, 176)  # of a view
 
 
 class HeadStage(Card):
@@ -363,20 +368,23 @@ class _Place(QWidget):
             self.choice.addItem(tr(view.title), name)
             self.choice.setItemData(self.choice.count() - 1, tr(view.help), Qt.ItemDataRole.ToolTipRole)
         self.choice.activated.connect(lambda _: self.chosen.emit(self.choice.currentData()))
-        self._tools = QHBoxLayout()
-        self._tools.setSpacing(GRID)
-        head = QHBoxLayout()
-        head.setSpacing(GRID)
-        head.addWidget(self.choice)
-        head.addLayout(self._tools, 1)
+        head = QWidget()
+        policy = QSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
+        policy.setHeightForWidth(True)
+        head.setSizePolicy(policy)
+        self._tools = FlowLayout(head)
+        self._tools.addWidget(self.choice)
         self._layout = QVBoxLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.setSpacing(GRID)
-        self._layout.addLayout(head)
+        self._layout.addWidget(head)
         self._refusal = Body()
         self._refusal.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._refusal.hide()
         self._layout.addWidget(self._refusal, 1)
+
+    def minimumSizeHint(self) -> QSize:
+        return LEAST  # two views that would rather have more room still fit the smallest window
 
     def show_view(self, view: View | None, look: Look | None) -> None:
         """Show a view, or why it has nothing to show of a look."""
@@ -391,15 +399,14 @@ class _Place(QWidget):
             for tool in view.tools():
                 self._tools.addWidget(tool)
                 tool.show()
-            self._tools.addStretch(1)
         why = why_not(view, look) if look is not None else ""
         self._refusal.setText(why)
         self._refusal.setVisible(bool(why))
         view.setVisible(not why)
 
     def _take_out(self) -> None:
-        while self._tools.count():
-            item = self._tools.takeAt(0)
+        while self._tools.count() > 1:  # the choice stays
+            item = self._tools.takeAt(1)
             if item.widget() is not None:
                 item.widget().hide()
         if self.view is not None and self.view.parentWidget() is self:

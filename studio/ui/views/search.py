@@ -172,7 +172,7 @@ class SearchView(View):
         self.shade.activated.connect(lambda _: setattr(self.painter, "shade", self.shade.currentData()))
         clear = icon_button("trash", tr("Clear the grid"), "search.clear")
         clear.clicked.connect(self.painter.clear)
-        invert = icon_button("moon", tr("Invert the grid"), "search.invert")
+        invert = icon_button("invert", tr("Invert the grid"), "search.invert")
         invert.clicked.connect(self.painter.invert)
         return [self.shade, clear, invert]
 

@@ -41,7 +41,7 @@ class Ranking(QListWidget):
     def __init__(self, name: str, wide: bool = False, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.mark: float | None = None
-        self._signed = False
+        self._signed = self._is_new = False
         self.setAccessibleName(name)
         self.setItemDelegate(_Bars(self, wide))
         self.setUniformItemSizes(True)
@@ -67,6 +67,7 @@ class Ranking(QListWidget):
             item.setToolTip(line.tip or repr(line.value))
             item.setData(Qt.ItemDataRole.AccessibleTextRole, f"{line.text}: {words.number(line.value)}")
         self.blockSignals(False)
+        self._is_new = True
 
     def is_signed(self) -> bool:
         """Return whether any number is below 0, so that gains and losses have colours of their own."""
@@ -87,6 +88,9 @@ class Ranking(QListWidget):
             if _key(self.item(row)) == key:
                 self.setCurrentRow(row)
         self.blockSignals(False)
+        if self._is_new:  # a new ranking is read from its top
+            self._is_new = False
+            self.scrollToTop()
         self.viewport().update()
 
     def _pick(self, item: QListWidgetItem | None) -> None:
