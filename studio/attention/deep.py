@@ -93,14 +93,14 @@ def change(before: Layers, after: Layers, most_rows: int = MOST_ROWS) -> np.ndar
 
 
 class Tiles:
-    """One head as tiles of TILE x TILE: of level 0 exact, of level n the strongest of 2^n x 2^n cells.
+    """One head as tiles of TILE x TILE: of level 0 exact, of level n the strongest of 2^n x 2^n cells, or their mean.
 
     head: anything that gives float32 for [rows, columns]; of a difference the cell furthest from 0 is the strongest.
     Tiles are kept up to `cache_bytes`, the ones used last. `tile` may be called from several threads.
     """
 
-    def __init__(self, head: Any, cache_bytes: int = CACHE_BYTES) -> None:
-        self.head, self.shape, self._budget = head, head.shape, cache_bytes
+    def __init__(self, head: Any, cache_bytes: int = CACHE_BYTES, mean: bool = False) -> None:
+        self.head, self.shape, self._budget, self._mean = head, head.shape, cache_bytes, mean
         self.n_levels = 1 + max(0, int(np.ceil(np.log2(max(max(self.shape), 1) / TILE))))
         self._kept: OrderedDict[tuple[int, int, int], np.ndarray] = OrderedDict()
         self._bytes, self._lock = 0, threading.Lock()
@@ -110,8 +110,7 @@ class Tiles:
         rows = some_rows(self.shape[0], TILE)
         starts = np.arange(min(TILE, self.shape[1])) * self.shape[1] // min(TILE, self.shape[1])
         found = np.stack([np.asarray(self.head[int(row), :], dtype=np.float32) for row in rows])
-        highest, lowest = (of.reduceat(found, starts, axis=1) for of in (np.maximum, np.minimum))
-        return np.where(-lowest > highest, lowest, highest)
+        return _pooled(found, starts, 1, self._mean)
 
     def known(self, level: int, row: int, column: int) -> np.ndarray | None:
         """Return a tile if it is there without computing."""
@@ -142,7 +141,7 @@ class Tiles:
             return np.asarray(self.head[first:last, columns], dtype=np.float32)
         height = max(step, _STRIP // (columns.stop - columns.start) // step * step)
         strips = [
-            _strongest(np.asarray(self.head[start : min(last, start + height), columns], dtype=np.float32), step)
+            _patches(np.asarray(self.head[start : min(last, start + height), columns]), step, self._mean)
             for start in range(first, last, height)
         ]
         return np.concatenate(strips)
@@ -153,12 +152,20 @@ class Tiles:
         return self._bytes
 
 
-def _strongest(part: np.ndarray, step: int) -> np.ndarray:
+def _patches(part: np.ndarray, step: int, mean: bool) -> np.ndarray:
     for axis in (0, 1):
-        starts = np.arange(0, part.shape[axis], step)
-        highest, lowest = (of.reduceat(part, starts, axis=axis) for of in (np.maximum, np.minimum))
-        part = np.where(-lowest > highest, lowest, highest)
-    return part
+        part = _pooled(part, np.arange(0, part.shape[axis], step), axis, mean)
+    return part.astype(np.float32, copy=False)
+
+
+def _pooled(values: np.ndarray, starts: np.ndarray, axis: int, mean: bool) -> np.ndarray:
+    """Return values [row, column] with one axis cut at `starts`, of each piece the cell furthest from 0 or the mean."""
+    if mean:
+        counts = np.diff(np.append(starts, values.shape[axis])).astype(np.float32)
+        sums = np.add.reduceat(values, starts, axis=axis)
+        return sums / (counts[:, None] if axis == 0 else counts)
+    highest, lowest = (of.reduceat(values, starts, axis=axis) for of in (np.maximum, np.minimum))
+    return np.where(-lowest > highest, lowest, highest)
 
 
 class Head:

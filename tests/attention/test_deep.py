@@ -77,3 +77,10 @@ def test_tiles_are_forgotten_beyond_their_budget(before):
     tiles.known(0, 1, 0)
     tiles.tile(0, 0, 0)
     assert tiles.n_bytes <= 2 * one and tiles.known(0, 1, 1) is None and tiles.known(0, 1, 0) is not None
+
+
+def test_tiles_of_means_hold_the_mean_of_their_cells(before):
+    whole = np.asarray(before[0, 0])
+    found = deep.Tiles(deep.Head(before.layers[0], 0), mean=True).tile(2, 0, 0)
+    assert found.shape == (N_TOKENS // 4, N_TOKENS // 4)
+    np.testing.assert_allclose(found, whole.reshape(175, 4, 175, 4).mean((1, 3)), rtol=1e-5, atol=1e-8)

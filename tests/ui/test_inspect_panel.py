@@ -188,7 +188,7 @@ def test_what_is_not_verified_is_called_so(qtbot, panel, store, captures, tmp_pa
 
 def test_without_special_tokens_rows_are_renormalised_and_it_is_said(qtbot, looked):
     looked.maps.choose_head(0, 0)
-    looked.maps.head.no_special.trigger()
+    looked.maps.head.options.actions_by_name["no_special"].trigger()
     qtbot.waitUntil(lambda: left(looked).shape == (5, 5))
     inner = AFTER[0, 0, 1:-1, 1:-1]
     np.testing.assert_allclose(left(looked), inner / inner.sum(axis=-1, keepdims=True), rtol=1e-6)
@@ -201,14 +201,14 @@ def test_without_the_first_token_and_with_whole_words_it_is_said_and_exact(qtbot
     looked.maps.choose_head(0, 0)
     looked.maps.selection.lock(6, 6)  # a token that will be gone
     head = looked.maps.head
-    head.no_first.trigger()
+    head.options.actions_by_name["no_first"].trigger()
     qtbot.waitUntil(lambda: left(looked).shape == (6, 6))
     inner = AFTER[0, 0, 1:, 1:].astype(float)
     np.testing.assert_allclose(left(looked), inner / inner.sum(axis=-1, keepdims=True), rtol=1e-5)
     assert "first token" in head.meaning.text()
     assert "the first token left out" in head.view("matrix").matrices["left"].caption
-    head.no_special.trigger()
-    head.whole_words.trigger()
+    head.options.actions_by_name["no_special"].trigger()
+    head.options.actions_by_name["whole_words"].trigger()
     qtbot.waitUntil(lambda: left(looked).shape == (4, 4))
     rest = AFTER[0, 0, 1:-1, 1:-1].astype(float)
     rest /= rest.sum(axis=-1, keepdims=True)

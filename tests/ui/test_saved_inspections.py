@@ -81,7 +81,7 @@ def test_a_saved_inspection_opens_with_the_same_views_without_a_model(qtbot, pan
     maps.choose_head(1, 0, joins=True)
     maps.show_state("both")
     maps.selection.lock(3, 2)
-    maps.head.lifted.trigger()
+    maps.head.options.actions_by_name["lifted"].trigger()
     maps.heads.order_by("change")
     kept = maps.options()
     assert tuple(kept["cell"]) == (3, 2)
@@ -146,7 +146,7 @@ def test_options_that_do_not_fit_are_left_alone(qtbot, panel):
 def test_a_locked_cell_keeps_its_key_and_is_let_go_when_tokens_change_their_places(qtbot, panel):
     panel.maps.head.view("matrix").matrices["left"].lock(6, 5)
     assert panel.maps.selection.cell == (6, 5) and panel.maps.strip.locked_token() == 6
-    panel.maps.head.no_special.trigger()
+    panel.maps.head.options.actions_by_name["no_special"].trigger()
     qtbot.waitUntil(lambda: left(panel).shape == (5, 5))
     assert panel.maps.selection.cell == (-1, -1)
     wait_measured(qtbot, panel)

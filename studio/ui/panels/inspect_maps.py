@@ -120,13 +120,13 @@ class MapsView(QWidget):
             self.selection.show_state(AFTER if AFTER in look.states else look.states[0])
         self.selection.lock(-1)
         self.prediction.show_look(look)
-        self.head.offer_filters(look)
+        self.head.options.offer(look)
         if options is not None:
-            self.head.set_filters(options)
+            self.head.options.set_filters(options)
         self._filter()
 
     def _filter(self) -> None:
-        look, filters = self.look, self.head.filters()
+        look, filters = self.look, self.head.options.filters()
         if look is not None:
             background(lambda: filters.apply(look), self._show_maps, self._store.fail, self, key="maps")
 
@@ -214,6 +214,7 @@ class MapsView(QWidget):
         if part == SCALE:
             self.heads.grid.set_per_head(self.selection.per_head)
             self.heads.grid.set_gamma(self.selection.gamma)
+            self.heads.grid.set_mean(self.selection.averaged)
         if self._shown is None:
             return
         if part == HEADS:
@@ -268,16 +269,15 @@ class MapsView(QWidget):
         """Return what a saved inspection keeps of what is chosen."""
         chosen = self.selection
         return {
-            "heads": chosen.heads, "state": chosen.state, "cell": chosen.cell, "per_head": chosen.per_head,
-            "lifted": chosen.lifted, "order": self.heads.order_name(), **self.head.filter_options(),
+            "heads": chosen.heads, "state": chosen.state, "cell": chosen.cell, "order": self.heads.order_name(),
             "views": [view.id for view in self.head.views()], "view_options": self.head.view_options(),
+            **self.head.options.chosen(),
         }  # fmt: skip
 
     def set_options(self, options: Mapping[str, Any]) -> None:
         """Choose of the look that is shown what a saved inspection has; what does not fit it is left alone."""
         look, chosen = self.look, self.selection
-        for action, name in ((self.head.per_head, "per_head"), (self.head.lifted, "lifted")):
-            action.setChecked(bool(options.get(name, action.isChecked())))
+        self.head.options.set_colours(options)
         heads = tuple(pair for pair in map(_pair, _list(options.get("heads"))) if _within(pair, look.shape))
         if heads:
             self._has_chosen = True

@@ -1,12 +1,10 @@
 """The card in which the views stand, one or two side by side, with the proof of what they show."""
 
 import contextlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QAction
 from PySide6.QtWidgets import (
     QButtonGroup,
     QComboBox,
@@ -22,10 +20,10 @@ from PySide6.QtWidgets import (
 from studio.attention.deep import DEEP
 from studio.core.events import Studied
 from studio.ui.i18n import tr
+from studio.ui.panels.inspect_options import ViewOptions
 from studio.ui.theme import GRID, GROUP
 from studio.ui.views import all_views
 from studio.ui.views.base import View
-from studio.ui.views.filters import Filters, can_merge
 from studio.ui.views.look import AFTER, BEFORE, STATES, Look, Statistics
 from studio.ui.views.numbers import show_checks
 from studio.ui.views.selection import HEADS, SCALE, STATE, Selection
@@ -114,7 +112,9 @@ class HeadStage(Card):
         options.setText(tr("View"))
         options.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         options.setLayoutDirection(Qt.LayoutDirection.RightToLeft)
-        options.setMenu(self._make_options())
+        self.options = ViewOptions(self.selection, self)
+        self.options.filter_chosen.connect(self.filter_chosen)
+        options.setMenu(self.options)
         options.setPopupMode(options.ToolButtonPopupMode.InstantPopup)
         row = QHBoxLayout()
         row.setSpacing(GROUP)
@@ -122,55 +122,6 @@ class HeadStage(Card):
         row.addWidget(self.meaning, 1)
         row.addWidget(options)
         self.body.addLayout(row)
-
-    def _make_options(self) -> QMenu:
-        menu = QMenu(self)
-        menu.setToolTipsVisible(True)
-        self.per_head = menu.addAction(tr("Colours up to each head's largest weight"))
-        self.per_head.setToolTip(tr("Else from 0 to 1, the same for all heads"))
-        self.lifted = menu.addAction(tr("Lift small weights"))
-        self.lifted.setToolTip(tr("Brighten what a strong weight would outshine; the numbers stay as they are"))
-        self.no_special = menu.addAction(tr("Without special tokens"))
-        self.no_special.setToolTip(tr("Leave out tokens such as [CLS] and [SEP], and renormalise each row to 1"))
-        self.no_first = menu.addAction(tr("Without the first token"))
-        self.no_first.setToolTip(
-            tr("Many heads rest there when they find nothing. Leave it out, and renormalise each row")
-        )
-        self.whole_words = menu.addAction(tr("Whole words"))
-        self.whole_words.setToolTip(
-            tr("Merge the pieces of a word: weights on them are summed, where they look averaged")
-        )
-        for action in (self.per_head, self.lifted, self.no_special, self.no_first, self.whole_words):
-            action.setCheckable(True)
-        self.per_head.setChecked(self.selection.per_head)
-        self.lifted.setChecked(self.selection.lifted)
-        for action in (self.per_head, self.lifted):
-            action.toggled.connect(lambda: self.selection.scale(self.per_head.isChecked(), self.lifted.isChecked()))
-        for action in (self.no_special, self.no_first, self.whole_words):
-            action.toggled.connect(self.filter_chosen)
-        return menu
-
-    def filters(self) -> Filters:
-        """Return what of a text is to be shown."""
-        return Filters(self.no_special.isChecked(), self.no_first.isChecked(), self.whole_words.isChecked())
-
-    def set_filters(self, options: Mapping[str, Any]) -> None:
-        """Filter as a saved inspection has it, without a signal."""
-        for name, action in self._filter_actions().items():
-            action.blockSignals(True)
-            action.setChecked(options.get(name) is True)
-            action.blockSignals(False)
-
-    def filter_options(self) -> dict[str, bool]:
-        """Return what a saved inspection keeps of the filters."""
-        return {name: action.isChecked() for name, action in self._filter_actions().items()}
-
-    def _filter_actions(self) -> dict[str, QAction]:
-        return {"no_special": self.no_special, "no_first": self.no_first, "whole_words": self.whole_words}
-
-    def offer_filters(self, look: Look) -> None:
-        """Offer to merge words only where a look as it was captured has pieces of words."""
-        self.whole_words.setEnabled(can_merge(look))
 
     # --- views -------------------------------------------------------------------------------------------------
 

@@ -97,6 +97,7 @@ class MatrixView(View):
                 continue
             self._titles[place].setText(tr(STATES[state]))
             matrix.set_gamma(self.selection.gamma)
+            matrix.set_mean(self.selection.averaged)
             values, text = look.head(state, *head), caption(look, state, *head)
             matrix.set_matrix(values, look.tokens, look.tokens, text, state == DIFFERENCE, limit)
         self._sum_up()
@@ -149,8 +150,9 @@ class MatrixView(View):
         else:
             low = "−1" if self.selection.state == DIFFERENCE else "0"
             colours = tr("Colours: {low} to 1 for all heads", low=low)
+        mean = tr(" · mean of cells that share a pixel") if self.selection.averaged else ""
         lifted = tr(", γ {gamma}", gamma=self.selection.gamma) if self.selection.lifted else ""
-        return colours + lifted
+        return colours + lifted + mean
 
     def options(self) -> dict[str, Any]:
         return {"sums": self.sums.isChecked()}

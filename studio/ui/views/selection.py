@@ -14,7 +14,8 @@ class Selection(QObject):
 
     heads: (layer, head) from 0, the leading one first; there is always one. state: before, after, difference or both.
     cell: the query and the key that are locked, -1 for none of them. hovered: those under the pointer. per_head: each
-    head's colours end at its own largest weight. lifted: small weights are brightened.
+    head's colours end at its own largest weight. lifted: small weights are brightened. averaged: cells that share a
+    pixel show their mean, else the strongest of them.
     """
 
     changed = Signal(str)
@@ -24,7 +25,7 @@ class Selection(QObject):
         self.heads: tuple[tuple[int, int], ...] = ((0, 0),)
         self.state = AFTER
         self.cell = self.hovered = NONE
-        self.per_head, self.lifted = True, False
+        self.per_head, self.lifted, self.averaged = True, False, False
 
     @property
     def head(self) -> tuple[int, int]:
@@ -62,10 +63,10 @@ class Selection(QObject):
         """Say which cell is under the pointer; -1 for none."""
         self._set("hovered", (query, key), HOVER)
 
-    def scale(self, per_head: bool, lifted: bool) -> None:
+    def scale(self, per_head: bool, lifted: bool, averaged: bool = False) -> None:
         """Choose how weights become colours."""
-        if (per_head, lifted) != (self.per_head, self.lifted):
-            self.per_head, self.lifted = per_head, lifted
+        if (per_head, lifted, averaged) != (self.per_head, self.lifted, self.averaged):
+            self.per_head, self.lifted, self.averaged = per_head, lifted, averaged
             self.changed.emit(SCALE)
 
     def _set(self, name: str, value: object, part: str) -> None:

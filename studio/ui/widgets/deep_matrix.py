@@ -36,12 +36,20 @@ class DeepMatrix(HeadMatrix):
 
     def set_matrix(self, values: np.ndarray | Head, *of_tokens: list[str], **options: object) -> None:
         """Show a matrix, or a head that is too large to be one; else as HeadMatrix."""
-        self._tiles = Tiles(values) if isinstance(values, Head) else None
+        self._tiles = Tiles(values, mean=self._mean) if isinstance(values, Head) else None
         self._images.clear()
         self._asked, self._preview, tiles = None, None, self._tiles
         super().set_matrix(values, *of_tokens, **options)
         if tiles is not None:
             background(tiles.preview, lambda found: self._take_preview(tiles, found), self._fail, self, key="preview")
+
+    def set_mean(self, on: bool) -> None:
+        """Draw the mean of cells that share a pixel, or the strongest; as HeadMatrix."""
+        is_other = on != self._mean
+        super().set_mean(on)
+        if is_other and self._tiles is not None:
+            head, limit = self._tiles.head, self._limit
+            self.set_matrix(head, self.query_tokens, self.key_tokens, self.caption, self._difference, limit)
 
     def is_complete(self) -> bool:
         """Return whether everything in sight is drawn as sharply as it should be."""

@@ -38,6 +38,7 @@ class HeadMatrix(QAbstractScrollArea):
         self._pressed: tuple[QPointF, int, int] | None = None
         self._image, self._image_key = QImage(), None
         self._marginals: Marginals | None = None
+        self._mean = False
         self._label_room = (0.0, 0.0)
         self._ranged_cell = MOST_CELL  # the cell for which the scroll bars were set
         self.viewport().setMouseTracking(True)
@@ -86,6 +87,11 @@ class HeadMatrix(QAbstractScrollArea):
         """Lift small values with a gamma below 1."""
         self._gamma = gamma
         self._rescale()
+
+    def set_mean(self, on: bool) -> None:
+        """Draw the mean of cells that share a pixel, or the one furthest from 0, which keeps single cells in sight."""
+        self._mean, self._image_key = on, None
+        self.viewport().update()
 
     def lock(self, query: int, key: int) -> None:
         """Lock a cell, (-1, -1) for none."""
@@ -258,7 +264,7 @@ class HeadMatrix(QAbstractScrollArea):
             if cell * ratio < 1:
                 rows = max(1, min(len(part), int((bottom - top) * cell * ratio)))
                 columns = max(1, min(part.shape[1], int((right - left) * cell * ratio)))
-                part = furthest(part, rows, columns)
+                part = furthest(part, rows, columns, self._mean)
             self._image, self._image_key = picture(self.scale.colours(part, theme)), key
         first = self.cell_rect(top, left)
         painter.drawImage(QRectF(first.left(), first.top(), (right - left) * cell, (bottom - top) * cell), self._image)

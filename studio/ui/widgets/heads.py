@@ -28,6 +28,8 @@ class HeadGrid(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._maps: np.ndarray | None = None
+        self._mean = False
         self._reduced: np.ndarray | None = None
         self._shape, self._order = (0, 0), np.empty(0, dtype=int)
         self._in_order_of_layers, self._difference, self._per_head, self._gamma = True, False, False, 1.0
@@ -44,15 +46,15 @@ class HeadGrid(QWidget):
 
     def set_maps(self, maps: np.ndarray, difference: bool = False) -> None:
         """Show maps [layer, head, query, key]; large ones are reduced in the background."""
-        self._shape, self._difference = maps.shape[:2], difference
+        self._maps, self._shape, self._difference = maps, maps.shape[:2], difference
         self._order = (
             np.arange(self._shape[0] * self._shape[1]) if len(self._order) != np.prod(self._shape) else (self._order)
         )
-        side = min(REDUCED, max(maps.shape[2:]))
+        side, mean = min(REDUCED, max(maps.shape[2:])), self._mean
 
         def reduce() -> np.ndarray:
             n_layers, n_heads = maps.shape[:2]
-            heads = atlas(maps, side).reshape(n_layers, side, n_heads, side)
+            heads = atlas(maps, side, mean).reshape(n_layers, side, n_heads, side)
             return np.ascontiguousarray(heads.swapaxes(1, 2))
 
         if maps.size > SLOW_VALUES:
@@ -63,7 +65,7 @@ class HeadGrid(QWidget):
 
     def wait(self, shape: tuple[int, int]) -> None:
         """Say that the maps of so many layers and heads are being prepared."""
-        self._shape, self._reduced = shape, None
+        self._shape, self._maps, self._reduced = shape, None, None
         self._order = np.arange(shape[0] * shape[1])
         self.update()
 
@@ -84,6 +86,13 @@ class HeadGrid(QWidget):
         """Give each head a scale of its own up to its largest value, or all heads the same."""
         self._per_head = on
         self._repaint(current())
+
+    def set_mean(self, on: bool) -> None:
+        """Make thumbnails of the mean of the cells that share a pixel, or of the one furthest from 0."""
+        if on != self._mean:
+            self._mean = on
+            if self._maps is not None:
+                self.set_maps(self._maps, self._difference)
 
     def set_gamma(self, gamma: float) -> None:
         """Lift small values with a gamma below 1."""
@@ -232,7 +241,7 @@ class HeadGrid(QWidget):
             gap = max(1, round(ratio))
             inner = side - gap
             if self._pooled_key != (inner, self._per_head):
-                self._pooled = atlas(self._reduced, inner, per_head=self._per_head, order=self._order)
+                self._pooled = atlas(self._reduced, inner, self._mean, self._per_head, self._order)
                 self._pooled_key = (inner, self._per_head)
             colours = self._scale().colours(self._pooled, theme).reshape(n_rows, inner, n_columns, inner)
             ground = np.uint32(0xFF000000 | int(theme.surface[1:], 16))

@@ -61,8 +61,8 @@ def picture(colours: np.ndarray) -> QImage:
     return QImage(colours.data, width, height, 4 * width, QImage.Format.Format_RGB32).copy()
 
 
-def furthest(values: np.ndarray, n_rows: int, n_columns: int) -> np.ndarray:
-    """Return values [q, k] pooled to [n_rows, n_columns]: of each patch the value furthest from 0.
+def furthest(values: np.ndarray, n_rows: int, n_columns: int, mean: bool = False) -> np.ndarray:
+    """Return values [q, k] pooled to [n_rows, n_columns]: of each patch the value furthest from 0, or the `mean`.
 
     Raises ValueError where that is more than there is.
     """
@@ -71,6 +71,11 @@ def furthest(values: np.ndarray, n_rows: int, n_columns: int) -> np.ndarray:
     for axis, length in ((0, n_rows), (1, n_columns)):
         if length < values.shape[axis]:
             starts = np.arange(length) * values.shape[axis] // length
+            if mean:
+                counts = np.diff(np.append(starts, values.shape[axis])).astype(values.dtype)
+                sums = np.add.reduceat(values, starts, axis=axis)
+                values = sums / (counts[:, None] if axis == 0 else counts)
+                continue
             high, low = np.maximum.reduceat(values, starts, axis=axis), np.minimum.reduceat(values, starts, axis=axis)
             values = np.where(high >= -low, high, low)
     return values
