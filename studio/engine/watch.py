@@ -45,7 +45,7 @@ class Watch:
         if n == _FIRST and self._n_still == n:
             return Problem("no-gradient", {"n_steps": n, "loss": loss})
         if self.is_over and n >= _LEAST_STEPS and self._is_flat():
-            return Problem("loss-flat", {"n_steps": n, "loss": float(np.mean(self._losses[-(n // 3) :]))})
+            return Problem("loss-flat", {"n_steps": n, "loss": float(f"{np.mean(self._losses[-(n // 3) :]):.4g}")})
         return None
 
     def _is_flat(self) -> bool:
