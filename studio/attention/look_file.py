@@ -66,7 +66,7 @@ class LookFacts(BaseModel):
 
 
 class TokenFacts(BaseModel):
-    """What of `tokens.json` is read when an inspection is opened; each list has a value a token."""
+    """What of `tokens.json` is read when an inspection is opened; each list has a value a token, of its side."""
 
     tokens: list[str] = Field(min_length=1)
     ids: list[int] | None = None
@@ -75,6 +75,9 @@ class TokenFacts(BaseModel):
     segments: list[int | None] | None = None
     offsets: list[tuple[int, int]] | None = None
     mask_token: str | None = None
+    decoder_tokens: list[str] | None = None
+    decoder_ids: list[int] | None = None
+    decoder_special: list[bool] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -276,9 +279,11 @@ def _read_capture(directory: Path) -> SavedCapture:
     except ValidationError as error:
         raise ValueError(f"tokens.json: {_first_line(error)}") from error
     n_tokens = len(facts.tokens)
-    for name in ("ids", "special", "word_ids", "segments", "offsets"):
-        if (values := getattr(facts, name)) is not None and len(values) != n_tokens:
-            raise ValueError(f"tokens.json: {len(values)} {name} for {n_tokens} tokens")
+    n_decoded = len(facts.decoder_tokens or [])
+    for name in ("ids", "special", "word_ids", "segments", "offsets", "decoder_ids", "decoder_special"):
+        n_expected = n_decoded if name.startswith("decoder") else n_tokens
+        if (values := getattr(facts, name)) is not None and len(values) != n_expected:
+            raise ValueError(f"tokens.json: {len(values)} {name} for {n_expected} tokens")
     kind = "attention" if "attention" in capture.maps else "encoder"
     if kind not in capture.maps or not isinstance(capture.checks, dict):
         raise ValueError("there are no maps")
@@ -286,6 +291,9 @@ def _read_capture(directory: Path) -> SavedCapture:
         _check_shape(name, values)
     if capture.maps[kind].shape[2:] != (n_tokens, n_tokens):
         raise ValueError(f"maps of {capture.maps[kind].shape[2:]} for {n_tokens} tokens")
+    for name, n_keys in (("decoder", n_decoded), ("cross", n_tokens)) if n_decoded else ():
+        if name not in capture.maps or capture.maps[name].shape[2:] != (n_decoded, n_keys):
+            raise ValueError(f"{name}: no maps of {n_decoded} by {n_keys} tokens")
     return capture
 
 

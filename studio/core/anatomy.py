@@ -124,6 +124,13 @@ def describe_model(name: str) -> ModelInfo:
     )
 
 
+def writes(folder: str) -> bool:
+    """Return whether a model folder holds an encoder and a decoder that writes: a T5, not a classifier made of one."""
+    config = read_json(Path(folder) / "config.json") or {}
+    is_classifier = any("ForSequenceClassification" in str(name) for name in config.get("architectures") or [])
+    return bool(config.get("is_encoder_decoder")) and not is_classifier
+
+
 @cache
 def _architectures() -> dict[str, list[str]]:
     found = read_json(resources_dir() / "architectures.json") or {}

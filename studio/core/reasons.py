@@ -305,6 +305,16 @@ REASONS: dict[str, Reason] = {
         "Choose another model on the Model page, or another task on the Data page.",
         "go.model",
     ),
+    "writer-incomplete": Reason(
+        "{name} holds only a part of a model that writes.",
+        "{n} of its weights are not in the folder ({first}, …): what it writes would be chance. Choose a folder with "
+        "the whole model.",
+        "go.model",
+    ),
+    "target-written": Reason(
+        "This is not there yet for a model that writes a text.",
+        "It follows one number of the model's answer, and a text is none. The maps stand in the other views.",
+    ),
     "method-unsupported": Reason(
         "{method} does not fit models of the type {model_type}.", "Choose another method.", "go.model"
     ),

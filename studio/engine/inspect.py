@@ -12,14 +12,14 @@ import numpy as np
 
 from studio.attention import capture as attention
 from studio.core import events as ev
-from studio.core.anatomy import describe_model
+from studio.core.anatomy import describe_model, writes
 from studio.core.blocks import TokenTexts
 from studio.core.commands import Explain, Study
 from studio.core.files import read_json
 from studio.core.reasons import Failure
 from studio.core.rundir import RunDir
 from studio.core.spec import InspectSpec
-from studio.engine import evaluate, models, sees, studies
+from studio.engine import decoders, evaluate, models, sees, studies
 from studio.engine.data import workspace_of
 from studio.engine.reporter import Reporter, StopRequested
 from studio.engine.trained import Trained, open_trained
@@ -122,21 +122,29 @@ def _event(
         probabilities={state: answer["probabilities"] for state, answer in answers.items()},
         directories={state: answer["directory"] for state, answer in answers.items() if "directory" in answer},
         fields=dict(fields or {}),
-        said=dict(said or {}),
+        said=said or {state: answer["said"] for state, answer in answers.items() if "said" in answer},
     )
 
 
 class Subject:
-    """A loaded model with the ways to see it before and after its fine-tuning."""
+    """A loaded model with the ways to see it before and after its fine-tuning; `writes`: it answers with a text."""
 
     def __init__(
-        self, tuned: Any, base: Any, tokenizer: Any, max_length: int, labels: list[str], trained: Trained | None = None
+        self,
+        tuned: Any,
+        base: Any,
+        tokenizer: Any,
+        max_length: int,
+        labels: list[str],
+        trained: Trained | None = None,
+        writes: bool = False,
     ):
         self.tuned, self.base, self.tokenizer, self.max_length, self.labels = tuned, base, tokenizer, max_length, labels
-        self.trained = trained
+        self.trained, self.writes = trained, writes
         self.progress: Callable[[int, int], None] = _ignore
         self._parts: dict[str, Rows] | None = None
         self._company: dict[tuple[str, ...], tuple[Any, dict[str, Any]]] = {}
+        self._last_written: tuple[tuple[Any, ...], Any] | None = None
         self.notes: dict[Any, Any] = {}  # what a study found of a text and may want again, the newest last
 
     @contextlib.contextmanager
@@ -242,7 +250,8 @@ class Subject:
     def encode(self, text: str, fields: Mapping[str, str]) -> Any:
         """Return what the model reads of a text, or of a row by role, as the tokenizer gives it: a batch of one.
 
-        `messages` among the fields is a chat as JSON, which the tokenizer's own template makes one text of.
+        `messages` among the fields is a chat as JSON, which the tokenizer's own template makes one text of. Of a model
+        that writes, `decoder_input_ids` are those of the second text, or else of what it writes.
         Raises Failure: text-empty, text-too-long, chat-unknown.
         """
         if "messages" in fields:
@@ -256,11 +265,27 @@ class Subject:
                 first, second = self.trained.task.looked_at(fields)
             if not first.strip():
                 raise Failure("text-empty", "text")
-            encoded = self.tokenizer(first, second or None, return_tensors="pt")
-        n_tokens = encoded["input_ids"].shape[1]
-        if n_tokens > self.max_length:
-            raise Failure("text-too-long", "text", n_tokens=n_tokens, most=self.max_length)
+            encoded = self.tokenizer(first, None if self.writes else second or None, return_tensors="pt")
+        self._refuse_long(encoded["input_ids"])
+        if self.writes:
+            of_decoder = fields.get("text_pair", "").strip()
+            encoded["decoder_input_ids"] = (
+                decoders.given(self.tuned, self.tokenizer, of_decoder) if of_decoder else self._written(encoded)
+            )
+            self._refuse_long(encoded["decoder_input_ids"])
         return encoded
+
+    def _refuse_long(self, ids: Any) -> None:
+        if ids.shape[1] > self.max_length:
+            raise Failure("text-too-long", "text", n_tokens=ids.shape[1], most=self.max_length)
+
+    def _written(self, encoded: Mapping[str, Any]) -> Any:
+        """Return what the model writes of a text, as its decoder reads it; the last one is kept."""
+        read = {name: value for name, value in encoded.items() if name != "decoder_input_ids"}
+        key = ("written", *read["input_ids"][0].tolist())
+        if self._last_written is None or self._last_written[0] != key:
+            self._last_written = key, decoders.written(self.tuned, read)
+        return self._last_written[1]
 
     def inputs(self, encoded: Any, model: Any) -> dict[str, Any]:
         """Return what goes into the model of what `encode` gave: a batch of one, an option among one."""
@@ -296,11 +321,16 @@ class Subject:
                 logits = model(**encoded).logits[0].float()
             return {"probabilities": self._named(logits.softmax(-1).tolist())}
         out.mkdir(parents=True, exist_ok=True)
-        captured = attention.capture(model, self.inputs(encoded, model), spool=out)
+        with decoders.read_by_decoder(model) as read:
+            captured = attention.capture(model, self.inputs(encoded, model), spool=out)
         facts = attention.token_facts(self.tokenizer, encoded, text)
+        facts |= decoders.decoder_facts(self.tokenizer, read[0]) if read else {}
         attention.save(captured, facts.pop("tokens"), out, **facts)
         probabilities = [] if captured.probabilities is None else captured.probabilities.tolist()
-        return {"probabilities": self._named(probabilities), "directory": str(out), "checks": captured.checks}
+        said = {}
+        if self.writes:
+            said = {"said": self.tokenizer.decode(self._written(encoded)[0], skip_special_tokens=True).strip()}
+        return {"probabilities": self._named(probabilities), "directory": str(out), "checks": captured.checks} | said
 
     def _named(self, probabilities: list[float]) -> dict[str, float]:
         return dict(zip(self.labels, probabilities, strict=False))
@@ -321,19 +351,18 @@ def _load(run_dir: RunDir, spec: InspectSpec) -> Subject:
 
 
 def _load_folder(spec: InspectSpec) -> Subject:
-    """Load a model folder as it is: with its classification head if it has one, else without a head."""
+    """Load a model folder as it is: with its classification head if it has one, or one that writes, else without."""
     import transformers
 
     if not spec.model:
         raise Failure("model-none", "model")
     info = describe_model(spec.model)
+    if writes(info.path):
+        model, tokenizer = decoders.load_writer(info.path), models.load_tokenizer(Path(info.path))
+        return Subject(model, model, tokenizer, info.max_positions or 512, [], writes=True)
     config = read_json(Path(info.path) / "config.json") or {}
     has_head = any("ForSequenceClassification" in name for name in config.get("architectures") or [])
     auto = transformers.AutoModelForSequenceClassification if has_head else transformers.AutoModel
     model = auto.from_pretrained(info.path, use_safetensors=True, dtype="float32", **models.SAFE).eval()
-    if model.config.is_encoder_decoder and not has_head:
-        raise Failure(
-            "model-unsupported", "model", model_type=info.model_type, task="attention of an encoder and decoder"
-        )
     labels = [model.config.id2label[i] for i in sorted(model.config.id2label)] if has_head else []
     return Subject(model, model, models.load_tokenizer(Path(info.path)), info.max_positions or 512, labels)

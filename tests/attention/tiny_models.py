@@ -220,11 +220,11 @@ REFUSED = {
 }
 
 
-def make_model(family, **changes):
-    """Return a two-layer model with weights large enough that its heads are far from uniform."""
-    kind, config, options = (FAMILIES | MEDIA | WATCHED | REFUSED)[family]
+def make_model(family, kind=None, **changes):
+    """Return a two-layer model with weights large enough that its heads are far from uniform; kind: another class."""
+    usual, config, options = (FAMILIES | MEDIA | WATCHED | REFUSED)[family]
     torch.manual_seed(7)
-    model = kind(config(**options | changes))
+    model = (kind or usual)(config(**options | changes))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.ndim - ("rel_attn" in name) == 2 and "embed" not in name:

@@ -11,6 +11,7 @@ import numpy as np
 from studio.attention.capture import token_facts
 from studio.attention.gates import token_value
 from studio.attention.interface import undisturbed
+from studio.core.reasons import Failure
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -94,9 +95,12 @@ def target_of(
 
     options: `label` the name of the class (else the predicted one), `token` the place of the token whose tag or word
     it is about (else all), `gold` what is right. Of another state of the model ask with the `choice` of the first.
+    Raises Failure "target-written": the model answers with a text of its own.
     """
     import torch
 
+    if subject.writes:
+        raise Failure("target-written")
     inputs = subject.inputs(encoded, model)
     with undisturbed(model, next(model.parameters()).device), torch.inference_mode():
         outputs = model(**inputs)

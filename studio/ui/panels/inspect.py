@@ -328,9 +328,12 @@ class InspectPanel(QWidget):
             return
         text, fields, gold = self._asked
         gold = gold if answer.text == text and dict(answer.fields) == fields else ""
-        background(
-            lambda: load_look(answer, subject.name, gold), self._show_look, self._refuse_exception, self, key="look"
-        )
+        kind = self._look.kind if self._look is not None else ""
+
+        def load() -> Look:
+            return load_look(answer, subject.name, gold, kind)
+
+        background(load, self._show_look, self._refuse_exception, self, key="look")
 
     def _show_look(self, look: Look, options: Mapping[str, Any] | None = None) -> None:
         if self._subject is not None and self._subject.run:

@@ -56,6 +56,8 @@ class InspectionFiles(QToolButton):
             action.setEnabled(self._maps.look is not None)
         if self._maps.look is not None and self._maps.look.is_deep:
             self._of_look[-1].setEnabled(False)  # no figure has room for a head of so many tokens
+        shown = self._maps.shown_look
+        self._of_look[1].setEnabled(shown is not None and not shown.is_cross)  # a page has one list of tokens
 
     # --- asking ------------------------------------------------------------------------------------------------
 

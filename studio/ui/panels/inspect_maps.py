@@ -119,6 +119,7 @@ class MapsView(QWidget):
         if self.selection.state not in look.states:
             self.selection.show_state(AFTER if AFTER in look.states else look.states[0])
         self.selection.lock(-1)
+        self.selection.hover(-1, -1)
         self.prediction.show_look(look)
         self.head.options.offer(look)
         if options is not None:
@@ -137,7 +138,7 @@ class MapsView(QWidget):
         self._shown, self._statistics = shown, Statistics()
         self._tint = None
         self.strip.set_tokens(shown.tokens, shown.word_ids)
-        self.strip.lock(self.selection.cell[0])
+        self.strip.lock(self._locked_in_strip())
         self.heads.show_look(shown, self.selection.state, self._statistics)
         self.heads.select(self.selection.heads)
         ordered_by = self.heads.order_name()
@@ -192,9 +193,17 @@ class MapsView(QWidget):
         self.head.show_progress(done, total)
 
     def _lock_token(self, query: int) -> None:
-        """Lock the token that was clicked; one that is locked with the token it looks at stays so."""
-        if query != self.selection.cell[0]:
+        """Lock the token that was clicked; one that is locked with the token it looks at stays so.
+
+        In cross attention the strip has the tokens that are looked at.
+        """
+        if self._shown is not None and self._shown.is_cross:
+            self.selection.lock(self.selection.cell[0], query)
+        elif query != self.selection.cell[0]:
             self.selection.lock(query, -1)
+
+    def _locked_in_strip(self) -> int:
+        return self.selection.cell[self._shown is not None and self._shown.is_cross]
 
     def _rewrite(self, token: int, how: str) -> None:
         """Mask, remove or replace a token: what does the model say, and where does it look, without it?"""
@@ -225,7 +234,7 @@ class MapsView(QWidget):
         elif part == CELL:
             # It would answer with a lock of the query alone, and the key would be lost.
             self.strip.blockSignals(True)
-            self.strip.lock(self.selection.cell[0])
+            self.strip.lock(self._locked_in_strip())
             self.strip.blockSignals(False)
         if part in (HEADS, STATE, CELL, HOVER):
             self._paint_strip()
@@ -240,7 +249,7 @@ class MapsView(QWidget):
             return
         state, (query, key) = self.selection.state, self.selection.hovered
         is_difference = state == DIFFERENCE
-        self.strip.mark(query, key)
+        self.strip.mark(-1 if self._shown.is_cross else query, key)
         locked = self.selection.cell[0]
         if self._tint is not None and query < 0:
             self.strip.set_weights(*self._tint[:2])
@@ -250,7 +259,7 @@ class MapsView(QWidget):
         weights = self._shown.looked_at(state if state != BOTH else AFTER, *self.selection.head, looking)
         self.strip.set_weights(weights, is_difference)
         if looking >= 0:
-            note = tr("Tint: where “{token}” looks", token=self._shown.tokens[looking])
+            note = tr("Tint: where “{token}” looks", token=self._shown.query_tokens[looking])
         elif is_difference:
             note = tr("Tint: looked at more or less")
         else:
@@ -269,6 +278,7 @@ class MapsView(QWidget):
         """Return what a saved inspection keeps of what is chosen."""
         chosen = self.selection
         return {
+            "kind": self.look.kind if self.look is not None else "",
             "heads": chosen.heads, "state": chosen.state, "cell": chosen.cell, "order": self.heads.order_name(),
             "views": [view.id for view in self.head.views()], "view_options": self.head.view_options(),
             **self.head.options.chosen(),
@@ -288,8 +298,8 @@ class MapsView(QWidget):
         self.head.show_views(_list(options.get("views")))
         self.head.set_view_options(options.get("view_options"))
         cell = _pair(options.get("cell"))
-        n_tokens = len(self._shown.tokens)
-        if cell is not None and 0 <= cell[0] < n_tokens and -1 <= cell[1] < n_tokens:
+        n_queries, n_keys = len(self._shown.query_tokens), len(self._shown.key_tokens)
+        if cell is not None and 0 <= cell[0] < n_queries and -1 <= cell[1] < n_keys:
             chosen.lock(*cell)
 
 

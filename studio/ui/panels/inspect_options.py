@@ -60,8 +60,11 @@ class ViewOptions(QMenu):
         return Filters(*(self.actions_by_name[name].isChecked() for name in _TOKENS))
 
     def offer(self, look: Look) -> None:
-        """Offer to merge words only where a look as it was captured has pieces of words."""
-        self.actions_by_name["whole_words"].setEnabled(can_merge(look))
+        """Offer to merge words only where a look as it was captured has pieces of words, and nothing of two texts."""
+        for name in _TOKENS:
+            self.actions_by_name[name].setEnabled(not look.is_cross)
+        if not can_merge(look):
+            self.actions_by_name["whole_words"].setEnabled(False)
 
     def chosen(self) -> dict[str, bool]:
         """Return what a saved inspection keeps."""

@@ -20,11 +20,12 @@ from PySide6.QtWidgets import (
 from studio.attention.deep import DEEP
 from studio.core.events import Studied
 from studio.ui.i18n import tr
+from studio.ui.panels.inspect_kind import KindChoice
 from studio.ui.panels.inspect_options import ViewOptions
 from studio.ui.theme import GRID, GROUP
 from studio.ui.views import all_views
 from studio.ui.views.base import View
-from studio.ui.views.look import AFTER, BEFORE, STATES, Look, Statistics
+from studio.ui.views.look import AFTER, BEFORE, CROSS, DECODER, STATES, Look, Statistics
 from studio.ui.views.numbers import show_checks
 from studio.ui.views.selection import HEADS, SCALE, STATE, Selection
 from studio.ui.widgets.buttons import icon_button
@@ -65,6 +66,9 @@ class HeadStage(Card):
         self.badge, self.numbers = Chip(), Small()
         self.numbers.setWordWrap(False)
         self.header.insertWidget(1, self.badge)
+        self.kind = KindChoice()
+        self.kind.chosen.connect(self.look_chosen)
+        self.add_to_header(self.kind)
         self.states = self._make_states()
         self.split = icon_button("columns", tr("Show two views side by side"), "inspect.split")
         self.split.setCheckable(True)
@@ -205,10 +209,11 @@ class HeadStage(Card):
     def show_look(self, look: Look) -> None:
         """Show what a model saw in a text."""
         self._look, self._statistics = look, Statistics()
+        self.kind.show_look(look)
         for name, button in self.states.items():
             button.setVisible(len(look.states) > 1)
             button.setChecked(name == self.selection.state)
-        show_checks(self.badge, self.numbers, look.checks, look.verified)
+        show_checks(self.badge, self.numbers, look.checks, look.verified, look.kind)
         self.warning.setVisible(not look.verified)
         if not look.verified:
             self.warning.show_finding("bad", self._why_unverified(look))
@@ -293,6 +298,8 @@ def why_not(view: View, look: Look) -> str:
             "{view} is about the tokens as the model reads them. Under View, show all of them and no whole words.",
             view=tr(view.title),
         )
+    if look.kind in (DECODER, CROSS) and not view.takes_all_kinds:
+        return tr("{view} is about the text that the encoder reads. Choose “Encoder” above.", view=tr(view.title))
     return view.why_not(look)
 
 

@@ -27,6 +27,7 @@ class View(QWidget):
     help = ""  # what one sees here, one sentence
     order = 0
     takes_long = False  # whether it can show a text of which no head is ever computed whole
+    takes_all_kinds = False  # whether it can show a decoder's attention, to itself and to its encoder
     takes_filtered = True  # whether it can show words in place of their pieces, and a text without its first token
 
     asked = Signal(str, dict)

@@ -17,9 +17,9 @@ def figure_of(look: Look, state: str, layer: int, head: int, per_head: bool, gam
     """Return a head as a figure; its colours end at its own largest weight (`per_head`) or at 1."""
     values = np.asarray(look.matrix(state, layer, head), dtype=np.float32)
     limit = float(np.abs(values).max(initial=0.0)) or 1.0
-    tokens = [*map(token_text, look.tokens)]
+    queries, keys = ([*map(token_text, tokens)] for tokens in (look.query_tokens, look.key_tokens))
     scale = Scale(state == DIFFERENCE, limit if per_head else 1.0, gamma)
-    return Figure(values, tokens, tokens, caption(look, state, layer, head), scale)
+    return Figure(values, queries, keys, caption(look, state, layer, head), scale)
 
 
 def write_head(
@@ -29,7 +29,7 @@ def write_head(
     states = [BEFORE, AFTER] if state == BOTH else [state]
     paths = []
     for each in states:
-        path = folder / f"{file_stem(each, layer, head)}.{ending}"
+        path = folder / f"{file_stem(each, layer, head, look.kind)}.{ending}"
         if ending in ("csv", "npz"):
             (write_csv if ending == "csv" else write_npz)(path, look, each, layer, head)
         else:

@@ -18,26 +18,31 @@ FORMATS = {
 }
 
 
-def file_stem(state: str, layer: int, head: int) -> str:
+def file_stem(state: str, layer: int, head: int, kind: str = "attention") -> str:
     """Return a name for a figure's file."""
-    return f"attention-layer{layer + 1}-head{head + 1}-{state}"
+    of_kind = "" if kind == "attention" else f"{kind}-"
+    return f"attention-{of_kind}layer{layer + 1}-head{head + 1}-{state}"
 
 
 def write_csv(path: Path, look: Look, state: str, layer: int, head: int) -> None:
     """Write one head with tokens at top and left; the caption stands in the corner, so that readers find the header."""
-    rows = list(maps.csv_rows(look.matrix(state, layer, head), look.tokens, look.tokens))
+    rows = list(maps.csv_rows(look.matrix(state, layer, head), look.query_tokens, look.key_tokens))
     rows[0][0] = f"{rows[0][0]} · {caption(look, state, layer, head)}"
     with open(path, "w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 def write_npz(path: Path, look: Look, state: str, layer: int, head: int) -> None:
-    """Write one head: `attention` float32 [query, key], `tokens`, `caption`, `state`, `layer` and `head` from 0."""
+    """Write one head: `attention` float32 [query, key], its tokens, `caption`, `state`, `layer` and `head` from 0.
+
+    `tokens` and `query_tokens` are the same, except of cross attention: there the first are the keys.
+    """
     with open(path, "wb") as file:
         np.savez(
             file,
             attention=look.matrix(state, layer, head),
             tokens=np.array(look.tokens),
+            query_tokens=np.array(look.query_tokens),
             caption=np.array(caption(look, state, layer, head)),
             state=np.array(state),
             layer=np.array(layer),
@@ -46,7 +51,9 @@ def write_npz(path: Path, look: Look, state: str, layer: int, head: int) -> None
 
 
 def write_all_heads(path: Path, look: Look) -> None:
-    """Write every head: an array [layer, head, query, key] for each state, `tokens` and `caption`."""
-    note = f"{look.subject} · [layer, head, query, key] · {normalisation(look)} · {look.text}"
+    """Write every head: an array [layer, head, query, key] for each state, tokens as `write_npz` and `caption`."""
+    kind = "" if look.kind == "attention" else f"{look.kind} · "
+    note = f"{look.subject} · {kind}[layer, head, query, key] · {normalisation(look)} · {look.text}"
     with open(path, "wb") as file:
-        np.savez(file, **look.maps, tokens=np.array(look.tokens), caption=np.array(note))
+        tokens = {"tokens": np.array(look.tokens), "query_tokens": np.array(look.query_tokens)}
+        np.savez(file, **look.maps, **tokens, caption=np.array(note))

@@ -19,7 +19,8 @@ class Filters:
 
     def apply(self, look: Look) -> Look:
         """Return what is left of a look; the whole of it where nothing would be left."""
-        if self == Filters() or look.is_deep:  # rows of queries and keys can't be cut and renormalised
+        # Rows of queries and keys can't be cut and renormalised; of two texts there is no one list of tokens to cut.
+        if self == Filters() or look.is_deep or look.is_cross:
             return look
         groups = words(look.tokens, look.word_ids, look.segments) if self.whole_words else [*range(len(look.tokens))]
         # A word that the model does not know stays: it stands in the text.

@@ -32,27 +32,49 @@ Head = tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
-class Units:
-    """What stands in the columns: `starts` [unit] are the first tokens, `queries` and `keys` the units on each side."""
+class Side:
+    """The tokens or words of one text: `starts` [unit] are their first tokens, `shown` those that have a place."""
 
     starts: np.ndarray
     ends: np.ndarray
     labels: list[str]
-    queries: np.ndarray
-    keys: np.ndarray
+    shown: np.ndarray
+
+    def names(self) -> list[str]:
+        """Return what stands in the places."""
+        return [self.labels[i] for i in self.shown]
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """What stands on the left and on the right; except of cross attention, units of the same text."""
+
+    left: Side
+    right: Side
+
+    @property
+    def queries(self) -> np.ndarray:
+        """The units on the left, in the order of their places."""
+        return self.left.shown
+
+    @property
+    def keys(self) -> np.ndarray:
+        """The units on the right, in the order of their places."""
+        return self.right.shown
 
     def weights(self, look: Look, state: str, head: Head, rows: np.ndarray) -> np.ndarray:
         """Return the weights of some units of the left side on all of the right, [row, key]."""
         first, last = int(rows[0]), int(rows[-1])
-        values = _part(look, state, head, slice(int(self.starts[first]), int(self.ends[last])), slice(None))
-        begin = self.starts[first : last + 1] - self.starts[first]
-        return by_words(values, begin, self.starts)[np.ix_(rows - first, self.keys)]
+        starts, ends = self.left.starts, self.left.ends
+        values = _part(look, state, head, slice(int(starts[first]), int(ends[last])), slice(None))
+        begin = starts[first : last + 1] - starts[first]
+        return by_words(values, begin, self.right.starts)[np.ix_(rows - first, self.keys)]
 
     def column(self, look: Look, state: str, head: Head, key: int) -> np.ndarray:
         """Return how much each unit of the left side looks at one of the right, [query]."""
-        columns = slice(int(self.starts[key]), int(self.ends[key]))
+        columns = slice(int(self.right.starts[key]), int(self.right.ends[key]))
         values = _part(look, state, head, slice(None), columns)
-        return by_words(values, self.starts, np.zeros(1, dtype=np.intp))[self.queries, 0]
+        return by_words(values, self.left.starts, np.zeros(1, dtype=np.intp))[self.queries, 0]
 
     def strand(self, look: Look, state: str, head: Head, share: float, series: int) -> Strand:
         """Return the lines of one head: of each row the strongest that make up a share of it."""
@@ -76,6 +98,7 @@ class LinesView(View):
     title = "Lines"
     help = "A line from each token that looks, on the left, to those it looks at: the stronger, the more weight."
     order = 20
+    takes_all_kinds = True
 
     def __init__(self, selection: Selection, parent: QWidget | None = None) -> None:
         super().__init__(selection, parent)
@@ -181,9 +204,8 @@ class LinesView(View):
     def _arrange(self) -> None:
         """Put the tokens or words of both sides in their places."""
         self._units = units_of(self.look, self.merges, self.block)
-        labels = self._units.labels
         for lines in self.lines.values():
-            lines.set_tokens([labels[i] for i in self._units.queries], [labels[i] for i in self._units.keys])
+            lines.set_tokens(self._units.left.names(), self._units.right.names())
         self._draw()
         self._lock()
 
@@ -217,7 +239,7 @@ class LinesView(View):
             holder.setVisible(place in shown)
             self._titles[place].setVisible(len(shown) > 1)
             self._titles[place].setText(tr(STATES[shown[place]]) if place in shown else "")
-        cells = len(units.starts) ** 2 * len(heads) * len(shown)
+        cells = len(units.left.starts) * len(units.right.starts) * len(heads) * len(shown)
         if cells > QUICK_CELLS or not isinstance(look.maps[next(iter(look.maps))], np.ndarray):
             background(find, take, self.failed.emit, self, key="lines")
         else:
@@ -265,16 +287,16 @@ class LinesView(View):
             self.selection.choose_heads(((layer, head), *others))
 
     def _is_pair(self) -> bool:
-        return self.look is not None and {0, 1} <= set(self.look.segments)
+        return self.look is not None and not self.look.is_cross and {0, 1} <= set(self.look.segments)
 
     def _rows(self, query: int, key: int) -> tuple[int, int]:
         """Return in which rows the tokens stand, -1 for those that do not."""
         if self._units is None:
             return -1, -1
         found = []
-        for token, side in ((query, self._units.queries), (key, self._units.keys)):
-            unit = int(np.searchsorted(self._units.starts, token, side="right")) - 1
-            at = np.flatnonzero(side == unit) if token >= 0 else []
+        for token, side in ((query, self._units.left), (key, self._units.right)):
+            unit = int(np.searchsorted(side.starts, token, side="right")) - 1
+            at = np.flatnonzero(side.shown == unit) if token >= 0 else []
             found.append(int(at[0]) if len(at) else -1)
         return found[0], found[1]
 
@@ -282,8 +304,8 @@ class LinesView(View):
         """Return the (first) tokens of rows, -1 for none."""
         units = self._units
         return (
-            int(units.starts[units.queries[query]]) if query >= 0 else -1,
-            int(units.starts[units.keys[key]]) if key >= 0 else -1,
+            int(units.left.starts[units.queries[query]]) if query >= 0 else -1,
+            int(units.right.starts[units.keys[key]]) if key >= 0 else -1,
         )
 
     # --- words and files ---------------------------------------------------------------------------------------
@@ -301,7 +323,8 @@ class LinesView(View):
 
     def file_stem(self) -> str:
         layer, head = self.selection.head
-        return f"attention-lines-layer{layer + 1}-head{head + 1}-{self.selection.state}"
+        kind = "" if self.look is None or self.look.kind == "attention" else f"{self.look.kind}-"
+        return f"attention-lines-{kind}layer{layer + 1}-head{head + 1}-{self.selection.state}"
 
     def export(self, ending: str, path: Path) -> list[Path]:
         """Write the lines that are shown, all or those of the locked token; side by side makes two files."""
@@ -341,13 +364,21 @@ class LinesView(View):
 
 def units_of(look: Look, merges: bool, block: str) -> Units:
     """Return what stands on both sides: tokens or words, of both texts or of one each."""
-    n_tokens = len(look.tokens)
-    starts = word_starts(look.word_ids, look.segments) if merges else np.arange(n_tokens)
-    ends = np.append(starts[1:], n_tokens)
-    labels = [_joined(look.tokens[a:b]) for a, b in zip(starts, ends, strict=True)]
+    starts = word_starts(look.word_ids, look.segments) if merges else np.arange(len(look.tokens))
     whose = np.array([-1 if look.segments[i] is None else look.segments[i] for i in starts])
-    sides = [np.arange(len(starts)) if block == "all" else np.flatnonzero(whose == "ab".index(c)) for c in block[:2]]
-    return Units(starts, ends, labels, *sides)
+    left, right = (
+        _side(look.tokens, starts, np.arange(len(starts)) if block == "all" else np.flatnonzero(whose == "ab".index(c)))
+        for c in block[:2]
+    )
+    if look.is_cross:  # of the decoder's tokens nobody told which are of one word
+        places = np.arange(len(look.queries))
+        left = _side(look.queries, places, places)
+    return Units(left, right)
+
+
+def _side(tokens: list[str], starts: np.ndarray, shown: np.ndarray) -> Side:
+    ends = np.append(starts[1:], len(tokens))
+    return Side(starts, ends, [_joined(tokens[a:b]) for a, b in zip(starts, ends, strict=True)], shown)
 
 
 def _part(look: Look, state: str, head: Head, rows: slice, columns: slice) -> np.ndarray:

@@ -15,6 +15,8 @@ BEFORE, AFTER, DIFFERENCE, BOTH = "before", "after", "difference", "both"
 STATES = {BEFORE: "Before", AFTER: "After", DIFFERENCE: "Difference", BOTH: "Both"}
 THUMBNAIL = 64
 FEW_ROWS = 48  # of a long text, for what must be there at once
+ENCODER, DECODER, CROSS = "encoder", "decoder", "cross"
+KINDS = {ENCODER: "Encoder", DECODER: "Decoder", CROSS: "Cross"}
 LOWEST_FIRST = ("entropy", "distance")  # the most telling head has the lowest value
 
 
@@ -23,7 +25,9 @@ class Look:
     """One text seen by a model: `maps` by state (before, after), float32 [layer, head, query, key].
 
     `probabilities` by state and label, `checks` by state; `special`, `word_ids` and `segments` (0 and 1 of a pair of
-    texts, None for special tokens) by token, `offsets` the start and end of each in its text. `fields`: the row by
+    texts, None for special tokens) by token, `offsets` the start and end of each in its text. Of an encoder-decoder the
+    `tokens` are those of the encoder, or for the kind `decoder` the decoder's; for `cross` they are the keys, and
+    `queries` the decoder's tokens. `captures`: all that was captured, by state. `fields`: the row by
     role, where it is more than a text; `gold`: its label, where one is known; `said`: the answer in words by state,
     where it is no label. What was done to the maps (see `filters`): `without_special` and `without_first`: special
     tokens, or the first token, were left out and the rows renormalised; `whole_words`: pieces of a word were merged.
@@ -55,6 +59,33 @@ class Look:
     home: Any = None
     run: str = ""
     step: int | None = None
+    queries: list[str] = field(default_factory=list)
+    captures: Mapping[str, maps.SavedCapture] = field(default_factory=dict)
+
+    @property
+    def query_tokens(self) -> list[str]:
+        """The tokens that look: of each row."""
+        return self.queries or self.tokens
+
+    @property
+    def key_tokens(self) -> list[str]:
+        """The tokens that are looked at: of each column."""
+        return self.tokens
+
+    @property
+    def is_cross(self) -> bool:
+        """Whether the tokens that look are others than those looked at."""
+        return self.kind == CROSS
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds of attention that `of_kind` can give; several of an encoder-decoder."""
+        return kinds_of(next(iter(self.captures.values()))) if self.captures else [self.kind]
+
+    def of_kind(self, kind: str) -> "Look":
+        """Return the same text's maps of another kind, nothing left out or merged."""
+        whole = {"without_special": False, "without_first": False, "whole_words": False}
+        return replace(self, **_of_kind(self.captures, kind), **whole)
 
     @property
     def states(self) -> list[str]:
@@ -95,7 +126,7 @@ class Look:
             return np.asarray(values[query, :])
         if not self.is_deep:
             return values.mean(axis=0)
-        return np.mean([values[int(row), :] for row in deep.some_rows(len(self.tokens), FEW_ROWS)], axis=0)
+        return np.mean([values[int(row), :] for row in deep.some_rows(len(self.query_tokens), FEW_ROWS)], axis=0)
 
     def matrix(self, state: str, layer: int, head: int) -> np.ndarray:
         """Return one head's map [query, key] in before, after or difference."""
@@ -140,40 +171,66 @@ class Statistics:
         return None if values is None else maps.head_order(values, descending=not lowest)
 
 
-def load_look(answer: Explained, subject: str, gold: str = "") -> Look:
-    """Return what an answer's folders hold; gold: the label of the row, where it is known.
+def load_look(answer: Explained, subject: str, gold: str = "", kind: str = "") -> Look:
+    """Return what an answer's folders hold; gold: the label of the row, where it is known; kind: as `look_of`.
 
     Raises FileNotFoundError or ValueError where they are damaged.
     """
     saved = {state: maps.load(Path(directory)) for state, directory in answer.directories.items()}
-    return look_of(saved, answer, subject, gold)
+    return look_of(saved, answer, subject, gold, kind)
 
 
-def look_of(saved: Mapping[str, maps.SavedCapture], answer: Explained, subject: str, gold: str = "") -> Look:
-    """Return the captures of each state as a look. Raises KeyError where they lack the maps of the text."""
+def look_of(
+    saved: Mapping[str, maps.SavedCapture], answer: Explained, subject: str, gold: str = "", kind: str = ""
+) -> Look:
+    """Return the captures of each state as a look; kind: of attention, where they have it, else the first they have.
+
+    Raises KeyError where they lack the maps of the text.
+    """
     first = next(iter(saved.values()))
-    # Of an encoder-decoder the encoder is shown: its queries and keys are the tokens of the text.
-    kind = "attention" if "attention" in first.maps else "encoder"
-    n_tokens = len(first.tokens)
+    known = kinds_of(first)
     return Look(
         text=answer.text,
         subject=subject,
-        maps={state: capture.maps[kind] for state, capture in saved.items()},
-        tokens=first.tokens,
-        special=first.facts.get("special") or [False] * n_tokens,
-        word_ids=first.facts.get("word_ids") or [None] * n_tokens,
         probabilities=answer.probabilities,
         checks={state: capture.checks for state, capture in saved.items()},
-        kind=kind,
-        ids=first.facts.get("ids") or [],
-        segments=first.facts.get("segments") or [None] * n_tokens,
         fields=answer.fields,
         said=answer.said,
         gold=gold,
-        offsets=[tuple(each) for each in first.facts.get("offsets") or []],
         mask_token=first.facts.get("mask_token") or "",
         directories=answer.directories,
+        captures=saved,
+        **_of_kind(saved, kind if kind in known else known[0]),
     )
+
+
+def kinds_of(capture: maps.SavedCapture) -> list[str]:
+    """Return the kinds of attention that can be shown of a capture: those whose rows and columns have a name."""
+    if "attention" in capture.maps:
+        return ["attention"]
+    n_decoded, cross = len(capture.facts.get("decoder_tokens") or []), capture.maps.get(CROSS)
+    # A look at a long text is by tiles, whose numbers are of one text with itself.
+    named = cross is not None and cross.shape[-2:] == (n_decoded, len(capture.tokens)) and not deep.is_deep(cross)
+    return [ENCODER, DECODER, CROSS] if named and capture.maps[DECODER].shape[-1] == n_decoded else [ENCODER]
+
+
+def _of_kind(saved: Mapping[str, maps.SavedCapture], kind: str) -> dict[str, Any]:
+    """Return what of a look depends on the kind of attention: its maps, and what is known of their tokens."""
+    first = next(iter(saved.values()))
+    side = "decoder_" if kind == DECODER else ""
+    tokens = first.facts[f"{side}tokens"]
+    facts = {name: first.facts.get(side + name) for name in ("ids", "special", "word_ids", "segments", "offsets")}
+    return {
+        "kind": kind,
+        "maps": {state: capture.maps[kind] for state, capture in saved.items()},
+        "tokens": tokens,
+        "queries": first.facts["decoder_tokens"] if kind == CROSS else [],
+        "special": facts["special"] or [False] * len(tokens),
+        "word_ids": facts["word_ids"] or [None] * len(tokens),
+        "ids": facts["ids"] or [],
+        "segments": facts["segments"] or [None] * len(tokens),
+        "offsets": [tuple(each) for each in facts["offsets"] or []],
+    }
 
 
 def look_of_file(saved: SavedLook) -> Look:
@@ -183,7 +240,8 @@ def look_of_file(saved: SavedLook) -> Look:
         id="", text=facts.text, probabilities=facts.probabilities, fields=facts.fields, said=facts.said,
         directories=saved.directories,
     )  # fmt: skip
-    return replace(look_of(saved.captures, answer, facts.subject, facts.gold), home=saved.home)
+    kind = str(facts.view.get("kind", ""))
+    return replace(look_of(saved.captures, answer, facts.subject, facts.gold, kind), home=saved.home)
 
 
 def look_at_step(run: Path, step: int, first: int, subject: str) -> Look:
@@ -219,7 +277,7 @@ def measure(look: Look) -> Statistics:
         changed = deep.change(look.maps[BEFORE], look.maps[AFTER]) if len(look.maps) == 2 else None
         found = {state: survey.statistics for state, survey in surveys.items()}
         return Statistics(found, changed, thumbnails={state: each.thumbnails for state, each in surveys.items()})
-    by_state = {state: maps.head_statistics(values) for state, values in look.maps.items()}
+    by_state = {state: maps.head_statistics(values, not look.is_cross) for state, values in look.maps.items()}
     change = maps.js_divergence(look.maps[BEFORE], look.maps[AFTER]) if len(look.maps) == 2 else None
     return Statistics(by_state, change)
 
@@ -250,7 +308,10 @@ def caption(look: Look, state: str, layer: int, head: int) -> str:
     if len(look.maps) == 2:
         parts.append(STATE_WORDS[state])
     parts.append(normalisation(look, "rows of each state" if state == DIFFERENCE else "rows"))
-    parts.append("row = query (looks), column = key (looked at)")
+    if look.is_cross:
+        parts.append("row = query (token of the decoder, looks), column = key (token of the encoder, looked at)")
+    else:
+        parts.append("row = query (looks), column = key (looked at)")
     if not look.verified:
         parts.insert(0, "NOT VERIFIED")
     return " · ".join(parts)

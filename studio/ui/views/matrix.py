@@ -31,7 +31,7 @@ class MatrixView(View):
     title = "Matrix"
     help = "Each row is a token that looks, each column a token looked at."
     order = 10
-    takes_long = True
+    takes_long = takes_all_kinds = True
 
     def __init__(self, selection: Selection, parent: QWidget | None = None) -> None:
         super().__init__(selection, parent)
@@ -99,7 +99,7 @@ class MatrixView(View):
             matrix.set_gamma(self.selection.gamma)
             matrix.set_mean(self.selection.averaged)
             values, text = look.head(state, *head), caption(look, state, *head)
-            matrix.set_matrix(values, look.tokens, look.tokens, text, state == DIFFERENCE, limit)
+            matrix.set_matrix(values, look.query_tokens, look.key_tokens, text, state == DIFFERENCE, limit)
         self._sum_up()
         self._lock()
         self._make_room()
@@ -164,7 +164,7 @@ class MatrixView(View):
         return FORMATS
 
     def file_stem(self) -> str:
-        return file_stem(self.selection.state, *self.selection.head)
+        return file_stem(self.selection.state, *self.selection.head, self.look.kind if self.look else "attention")
 
     def export(self, ending: str, path: Path) -> list[Path]:
         """Write the head that is shown, or with npz-all every head; side by side makes two files."""

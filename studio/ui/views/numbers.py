@@ -48,12 +48,15 @@ class StatisticsTable(QWidget):
     def show_head(self, statistics: Statistics, layer: int, head: int) -> None:
         """Show the numbers of a head; what is not known yet is a dash, what can't be known is hidden."""
         one_state = len(statistics.by_state) == 1
+        known = {name for found in statistics.by_state.values() for name in found} or {*STATISTICS}
+        for name in STATISTICS:
+            self._names[name].setVisible(name in known)
         for state, label in self._heads.items():
             label.setVisible(not one_state)
             for name in STATISTICS:
                 values = statistics.by_state.get(state, {}).get(name)
                 cell = self._cells[name, state]
-                cell.setVisible(state in statistics.by_state or not one_state)
+                cell.setVisible(name in known and (state in statistics.by_state or not one_state))
                 _show_number(cell, values, layer, head)
         self._names["change"].setVisible(not one_state)
         self._cells["change", BEFORE].hide()
@@ -76,16 +79,22 @@ class StatisticsTable(QWidget):
             self._grid.addWidget(cell, row, column, Qt.AlignmentFlag.AlignRight)
 
 
-def show_checks(chip: Chip, numbers: QLabel, checks: Mapping[str, Mapping[str, Any]], verified: bool) -> None:
-    """Show whether the maps passed their checks, and the numbers behind it: of the states the larger error."""
+def show_checks(
+    chip: Chip, numbers: QLabel, checks: Mapping[str, Mapping[str, Any]], verified: bool, kind: str = "attention"
+) -> None:
+    """Show whether the maps passed their checks, and the numbers behind it: of the states the larger error.
+
+    kind: whose layers and heads are told; the errors are of all kinds.
+    """
     chip.set(tr("Verified") if verified else tr("Not verified"), "good" if verified else "bad")
     first = next(iter(checks.values()))
     logits = _worst(checks, "logit_difference")
+    layers, heads = (_of_kind(first.get(name), kind) for name in ("n_layers", "n_heads"))
     parts = [
         tr("rows {error}", error=_short(_worst(checks, "row_sum_error"))),
         tr("leak {error}", error=_short(_worst(checks, "causal_leak"))),
         tr("logits equal") if logits == 0 else tr("logits {error}", error=_short(logits)),
-        tr("{layers} × {heads} heads", layers=first.get("n_layers"), heads=first.get("n_heads")),
+        tr("{layers} × {heads} heads", layers=layers, heads=heads),
     ]
     numbers.setText(" · ".join(parts))
     explained = tr(
@@ -94,6 +103,10 @@ def show_checks(chip: Chip, numbers: QLabel, checks: Mapping[str, Mapping[str, A
     )
     for widget in (chip, numbers):
         widget.setToolTip(f"{numbers.text()}\n{explained}")
+
+
+def _of_kind(counts: Any, kind: str) -> Any:
+    return counts.get(kind) if isinstance(counts, Mapping) else counts
 
 
 def _worst(checks: Mapping[str, Mapping[str, Any]], name: str) -> float | None:

@@ -180,6 +180,8 @@ class SearchView(View):
 
     def why_not(self, look: Look) -> str:
         n_tokens = len(look.tokens)
+        if look.is_cross:
+            return tr("A pattern is of one text with itself; in cross attention one text looks at another.")
         if n_tokens <= MOST_TOKENS:
             return ""
         return tr("Search takes {most} tokens at most; this text has {n}.", most=MOST_TOKENS, n=words.count(n_tokens))

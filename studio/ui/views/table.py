@@ -29,6 +29,7 @@ class TableView(View):
     title = "Table"
     help = "All heads with their numbers: a click on a column sorts, a click on a row chooses the head."
     order = 40
+    takes_all_kinds = True
 
     def __init__(self, selection: Selection, parent: QWidget | None = None) -> None:
         super().__init__(selection, parent)
