@@ -73,8 +73,7 @@ function shade(value, limit, gamma, signed) {
 function captionOf(look, state, layer, head) {
   const parts = [look.subject, `${look.kind}layer ${layer + 1} of ${look.n_layers}, head ${head + 1} of ${look.n_heads}`];
   if (look.states.length > 1) parts.push(look.state_words[state]);
-  const whose = state === "difference" ? "rows of each state" : "rows";
-  parts.push(look.without_special ? `special tokens left out, ${whose} renormalised to sum 1` : `${whose} sum to 1 over the keys`);
+  parts.push(look.normalisation[state]);
   parts.push("row = query (looks), column = key (looked at)");
   if (!look.verified) parts.unshift("NOT VERIFIED");
   return parts.join(" · ");

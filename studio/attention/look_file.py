@@ -45,7 +45,8 @@ class LookFacts(BaseModel):
     """What `look.json` holds; names that a later version adds are left alone.
 
     causal: by state and kind of attention, whether no query of a layer looks ahead. partial: by state, whether rows may
-    sum to less than 1 (a sink took the rest). digests: SHA-256 by member. view: what the window showed.
+    sum to less than 1 (a sink took the rest). step: of a training, after which it was seen; before it is `first_step`.
+    digests: SHA-256 by member. view: what the window showed.
     """
 
     format: Literal["attune-look"] = FORMAT
@@ -58,6 +59,8 @@ class LookFacts(BaseModel):
     probabilities: dict[str, dict[str, float]] = {}
     gold: str = ""
     said: dict[str, str] = {}
+    step: int | None = None
+    first_step: int = 0
     states: list[Literal["before", "after"]] = Field(min_length=1, max_length=2)
     causal: dict[str, dict[str, list[bool]]] = {}
     partial: dict[str, bool] = {}

@@ -1,6 +1,8 @@
 """The Inspect page on saved captures: what it shows is what was captured, and what failed its check is called so."""
 
 import csv
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from studio.ui.panels.inspect import InspectPanel
 from studio.ui.panels.inspect_subject import of_model
 from studio.ui.store import Store
 from studio.ui.views import all_views
+from studio.ui.views.look import caption
 
 TEXT = "the film is dull"
 TOKENS = ["[CLS]", "the", "film", "is", "du", "##ll", "[SEP]"]
@@ -392,3 +395,42 @@ def test_every_view_fits_the_smallest_window_beside_any_other(looked):
         stage.show_view(other, 1)
         least = looked.minimumSizeHint()
         assert least.width() <= 940 and least.height() <= 566, (name, other, least)
+
+
+def test_an_answer_about_a_look_that_is_gone_is_no_answer_to_this_one(qtbot, looked, store, captures, tmp_path):
+    stage, taken = looked.maps.head, []
+    stage.show_view("lines", 1)
+    view = stage.view("lines")
+    view.take = taken.append
+    view.asked.emit("nothing", {})
+    looked.look_at(TEXT + " again")
+    folders = {state: shutil.copytree(path, tmp_path / f"new-{state}") for state, path in captures().items()}
+    store.answer(probabilities=PROBABILITIES, directories={state: str(path) for state, path in folders.items()})
+    qtbot.waitUntil(lambda: stage._look.text == TEXT + " again")
+    stage.take(ev.Studied(id="late", what="nothing"))
+    assert not taken
+    view.asked.emit("nothing", {})
+    stage.take(ev.Studied(id="new", what="nothing"))
+    assert [answer.id for answer in taken] == ["new"]
+
+
+def test_a_pointer_that_rests_where_a_shorter_text_has_no_cell_harms_nothing(qtbot, looked):
+    look, matrix = looked.maps.look, looked.maps.head.view("matrix").matrices["left"]
+    matrix._hover((5, 6))
+    assert looked.maps.selection.hovered == (5, 6)
+    short = {state: values[:, :, :3, :3] for state, values in look.maps.items()}
+    looked.maps.show_look(
+        replace(look, text="short", maps=short, tokens=look.tokens[:3], special=look.special[:3],
+                word_ids=look.word_ids[:3], segments=look.segments[:3], ids=look.ids[:3], captures={})
+    )  # fmt: skip
+    qtbot.waitUntil(lambda: matrix.values.shape == (3, 3))
+    matrix.viewport().grab()
+    assert looked.maps.selection.hovered == (-1, -1) and matrix.values.shape == (3, 3)
+
+
+def test_looks_differ_by_the_second_text_and_the_step_too(looked):
+    look = looked.maps.look
+    assert look.key == replace(look, without_special=True, tokens=[]).key
+    assert look.key != replace(look, fields={"text": look.text, "text_pair": "other"}).key
+    assert look.key != replace(look, step=5).key
+    assert "after step 5" in caption(replace(look, step=5), "after", 0, 0)

@@ -7,8 +7,9 @@ import pytest
 from PySide6.QtCore import QPointF
 
 from studio.attention.capture import Capture, save
+from studio.attention.look_file import LookFacts, open_look, save_look
 from studio.attention.timeline import directory
-from studio.ui.views.look import AFTER, BEFORE, DIFFERENCE, look_at_step
+from studio.ui.views.look import AFTER, BEFORE, DIFFERENCE, caption, look_at_step, look_of_file
 from studio.ui.views.selection import Selection
 from studio.ui.views.timeline import TimelineView
 from studio.ui.widgets.sparklines import Sparklines
@@ -96,3 +97,13 @@ def test_a_line_is_found_under_the_pointer(qtbot):
     lines.resize(400, 300)
     lines.set_lines(np.arange(4), np.random.default_rng(0).random((4, 6, 12)))
     assert lines.hit(lines.cell(4, 7).center()) == (4, 7) and lines.hit(QPointF(1, 1)) == (-1, -1)
+
+
+def test_a_step_is_saved_and_opened_as_what_it_was(qtbot, run, tmp_path_factory):
+    look = look_at_step(run, 5, 0, "a run")
+    path = tmp_path_factory.mktemp("saved") / "step.attune-look"
+    facts = LookFacts(subject=look.subject, text=look.text, states=list(look.maps), step=look.step)
+    save_look(path, facts, look.directories)
+    opened = look_of_file(open_look(path))
+    np.testing.assert_array_equal(opened.maps[AFTER], maps_at(5))
+    assert (opened.step, opened.text) == (5, TEXT) and "after step 5" in caption(opened, AFTER, 0, 0)

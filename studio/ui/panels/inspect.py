@@ -333,7 +333,11 @@ class InspectPanel(QWidget):
         def load() -> Look:
             return load_look(answer, subject.name, gold, kind)
 
-        background(load, self._show_look, self._refuse_exception, self, key="look")
+        def show(look: Look) -> None:
+            if subject is self._subject:  # else another model was chosen while the maps were read
+                self._show_look(look)
+
+        background(load, show, self._refuse_exception, self, key="look")
 
     def _show_look(self, look: Look, options: Mapping[str, Any] | None = None) -> None:
         if self._subject is not None and self._subject.run:

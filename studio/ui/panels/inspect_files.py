@@ -121,6 +121,8 @@ class InspectionFiles(QToolButton):
             fields=dict(look.fields),
             probabilities={state: dict(found) for state, found in look.probabilities.items()},
             gold=look.gold,
+            step=look.step,
+            first_step=look.first_step,
             said=dict(look.said),
             states=list(look.maps),
             view=self._maps.options(),

@@ -60,7 +60,7 @@ class MapsView(QWidget):
         self.head.asked.connect(self.asked)
         self.head.look_at.connect(self._look_at)
         self.head.measured.connect(self._keep_measured)
-        self.head.look_chosen.connect(self.look_chosen)
+        self.head.look_chosen.connect(self._choose_look)
         self.head.tinted.connect(self._tint_with)
         self.head.failed.connect(self._store.fail)
         self.head.saved.connect(self.say_saved)
@@ -175,6 +175,10 @@ class MapsView(QWidget):
         """Show a head large, or let it join those that are chosen; layer and head from 0."""
         self._has_chosen = True
         self.selection.choose_head(layer, head, joins)
+
+    def _choose_look(self, look: Look) -> None:
+        if self.look is not None and look.run == self.look.run:  # else another model came meanwhile
+            self.look_chosen.emit(look)
 
     def show_state(self, state: str) -> None:
         """Show before, after, their difference, or both side by side."""

@@ -1,6 +1,7 @@
 """The card in which the views stand, one or two side by side, with the proof of what they show."""
 
 import contextlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,15 @@ SECOND = "lines"  # what stands on the right when a person first asks for two vi
 LEAST = QSize(272, 176)  # of a view
 
 
+@dataclass(frozen=True, eq=False)
+class _Asker:
+    """A view that waits for the answer to a study, what it asked, and of which look."""
+
+    view: View
+    options: dict[str, Any]
+    look: Look | None
+
+
 class HeadStage(Card):
     """The views of a look, held together by the selection. filter_chosen: what is left out or merged is another now.
 
@@ -62,7 +72,8 @@ class HeadStage(Card):
         self._look: Look | None = None
         self._statistics = Statistics()
         self._views: dict[str, View] = {}
-        self._askers: dict[str, list[tuple[View, dict[str, Any]]]] = {}  # who waits for the answer of which study
+        self._askers: dict[str, list[_Asker]] = {}  # who waits for the answer of which study
+        self._refusals: dict[str, str] = {}  # why a view has nothing to show of this look, by its id
         self.badge, self.numbers = Chip(), Small()
         self.numbers.setWordWrap(False)
         self.header.insertWidget(1, self.badge)
@@ -140,7 +151,7 @@ class HeadStage(Card):
             view.look_chosen.connect(self.look_chosen)
             view.saved.connect(self.saved)
             view.failed.connect(self.failed)
-            if self._look is not None and not why_not(view, self._look):
+            if self._fits(view):
                 view.show_look(self._look)
                 view.show_statistics(self._statistics)
         return self._views[name]
@@ -183,24 +194,29 @@ class HeadStage(Card):
         self.places[1].setVisible(on)
 
     def _ask(self, view: View, what: str, options: dict[str, Any]) -> None:
-        self._askers.setdefault(what, []).append((view, options))
+        self._askers.setdefault(what, []).append(_Asker(view, options, self._look))
         self.asked.emit(what, options)
 
     def take(self, answer: Studied) -> None:
         """Give a study's answer to the view that asked for it, and to those that asked for the same."""
         waiting = self._askers.pop(answer.what, [])
-        # Only the newest question of a kind is answered.
-        for view in dict.fromkeys(view for view, options in waiting if options == waiting[-1][1]):
-            view.take(answer)
+        # Only the newest question of a kind is answered; one about a look that is gone is no answer to this one.
+        views = dict.fromkeys(each.view for each in waiting if each.options == waiting[-1].options)
+        asked = waiting[-1].look if waiting else None
+        is_of_now = asked is None or (self._look is not None and asked.key == self._look.key)
+        for view in views:
+            if is_of_now or not view.asks_of_look:
+                view.take(answer)
 
     def show_progress(self, done: float, total: float) -> None:
         """Say to the views that wait for an answer how far the worker is."""
-        for view in {view for waiting in self._askers.values() for view, _ in waiting}:
+        for view in {each.view for waiting in self._askers.values() for each in waiting}:
             view.show_progress(done, total)
 
     def forget(self) -> None:
         """Forget what views found out about a model: another one comes."""
         self._askers.clear()
+        self._look, self._refusals = None, {}
         for view in self._views.values():
             view.forget()
 
@@ -211,14 +227,16 @@ class HeadStage(Card):
         self._look, self._statistics = look, Statistics()
         self.kind.show_look(look)
         for name, button in self.states.items():
+            button.setText(tr(STATES[name]) if look.step is None else _of_step(look, name))
             button.setVisible(len(look.states) > 1)
             button.setChecked(name == self.selection.state)
         show_checks(self.badge, self.numbers, look.checks, look.verified, look.kind)
         self.warning.setVisible(not look.verified)
         if not look.verified:
             self.warning.show_finding("bad", self._why_unverified(look))
+        self._refusals = {}
         for view in self._views.values():
-            if not why_not(view, look):
+            if self._fits(view):
                 view.show_look(look)
                 view.show_statistics(self._statistics)
         for place in self.places:
@@ -231,8 +249,14 @@ class HeadStage(Card):
         for view in self._fitting():
             view.show_statistics(statistics)
 
+    def _fits(self, view: View) -> bool:
+        """Return whether a view can show the look; found out once, for it is asked at every move of the pointer."""
+        if self._look is not None and view.id not in self._refusals:
+            self._refusals[view.id] = why_not(view, self._look)
+        return self._refusals.get(view.id) == ""
+
     def _fitting(self) -> list[View]:
-        return [view for view in self._views.values() if self._look is not None and not why_not(view, self._look)]
+        return [view for view in self._views.values() if self._fits(view)]
 
     def _follow(self, part: str) -> None:
         for view in self._fitting():
@@ -286,6 +310,12 @@ class HeadStage(Card):
             self.saved.emit((view or self.places[0].view).export(ending, path))
         except OSError as error:
             self.failed.emit(error)
+
+
+def _of_step(look: Look, state: str) -> str:
+    """Return a state of a sentence that was watched while the model trained, for its button."""
+    steps = {BEFORE: look.first_step, AFTER: look.step}
+    return tr("Step {n}", n=steps[state]) if state in steps else tr(STATES[state])
 
 
 def why_not(view: View, look: Look) -> str:

@@ -120,7 +120,7 @@ class AblateView(View):
     # --- following ---------------------------------------------------------------------------------------------
 
     def show_look(self, look: Look) -> None:
-        is_other = self.look is None or self.look.text != look.text or self.look.subject != look.subject
+        is_other = self.look is None or self.look.key != look.key
         super().show_look(look)
         if is_other or look.shape != (self._importance.get("shape") or look.shape):
             self._shown, self._importance = {}, {}

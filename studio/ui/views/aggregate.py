@@ -60,6 +60,7 @@ class AggregateView(View):
     title = "Over rows"
     help = "A head's number over many rows of the data, and the rows in which it fires most."
     order = 70
+    asks_of_look = False
 
     def __init__(self, selection: Selection, parent: QWidget | None = None) -> None:
         super().__init__(selection, parent)

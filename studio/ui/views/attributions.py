@@ -89,7 +89,7 @@ class AttributionsView(View):
     # --- following ---------------------------------------------------------------------------------------------
 
     def show_look(self, look: Look) -> None:
-        is_other = self.look is None or self.look.text != look.text or self.look.subject != look.subject
+        is_other = self.look is None or self.look.key != look.key
         super().show_look(look)
         if is_other:
             self._found, self._reads = {}, {}

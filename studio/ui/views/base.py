@@ -28,6 +28,7 @@ class View(QWidget):
     order = 0
     takes_long = False  # whether it can show a text of which no head is ever computed whole
     takes_all_kinds = False  # whether it can show a decoder's attention, to itself and to its encoder
+    asks_of_look = True  # whether what it asks is about the look on screen, and of no use with another
     takes_filtered = True  # whether it can show words in place of their pieces, and a text without its first token
 
     asked = Signal(str, dict)
@@ -72,6 +73,7 @@ class View(QWidget):
 
     def forget(self) -> None:
         """Forget what was found out about a model: another one comes."""
+        self.look = None
 
     def meaning(self) -> str:
         """Return in words what the colours say and how rows are normalised, for the foot of the card."""

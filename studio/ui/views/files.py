@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from studio.attention import maps
-from studio.ui.views.look import Look, caption, normalisation
+from studio.ui.views.look import Look, about, caption
 
 FORMATS = {
     "png": "Picture (PNG)…",
@@ -16,6 +16,7 @@ FORMATS = {
     "npz": "NumPy array (NPZ)…",
     "npz-all": "All heads as NumPy arrays (NPZ)…",
 }
+OF_NUMBERS = ("csv", "npz", "npz-all")  # of a head that is never whole there are none
 
 
 def file_stem(state: str, layer: int, head: int, kind: str = "attention") -> str:
@@ -53,7 +54,7 @@ def write_npz(path: Path, look: Look, state: str, layer: int, head: int) -> None
 def write_all_heads(path: Path, look: Look) -> None:
     """Write every head: an array [layer, head, query, key] for each state, tokens as `write_npz` and `caption`."""
     kind = "" if look.kind == "attention" else f"{look.kind} · "
-    note = f"{look.subject} · {kind}[layer, head, query, key] · {normalisation(look)} · {look.text}"
+    note = f"{kind}[layer, head, query, key] · {about(look)}"
     with open(path, "wb") as file:
         tokens = {"tokens": np.array(look.tokens), "query_tokens": np.array(look.query_tokens)}
         np.savez(file, **look.maps, **tokens, caption=np.array(note))

@@ -33,7 +33,7 @@ class Look:
     tokens, or the first token, were left out and the rows renormalised; `whole_words`: pieces of a word were merged.
     `directories`: where the captures lie, by state. `home` keeps the folder of an opened file for as long as its maps
     are used. `run`: the folder of the run, where it is of one; `step`: after how many of its steps, where the sentence
-    was watched while it trained.
+    was watched while it trained, and before it is after `first_step`.
     """
 
     text: str
@@ -59,8 +59,26 @@ class Look:
     home: Any = None
     run: str = ""
     step: int | None = None
+    first_step: int = 0
     queries: list[str] = field(default_factory=list)
     captures: Mapping[str, maps.SavedCapture] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple:
+        """What tells one look from another: what was found out about one holds for no other.
+
+        The same in all its kinds, and with tokens left out or merged.
+        """
+        row, where = tuple(sorted(self.fields.items())), tuple(sorted(self.directories.items()))
+        return self.subject, self.run, self.text, row, self.step, where
+
+    def state_words(self, state: str) -> str:
+        """Return a state in words, for captions."""
+        if self.step is None:
+            return STATE_WORDS[state]
+        first = f"after step {self.first_step}" if self.first_step else "before training"
+        last = f"after step {self.step}"
+        return {BEFORE: first, AFTER: last, DIFFERENCE: f"difference, {last} - {first}"}[state]
 
     @property
     def query_tokens(self) -> list[str]:
@@ -121,9 +139,11 @@ class Look:
 
     def looked_at(self, state: str, layer: int, head: int, query: int = -1) -> np.ndarray:
         """Return where a token looks, [key]; without one the mean over the rows, of a long text over some of them."""
+        if query >= 0:  # a row alone: a head that is kept as queries and keys is not computed whole
+            states = (AFTER, BEFORE) if state == DIFFERENCE else (state,)
+            first, *less = (np.asarray(self.maps[each][layer, head, query]) for each in states)
+            return first - less[0] if less else first
         values = self.head(state, layer, head)
-        if query >= 0:
-            return np.asarray(values[query, :])
         if not self.is_deep:
             return values.mean(axis=0)
         return np.mean([values[int(row), :] for row in deep.some_rows(len(self.query_tokens), FEW_ROWS)], axis=0)
@@ -241,7 +261,8 @@ def look_of_file(saved: SavedLook) -> Look:
         directories=saved.directories,
     )  # fmt: skip
     kind = str(facts.view.get("kind", ""))
-    return replace(look_of(saved.captures, answer, facts.subject, facts.gold, kind), home=saved.home)
+    look = look_of(saved.captures, answer, facts.subject, facts.gold, kind)
+    return replace(look, home=saved.home, step=facts.step, first_step=facts.first_step)
 
 
 def look_at_step(run: Path, step: int, first: int, subject: str) -> Look:
@@ -256,8 +277,9 @@ def look_at_step(run: Path, step: int, first: int, subject: str) -> Look:
         state: dict(zip(each.facts.get("labels") or [], each.facts.get("probabilities") or [], strict=False))
         for state, each in saved.items()
     }
-    answer = Explained(id="", text=facts.get("text") or "", probabilities=probabilities)
-    return replace(look_of(saved, answer, subject), run=str(run), step=step)
+    directories = {state: str(timeline.directory(run, at)) for state, at in steps.items()}
+    answer = Explained(id="", text=facts.get("text") or "", probabilities=probabilities, directories=directories)
+    return replace(look_of(saved, answer, subject), run=str(run), step=step, first_step=first)
 
 
 def difference_thumbnails(look: Look, side: int = THUMBNAIL) -> np.ndarray:
@@ -300,13 +322,22 @@ def normalisation(look: Look, whose: str = "rows") -> str:
     return ", ".join(parts)
 
 
+def about(look: Look) -> str:
+    """Return what a file of numbers of all heads must say: model, step, normalisation, text, and what failed."""
+    step = [f"after step {look.step}"] if look.step is not None else []
+    warning = [] if look.verified else ["NOT VERIFIED"]
+    return " · ".join([*warning, look.subject, *step, normalisation(look), look.text])
+
+
 def caption(look: Look, state: str, layer: int, head: int) -> str:
     """Return what a figure of one head must say: model, layer, head, state, normalisation; counted from 1."""
     n_layers, n_heads = look.shape
     kind = "" if look.kind == "attention" else f"{look.kind} "
     parts = [look.subject, f"{kind}layer {layer + 1} of {n_layers}, head {head + 1} of {n_heads}"]
     if len(look.maps) == 2:
-        parts.append(STATE_WORDS[state])
+        parts.append(look.state_words(state))
+    elif look.step is not None:
+        parts.append(look.state_words(AFTER))
     parts.append(normalisation(look, "rows of each state" if state == DIFFERENCE else "rows"))
     if look.is_cross:
         parts.append("row = query (token of the decoder, looks), column = key (token of the encoder, looked at)")

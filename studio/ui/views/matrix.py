@@ -12,7 +12,7 @@ from studio.ui.i18n import tr
 from studio.ui.theme import GROUP
 from studio.ui.threads import background
 from studio.ui.views.base import View
-from studio.ui.views.files import FORMATS, file_stem, write_all_heads, write_csv, write_npz
+from studio.ui.views.files import FORMATS, OF_NUMBERS, file_stem, write_all_heads, write_csv, write_npz
 from studio.ui.views.look import AFTER, BEFORE, BOTH, DIFFERENCE, STATES, Look, Statistics, caption
 from studio.ui.views.numbers import StatisticsTable
 from studio.ui.views.selection import CELL, HEADS, NONE, SCALE, STATE, Selection
@@ -161,7 +161,8 @@ class MatrixView(View):
         self.sums.setChecked(bool(options.get("sums", self.sums.isChecked())))
 
     def formats(self) -> dict[str, str]:
-        return FORMATS
+        is_deep = self.look is not None and self.look.is_deep
+        return {ending: title for ending, title in FORMATS.items() if not (is_deep and ending in OF_NUMBERS)}
 
     def file_stem(self) -> str:
         return file_stem(self.selection.state, *self.selection.head, self.look.kind if self.look else "attention")

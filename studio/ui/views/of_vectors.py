@@ -63,7 +63,7 @@ class VectorView(View):
         return self.vectors().kept(self.look.without_special)
 
     def show_look(self, look: Look) -> None:
-        if self.look is None or look.text != self.look.text or look.subject != self.look.subject or not self._fit(look):
+        if self.look is None or look.key != self.look.key or not self._fit(look):
             self._forget()
         super().show_look(look)
         self._want()

@@ -19,7 +19,7 @@ from studio import __version__
 from studio.core.disk import can_not_write
 from studio.core.files import renamed
 from studio.core.paths import resources_dir
-from studio.ui.views.look import AFTER, BEFORE, DIFFERENCE, STATE_WORDS, Look, Statistics, measure
+from studio.ui.views.look import AFTER, BEFORE, DIFFERENCE, Look, Statistics, measure, normalisation
 
 MOST_BYTES = 64 << 20  # of maps in full: a browser opens the page at once
 THUMBNAIL_SIDE, BLOCK_CELLS = 64, 1 << 22
@@ -153,14 +153,18 @@ def _about(look: Look) -> dict[str, Any]:
         "tokens": [token.replace("\n", "⏎") or "␣" for token in look.tokens],
         "word_ids": look.word_ids,
         "states": list(look.maps),
-        "state_words": STATE_WORDS,
+        "state_words": {state: look.state_words(state) for state in (*look.maps, DIFFERENCE)},
+        "normalisation": {state: normalisation(look, _rows_of(state)) for state in (*look.maps, DIFFERENCE)},
         "kind": "" if look.kind == "attention" else f"{look.kind} ",
         "n_layers": look.shape[0],
         "n_heads": look.shape[1],
-        "without_special": look.without_special,
         "verified": look.verified,
         "themes": {name: {colour: tokens[name][colour] for colour in colours} for name in ("light", "dark")},
     }
+
+
+def _rows_of(state: str) -> str:
+    return "rows of each state" if state == DIFFERENCE else "rows"
 
 
 def _template(look: Look, n_full: int) -> str:

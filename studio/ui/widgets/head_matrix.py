@@ -64,7 +64,7 @@ class HeadMatrix(QAbstractScrollArea):
         if values.shape != (len(query_tokens), len(key_tokens)):
             raise ValueError(f"{values.shape} does not fit {len(query_tokens)} x {len(key_tokens)} tokens")
         if values.shape != self.values.shape:
-            self._zoom, self._locked = 1.0, (-1, -1)
+            self._zoom, self._locked, self._hovered = 1.0, (-1, -1), (-1, -1)
         self.values, self.caption = values, caption
         self.query_tokens, self.key_tokens = [*map(token_text, query_tokens)], [*map(token_text, key_tokens)]
         self._difference, self._limit = difference, limit
