@@ -312,8 +312,8 @@ REASONS: dict[str, Reason] = {
         "go.model",
     ),
     "target-written": Reason(
-        "This is not there yet for a model that writes a text.",
-        "It follows one number of the model's answer, and a text is none. The maps stand in the other views.",
+        "A model that writes a text has no single answer whose probability could be followed.",
+        "The maps of its heads stand in the other views.",
     ),
     "method-unsupported": Reason(
         "{method} does not fit models of the type {model_type}.", "Choose another method.", "go.model"

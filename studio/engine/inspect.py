@@ -42,8 +42,8 @@ def run(run_dir: RunDir, spec: InspectSpec, report: Reporter) -> ev.Event:
         out = Path(spec.out) if spec.out else run_dir.path / "maps" / "first"
         answers = subject.explain(spec.text, {}, states, out, with_attention=True)
         report.say(_event("first", spec.text, answers))
-        named = ("directory", "checks", "probabilities")
-        result = {state: {name: answer[name] for name in named} for state, answer in answers.items()}
+        named = ("directory", "checks", "probabilities", "said")
+        result = {state: {name: answer[name] for name in named if name in answer} for state, answer in answers.items()}
         if len(states) == 1:
             result = result[states[0]]
     if spec.idle_seconds:

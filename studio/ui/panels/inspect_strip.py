@@ -256,7 +256,7 @@ class Prediction(QWidget):
         self._gold.setText(look.gold)
         for widget in (self._gold_name, self._gold):
             widget.setVisible(bool(look.gold))
-        some = any(look.probabilities.values()) or any(look.said.values())
+        some = any(look.probabilities.values()) or bool(look.said)  # a model that writes may write nothing
         self._none.setVisible(not some)
         for state, (name, label, share) in self._lines.items():
             found, said = look.probabilities.get(state) or {}, look.said.get(state, "")

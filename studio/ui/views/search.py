@@ -101,6 +101,7 @@ class SearchView(View):
     title = "Search"
     help = "Choose or paint a pattern: the heads that look so come first."
     order = 50
+    takes_all_kinds = True
 
     _told = Signal(int, int, int)
 
