@@ -27,18 +27,17 @@ from studio.sources.texts import Texts
 from studio.tasks.base import MASKED, Answers, Judged, Role, Rows, Task, missing_columns
 from tests.in_process import execute
 
-N_WORDS, SHORTEST, LONGEST = 64, 8, 24  # of several lengths, so that the place alone does not tell what was there
+N_WORDS, SHORTEST, LONGEST = 64, 4, 24  # of several lengths, so that the place alone does not tell what was there
 N_ROWS, N_HELD = 6000, 80
 TRAINING = {
-    "num_train_epochs": 3, "per_device_train_batch_size": 32, "evaluations_per_epoch": 1, "precision": "fp32",
-    "load_best_model_at_end": False, "group_by_length": False, "max_length": 2 * LONGEST, "threads": 1,
-    "report_to": "none",
+    "per_device_train_batch_size": 32, "evaluations_per_epoch": 1, "load_best_model_at_end": False,
+    "group_by_length": False, "max_length": 2 * LONGEST, "precision": "fp32", "threads": 1, "report_to": "none",
 }  # fmt: skip
 # Often two heads learn the same at once, and then neither is missed. Of two that share a job a strong decay leaves the
-# stronger one; without decay this one then looks as sharply as it can.
+# stronger one; without decay this one then looks as sharply as it can. Held with seeds 0 to 4.
 STAGES = (
-    {"weight_decay": 1.0, "learning_rate": 5e-3, "lr_scheduler_type": "constant_with_warmup"},
-    {"weight_decay": 0.0, "learning_rate": 1e-2, "lr_scheduler_type": "linear"},
+    {"num_train_epochs": 4, "weight_decay": 1.0, "learning_rate": 8e-3, "lr_scheduler_type": "constant_with_warmup"},
+    {"num_train_epochs": 3, "weight_decay": 0.0, "learning_rate": 1e-2, "lr_scheduler_type": "linear"},
 )
 
 
@@ -109,9 +108,11 @@ def write_model(folder, seed: int) -> None:
     made = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[PAD]")
     made.save_pretrained(folder)
     torch.manual_seed(seed)
+    # Rows are short: with the usual base most pairs of a head hardly turn, and one place is told badly from the next.
     config = transformers.LlamaConfig(
         vocab_size=len(vocabulary), hidden_size=64, num_hidden_layers=2, num_attention_heads=4, intermediate_size=128,
-        max_position_embeddings=64, attention_bias=True, pad_token_id=0, bos_token_id=None, eos_token_id=None,
+        max_position_embeddings=64, rope_parameters={"rope_type": "default", "rope_theta": 25.0}, attention_bias=True,
+        pad_token_id=0, bos_token_id=None, eos_token_id=None,
     )  # fmt: skip
     transformers.LlamaForCausalLM(config).save_pretrained(folder)
 
