@@ -27,7 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the folders whose tests are long, so that in the end no process works alone."""
-    long = ["stories", "engine", "exporters", "takeaway", "tests"]  # the last for the command line's
+    long = ["stories", "engine", "exporters", "takeaway", "tests", "tasks", "attention"]  # "tests": the command line's
     items.sort(key=lambda item: long.index(item.path.parent.name) if item.path.parent.name in long else len(long))
 
 

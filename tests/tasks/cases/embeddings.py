@@ -7,7 +7,7 @@ TASK = {"kind": "embeddings"}
 COLUMNS = {"text": "text", "text_2": "text_2", "label": "label"}
 FILE = "pairs.csv"
 UNLABELLED = ("texts.csv", "text\nwhere is the red cup in Velden\na blue boat of Harlow\n")
-TRAINING = {"num_train_epochs": 30, "learning_rate": 3e-3, "max_length": 24}
+TRAINING = {"num_train_epochs": 12, "learning_rate": 3e-3, "max_length": 24}
 LEAST = 0.3
 
 

@@ -7,7 +7,7 @@ TASK = {"kind": "masked-lm", "mlm_probability": 0.2}
 COLUMNS = {"text": "text"}
 FILE = "sentences.csv"
 UNLABELLED = ("gaps.csv", "text\nthe apple is [MASK] and <mask>\nthe sea is blue and deep\n")
-TRAINING = {"num_train_epochs": 25, "learning_rate": 3e-3, "max_length": 24}
+TRAINING = {"num_train_epochs": 20, "learning_rate": 3e-3, "max_length": 24}
 LEAST = 60  # at most, of the perplexity: of 200 tokens, or 420
 
 
