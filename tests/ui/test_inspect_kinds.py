@@ -189,6 +189,9 @@ def test_files_have_the_tokens_of_both_sides(qtbot, panel, tmp_path):
     figure = figure_of(panel.maps.look, "after", 2, 1, True, 1.0)
     assert len(figure.query_tokens) == 4 and len(figure.key_tokens) == 6 and "cross" in figure.caption
     assert stage.view("matrix").file_stem() == "attention-cross-layer3-head2-after"
+    panel.files.menu().aboutToShow.emit()
+    able = {action.text(): action.isEnabled() for action in panel.files.menu().actions()}
+    assert able["Save this inspection…"] and not able["Save as a web page (HTML)…"]
 
 
 def test_a_saved_inspection_opens_with_its_kind(qtbot, panel, store, workspace, tmp_path):
