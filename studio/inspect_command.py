@@ -55,11 +55,14 @@ def _write(arguments: argparse.Namespace, subject: str, found: dict[str, dict[st
     """Write the file and the page, and return what was written by the option's name."""
     directories = {state: each["directory"] for state, each in found.items()}
     probabilities = {state: each["probabilities"] for state, each in found.items()}
+    said = {state: each["said"] for state, each in found.items() if "said" in each}
     written = {}
     if arguments.save:
         from studio.attention.look_file import LookFacts, save_look
 
-        facts = LookFacts(subject=subject, text=arguments.text, probabilities=probabilities, states=list(found))
+        facts = LookFacts(
+            subject=subject, text=arguments.text, probabilities=probabilities, said=said, states=list(found)
+        )
         written["file"] = _path(arguments.save)
         save_look(written["file"], facts, directories)
     if arguments.html:
@@ -67,7 +70,7 @@ def _write(arguments: argparse.Namespace, subject: str, found: dict[str, dict[st
         from studio.ui.views.look import load_look, measure
         from studio.ui.views.page import write_page
 
-        answer = Explained(id="", text=arguments.text, probabilities=probabilities, directories=directories)
+        answer = Explained(id="", text=arguments.text, probabilities=probabilities, said=said, directories=directories)
         look = load_look(answer, subject)
         statistics = measure(look)
         state = list(found)[-1]

@@ -1,6 +1,7 @@
 """The attention of an encoder-decoder: each kind with its own tokens, in every view, file and figure."""
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from studio.ui.panels.inspect_subject import of_model, roles_of
 from studio.ui.views import all_views
 from studio.ui.views.figures import figure_of
 from studio.ui.views.lines import units_of
+from studio.ui.views.look import measure
 from studio.ui.widgets.heat import token_text
 
 TEXT, SAID = "das haus ist alt", "the house"
@@ -117,6 +119,12 @@ def test_the_chosen_head_stays_where_it_fits(qtbot, panel):
     assert panel.maps.selection.head == (0, 0), "the encoder has two layers"
 
 
+def test_previous_and_self_are_not_of_two_texts_of_one_length(panel):
+    square = {"after": weights(4, (2, 2, 6, 6))}
+    cross = replace(panel.maps.look, kind="cross", maps=square, queries=READ[::-1])
+    assert set(measure(cross).by_state["after"]) == {"entropy", "max", "sink"}
+
+
 def test_a_cell_of_cross_attention_is_of_two_texts(qtbot, panel):
     choose(qtbot, panel, "cross")
     panel.maps.choose_head(0, 1)
@@ -181,6 +189,9 @@ def test_files_have_the_tokens_of_both_sides(qtbot, panel, tmp_path):
     figure = figure_of(panel.maps.look, "after", 2, 1, True, 1.0)
     assert len(figure.query_tokens) == 4 and len(figure.key_tokens) == 6 and "cross" in figure.caption
     assert stage.view("matrix").file_stem() == "attention-cross-layer3-head2-after"
+    panel.files.menu().aboutToShow.emit()
+    able = {action.text(): action.isEnabled() for action in panel.files.menu().actions()}
+    assert able["Save this inspection…"] and not able["Save as a web page (HTML)…"]
 
 
 def test_a_saved_inspection_opens_with_its_kind(qtbot, panel, store, workspace, tmp_path):
@@ -202,7 +213,8 @@ def test_a_saved_inspection_opens_with_its_kind(qtbot, panel, store, workspace, 
 
 def test_tokens_that_do_not_fit_the_maps_are_refused_or_not_offered(folder, tmp_path, qtbot, store):
     facts = read_json(folder / "tokens.json")
-    write_json(folder / "tokens.json", facts | {"decoder_tokens": WRITTEN[:3]})
+    less = {"decoder_tokens": WRITTEN[:3], "decoder_ids": None, "decoder_special": None}
+    write_json(folder / "tokens.json", facts | less)
     path = tmp_path / "wrong.attune-look"
     save_look(path, LookFacts(states=["after"], text=TEXT), {"after": folder})
     with pytest.raises(Failure) as refused:

@@ -47,6 +47,7 @@ class InspectionFiles(QToolButton):
             menu.addAction(tr("Figures of several heads…"), self.ask_figures),
         ]
         menu.insertSeparator(self._of_look[1])
+        menu.setToolTipsVisible(True)
         menu.aboutToShow.connect(self._offer)
         self.setMenu(menu)
         self.setPopupMode(self.ToolButtonPopupMode.InstantPopup)
@@ -57,7 +58,9 @@ class InspectionFiles(QToolButton):
         if self._maps.look is not None and self._maps.look.is_deep:
             self._of_look[-1].setEnabled(False)  # no figure has room for a head of so many tokens
         shown = self._maps.shown_look
-        self._of_look[1].setEnabled(shown is not None and not shown.is_cross)  # a page has one list of tokens
+        has_one_text = shown is not None and not shown.is_cross
+        self._of_look[1].setEnabled(has_one_text)
+        self._of_look[1].setToolTip("" if has_one_text else tr("A page is of one text; cross attention is of two"))
 
     # --- asking ------------------------------------------------------------------------------------------------
 

@@ -61,6 +61,7 @@ class MapsView(QWidget):
         self.head.look_at.connect(self._look_at)
         self.head.measured.connect(self._keep_measured)
         self.head.look_chosen.connect(self._choose_look)
+        self.head.kind.chosen.connect(self.show_kind)
         self.head.tinted.connect(self._tint_with)
         self.head.failed.connect(self._store.fail)
         self.head.saved.connect(self.say_saved)
@@ -175,6 +176,11 @@ class MapsView(QWidget):
         """Show a head large, or let it join those that are chosen; layer and head from 0."""
         self._has_chosen = True
         self.selection.choose_head(layer, head, joins)
+
+    def show_kind(self, kind: str) -> None:
+        """Show the same text's attention of the encoder, of the decoder, or across; no worker is asked."""
+        if self.look is not None and kind != self.look.kind and kind in self.look.kinds:
+            self.look_chosen.emit(self.look.of_kind(kind))
 
     def _choose_look(self, look: Look) -> None:
         if self.look is not None and look.run == self.look.run:  # else another model came meanwhile

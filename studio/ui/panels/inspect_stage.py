@@ -78,7 +78,6 @@ class HeadStage(Card):
         self.numbers.setWordWrap(False)
         self.header.insertWidget(1, self.badge)
         self.kind = KindChoice()
-        self.kind.chosen.connect(self.look_chosen)
         self.add_to_header(self.kind)
         self.states = self._make_states()
         self.split = icon_button("columns", tr("Show two views side by side"), "inspect.split")
