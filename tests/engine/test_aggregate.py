@@ -77,16 +77,18 @@ def test_numbers_are_those_of_each_row_before_and_after(trained):
 def test_a_newer_question_replaces_an_older_one_and_a_look_does_not_wait(trained):
     old, new = (Study(what="aggregate", options={"split": "train", "n_rows": n}) for n in (60, 4))
     looks = [Explain(text="rain"), Explain(text="the lake")]
-    waiting, begun = [*looks], []
+    waiting, answered = [*looks], []
 
     def hear(report, event):
         # One look after the other, and both while the rows are measured.
-        if isinstance(event, ev.Progress) and event.done >= 1 and len(begun) + len(waiting) == len(looks):
-            begun.append(event)
-            report.obey(waiting.pop(0))
-            begun.extend([event] * (not waiting))
+        if isinstance(event, ev.Progress) and event.done >= 1 and len(waiting) + len(answered) == len(looks):
+            if waiting:
+                report.obey(waiting.pop(0))
+            else:
+                report.obey(new)
+                answered.append(event)
         if isinstance(event, ev.Explained):
-            report.obey(waiting.pop(0) if waiting else new)
+            answered.append(event)
 
     first, second, replaced, answer = ask(trained, old, new, hear)
     assert [(each.id, each.reason) for each in (first, second)] == [(look.id, None) for look in looks]
