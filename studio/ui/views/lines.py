@@ -8,7 +8,8 @@ import numpy as np
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QSlider, QVBoxLayout, QWidget
 
-from studio.attention.lines import by_words, edges, word_starts
+from studio.attention import grouping
+from studio.attention.lines import by_words, edges
 from studio.ui import words
 from studio.ui.i18n import tr
 from studio.ui.theme import GRID, GROUP
@@ -27,7 +28,6 @@ BLOCKS = {"all": "All tokens", "aa": "A → A", "ab": "A → B", "ba": "B → A"
 LEAST_SHARE, USUAL_SHARE = 30, 90  # per cent of a row's weight
 QUICK_CELLS = 60_000  # more take longer than a frame to put in order
 CHUNK, MOST_LINES = 256, 60_000
-PIECES = ("##", "Ġ", "▁")
 Head = tuple[int, int]
 
 
@@ -342,9 +342,10 @@ class LinesView(View):
 def units_of(look: Look, merges: bool, block: str) -> Units:
     """Return what stands on both sides: tokens or words, of both texts or of one each."""
     n_tokens = len(look.tokens)
-    starts = word_starts(look.word_ids, look.segments) if merges else np.arange(n_tokens)
+    groups = grouping.words(look.tokens, look.word_ids, look.segments) if merges else range(n_tokens)
+    starts = grouping.starts(groups)
     ends = np.append(starts[1:], n_tokens)
-    labels = [_joined(look.tokens[a:b]) for a, b in zip(starts, ends, strict=True)]
+    labels = [grouping.joined(look.tokens[a:b]) for a, b in zip(starts, ends, strict=True)]
     whose = np.array([-1 if look.segments[i] is None else look.segments[i] for i in starts])
     sides = [np.arange(len(starts)) if block == "all" else np.flatnonzero(whose == "ab".index(c)) for c in block[:2]]
     return Units(starts, ends, labels, *sides)
@@ -359,13 +360,6 @@ def _part(look: Look, state: str, head: Head, rows: slice, columns: slice) -> np
 def _visible(strand: Strand, limit: float, gamma: float) -> Strand:
     seen = np.abs(strand.weights) >= least_weight(limit, gamma)
     return Strand(strand.queries[seen], strand.keys[seen], strand.weights[seen], limit, strand.series)
-
-
-def _joined(pieces: list[str]) -> str:
-    if len(pieces) == 1:
-        return pieces[0]
-    bare = [next((p[len(mark) :] for mark in PIECES if p.startswith(mark) and p != mark), p) for p in pieces]
-    return "".join(bare)
 
 
 def _short(head: Head) -> str:

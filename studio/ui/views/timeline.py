@@ -115,7 +115,7 @@ class TimelineView(View):
         self.play.setChecked(False)
 
     def _read(self) -> None:
-        """Read what is new; one that is on its way goes on, for it would be told to nobody if another took its place."""
+        """Read what is new; a read that is on its way goes on, for if another took its place nobody would be told."""
         timeline = self._timeline
         if timeline is None or timeline is self._reading:
             return
