@@ -14,6 +14,7 @@ from studio.attention.qk import Layers
 
 LEFT_OUT = -1
 _BEGINS_WORD = ("▁", "Ġ")  # sentencepiece, byte-level BPE: of one "word" that is a whole text
+_GOES_ON = "##"  # what BERT's pieces of a word begin with
 
 
 def words(
@@ -26,6 +27,17 @@ def words(
         goes_on = place > 0 and word is not None and (word, side) == (word_ids[place - 1], sides[place - 1])
         groups.append(groups[-1] + (not goes_on or token.startswith(_BEGINS_WORD)) if groups else 0)
     return groups
+
+
+def joined(pieces: Sequence[str]) -> str:
+    """Return a group's tokens as one."""
+    return pieces[0] + "".join(piece.removeprefix(_GOES_ON) for piece in pieces[1:])
+
+
+def starts(groups: Sequence[int]) -> np.ndarray:
+    """Return where each group begins among the tokens that are kept, [group]."""
+    kept = np.asarray(groups, dtype=np.intp)
+    return np.flatnonzero(np.diff(kept[kept >= 0], prepend=-1))
 
 
 def grouped(attention: np.ndarray | Layers, groups: Sequence[int]) -> np.ndarray | Layers:
@@ -68,18 +80,12 @@ class _GroupedLayer:
         return whole if dtype is None else whole.astype(dtype, copy=False)
 
 
-def _starts(groups: np.ndarray) -> np.ndarray:
-    """Return where each group begins among the tokens that are kept."""
-    kept = groups[groups >= 0]
-    return np.flatnonzero(np.diff(kept, prepend=-1))
-
-
 def _summed(layer: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """Return [head, query, group] of rows that sum to 1, or to 0 where nothing is left."""
-    kept, starts = groups >= 0, _starts(groups)
+    kept, begins = groups >= 0, starts(groups)
     sums = layer[..., kept]
-    if len(starts) < kept.sum():
-        sums = np.add.reduceat(sums, starts, axis=-1)
+    if len(begins) < kept.sum():
+        sums = np.add.reduceat(sums, begins, axis=-1)
     if kept.all():
         return sums
     # What a sink leaves over may be a millionth of the row; it is summed, not taken as 1 - sink, so it stays exact.
@@ -89,9 +95,9 @@ def _summed(layer: np.ndarray, groups: np.ndarray) -> np.ndarray:
 
 def _averaged(rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """Return float32 [head, group, group], the mean of each group's rows that are not zero."""
-    kept, starts = groups >= 0, _starts(groups)
+    kept, begins = groups >= 0, starts(groups)
     rows = rows[:, kept]
-    if len(starts) == kept.sum():
+    if len(begins) == kept.sum():
         return rows.astype(np.float32, copy=False)
-    real = np.add.reduceat((rows.sum(axis=-1) > 0).astype(np.float32), starts, axis=1)[..., None]
-    return np.add.reduceat(rows, starts, axis=1) / np.maximum(real, 1)
+    real = np.add.reduceat((rows.sum(axis=-1) > 0).astype(np.float32), begins, axis=1)[..., None]
+    return np.add.reduceat(rows, begins, axis=1) / np.maximum(real, 1)

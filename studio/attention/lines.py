@@ -2,19 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-
-
-def word_starts(word_ids: Sequence[int | None], segments: Sequence[int | None]) -> np.ndarray:
-    """Return the place of the first token of each word, [word]; a token of no word (None) stands alone.
-
-    The words of each text of a pair are counted anew, so that a word is told by its number and its segment.
-    """
-    names = list(zip(word_ids, segments, strict=True))
-    starts = [i for i, name in enumerate(names) if i == 0 or name[0] is None or name != names[i - 1]]
-    return np.array(starts, dtype=np.intp)
 
 
 def by_words(weights: np.ndarray, queries: np.ndarray, keys: np.ndarray) -> np.ndarray:

@@ -15,12 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from studio.attention.qk import Layers, read_layers
+from studio.attention.qk import MAP_FROM_BYTES, Layers, read_layers
 
 LN_2 = float(np.log(2.0))
 _SHADES = 1 << 14  # that colours are told apart by
-# Smaller files are read whole: a mapped file can't be replaced or deleted on Windows.
-MAP_FROM_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, eq=False)

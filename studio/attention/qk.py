@@ -17,6 +17,8 @@ import numpy as np
 from studio.core.files import write_json
 
 INDEX = "layers.json"
+# Fewer bytes are read whole: a mapped file can't be replaced or deleted on Windows.
+MAP_FROM_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,10 +200,11 @@ def write_layers(directory: Path, kinds: Mapping[str, Layers]) -> None:
 
 
 def read_layers(directory: Path) -> dict[str, Layers]:
-    """Return what `write_layers` wrote, as memory maps; nothing where there is none."""
+    """Return what `write_layers` wrote, as memory maps where that is much; nothing where there is none."""
     if not (directory / INDEX).is_file():
         return {}
     opened: dict[str, np.ndarray] = {}
+    mode = "r" if sum(file.stat().st_size for file in directory.glob("*.npy")) >= MAP_FROM_BYTES else None
 
     def array(name: str | None) -> np.ndarray | None:
         if name is None:
@@ -209,7 +212,7 @@ def read_layers(directory: Path) -> dict[str, Layers]:
         if Path(name).name != name:
             raise ValueError(f"{name!r} lies outside of {directory}")
         if name not in opened:
-            opened[name] = np.load(directory / name, mmap_mode="r", allow_pickle=False)
+            opened[name] = np.load(directory / name, mmap_mode=mode, allow_pickle=False)
         return opened[name]
 
     def layer(facts: dict[str, Any]) -> np.ndarray | QueryKeys:

@@ -77,11 +77,11 @@ class Timeline:
             if known is not None and known.stamp == stamp:
                 found[step] = known
             elif most is None or n_read < most:
-                n_read += 1
                 try:
                     found[step] = _moment(load(self.run, step), stamp)
                 except (OSError, ValueError):
                     continue
+                n_read += 1  # damaged ones don't count, or those behind them would never be read
         self._moments = found  # one assignment: another thread sees the former or the new ones
         return found.keys() != before.keys() or any(found[step] is not before[step] for step in found)
 

@@ -432,6 +432,7 @@ REASONS: dict[str, Reason] = {
     "text-too-long": Reason("The text has {n_tokens} tokens; the model takes {most}.", "Shorten the text."),
     "text-empty": Reason("There is no text.", "Type a sentence."),
     "chat-unknown": Reason("This model knows no chat.", "It has no template for one; type a text instead."),
+    "chat-refused": Reason("The model's chat template refuses these messages: {message}", "Change them and ask again."),
     "heads-fixed": Reason(
         "The heads of models of the type {model_type} can be seen, but not changed.",
         "Their code does not use transformers' attention interface.",

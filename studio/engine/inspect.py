@@ -4,6 +4,7 @@ import contextlib
 import json
 import shutil
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,12 @@ from studio.core.anatomy import describe_model, writes
 from studio.core.blocks import TokenTexts
 from studio.core.commands import Explain, Study
 from studio.core.files import read_json
-from studio.core.reasons import Failure
+from studio.core.reasons import Failure, Problem
 from studio.core.rundir import RunDir
 from studio.core.spec import InspectSpec
 from studio.engine import decoders, evaluate, models, sees, studies
 from studio.engine.data import workspace_of
+from studio.engine.failures import problem_of
 from studio.engine.reporter import Reporter, StopRequested
 from studio.engine.trained import Trained, open_trained
 from studio.sources.texts import Texts
@@ -28,6 +30,8 @@ from studio.tasks.base import Rows, join_rows
 
 STATES = {"tuned": ("after",), "base": ("before",), "both": ("before", "after")}
 KEPT_ANSWERS = 2  # maps of a long text take 150 MB; the window shows the newest, and may still hold the one before
+KEPT_STUDIES = 4  # of each kind: several views may have asked, and read an answer a moment later
+EXPLAIN = "explain"
 
 
 def run(run_dir: RunDir, spec: InspectSpec, report: Reporter) -> ev.Event:
@@ -54,24 +58,23 @@ def run(run_dir: RunDir, spec: InspectSpec, report: Reporter) -> ev.Event:
 
 def _answer(run_dir: RunDir, spec: InspectSpec, subject: "Subject", states: tuple[str, ...], report: Reporter) -> None:
     last = time.monotonic()
-    written: list[Path] = []
+    written: dict[str, list[Path]] = {}
 
     def serve(asked: Explain | Study, between: bool = False) -> None:
         report.say(ev.Phase(name="explaining"))
-        out = run_dir.path / "maps" / asked.id
+        out, kind = run_dir.path / "maps" / asked.id, asked.what if isinstance(asked, Study) else EXPLAIN
+        outer = subject.progress
+        subject.progress = _ignore if between else _attending(asked, report, lambda other: serve(other, True))
         try:
-            subject.progress = _ignore if between else _attending(asked, report, lambda other: serve(other, True))
             report.say(subject.reply(asked, states, out))
-            written.extend([out] if isinstance(asked, Explain) and asked.attention else [])
-            while len(written) > KEPT_ANSWERS:
-                shutil.rmtree(written.pop(0), ignore_errors=True)
-        except Failure as failure:
-            why = {"reason": failure.problem.reason, "facts": failure.problem.facts}
-            if isinstance(asked, Study):
-                report.say(ev.Studied(id=asked.id, what=asked.what, **why))
-            else:
-                report.say(ev.Explained(id=asked.id, text=asked.text, probabilities={}, **why))
+        except Exception as error:  # the model is loaded, and may well answer the next question
+            if not isinstance(error, Failure):
+                traceback.print_exc()
+            report.say(_refusal(asked, problem_of(error, run_dir)))
         finally:
+            # What waits behind a long study still needs its ears.
+            subject.progress = outer
+            _keep(written.setdefault(kind, []), out, KEPT_ANSWERS if kind == EXPLAIN else KEPT_STUDIES)
             report.say(ev.Phase(name="ready"))
 
     while time.monotonic() - last < spec.idle_seconds and not report.stop.is_set():
@@ -82,6 +85,22 @@ def _answer(run_dir: RunDir, spec: InspectSpec, subject: "Subject", states: tupl
             last = time.monotonic()
 
 
+def _refusal(asked: Explain | Study, problem: Problem) -> ev.Explained | ev.Studied:
+    why = {"reason": problem.reason, "facts": problem.facts}
+    if isinstance(asked, Study):
+        return ev.Studied(id=asked.id, what=asked.what, **why)
+    return ev.Explained(id=asked.id, text=asked.text, probabilities={}, **why)
+
+
+def _keep(written: list[Path], newest: Path, most: int) -> None:
+    """Remove all but the newest folders; on Windows one that the window has mapped stays until the next time."""
+    if newest.exists():
+        written.append(newest)
+    for folder in written[:-most]:
+        shutil.rmtree(folder, ignore_errors=True)
+    written[:] = [folder for folder in written if folder.exists()]
+
+
 def _attending(
     asked: Explain | Study, report: Reporter, serve: Callable[[Explain | Study], None]
 ) -> Callable[[int, int], None]:
@@ -89,7 +108,7 @@ def _attending(
 
     It raises Failure "study-replaced" when a newer study of its kind waits, or the inspection is to end.
     """
-    what = asked.what if isinstance(asked, Study) else "explain"
+    what = asked.what if isinstance(asked, Study) else EXPLAIN
     tell = report.progress(what)
 
     def attend(done: int, total: int) -> None:
@@ -252,12 +271,12 @@ class Subject:
 
         `messages` among the fields is a chat as JSON, which the tokenizer's own template makes one text of. Of a model
         that writes, `decoder_input_ids` are those of the second text, or else of what it writes.
-        Raises Failure: text-empty, text-too-long, chat-unknown.
+        Raises Failure: text-empty, text-too-long, chat-unknown, chat-refused.
         """
         if "messages" in fields:
             if not self.tokenizer.chat_template:
                 raise Failure("chat-unknown", "text")
-            whole = self.tokenizer.apply_chat_template(json.loads(fields["messages"]), tokenize=False)
+            whole = self._chat(json.loads(fields["messages"]))
             encoded = self.tokenizer(whole, add_special_tokens=False, return_tensors="pt")
         else:
             first, second = text, fields.get("text_pair")
@@ -287,6 +306,14 @@ class Subject:
             self._last_written = key, decoders.written(self.tuned, read)
         return self._last_written[1]
 
+    def _chat(self, messages: list[dict[str, str]]) -> str:
+        from jinja2 import TemplateError
+
+        try:
+            return self.tokenizer.apply_chat_template(messages, tokenize=False)
+        except TemplateError as error:  # such as one that wants the roles to alternate
+            raise Failure("chat-refused", "text", message=str(error) or type(error).__name__) from error
+
     def inputs(self, encoded: Any, model: Any) -> dict[str, Any]:
         """Return what goes into the model of what `encode` gave: a batch of one, an option among one."""
         device = next(model.parameters()).device
@@ -304,14 +331,19 @@ class Subject:
         Raises Failure: those of `encode`, capture-….
         """
         encoded, answers = self.encode(text, fields), {}
+        facts = attention.token_facts(self.tokenizer, encoded, text)
+        if "messages" in fields:
+            facts.pop("offsets", None)  # they are of the text that the template wrote, which nobody can edit
         for name in states:
             with self.state(name) as model:
                 answers[name] = self._explain_one(
-                    model, encoded, text, out / name if len(states) > 1 else out, with_attention
+                    model, encoded, facts, out / name if len(states) > 1 else out, with_attention
                 )
         return answers
 
-    def _explain_one(self, model: Any, encoded: Any, text: str, out: Path, with_attention: bool) -> dict[str, Any]:
+    def _explain_one(
+        self, model: Any, encoded: Any, facts: dict[str, Any], out: Path, with_attention: bool
+    ) -> dict[str, Any]:
         import torch
 
         if not with_attention:
@@ -323,9 +355,8 @@ class Subject:
         out.mkdir(parents=True, exist_ok=True)
         with decoders.read_by_decoder(model) as read:
             captured = attention.capture(model, self.inputs(encoded, model), spool=out)
-        facts = attention.token_facts(self.tokenizer, encoded, text)
-        facts |= decoders.decoder_facts(self.tokenizer, read[0]) if read else {}
-        attention.save(captured, facts.pop("tokens"), out, **facts)
+        of_decoder = decoders.decoder_facts(self.tokenizer, read[0]) if read else {}
+        attention.save(captured, directory=out, **facts | of_decoder)
         probabilities = [] if captured.probabilities is None else captured.probabilities.tolist()
         said = {}
         if self.writes:

@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import traceback
+from pathlib import Path
 from typing import Any
 
 from studio.attention import capture as attention
@@ -22,6 +23,7 @@ from studio.tasks.base import task_of
 
 BUDGET_BYTES = 512 << 20  # of all captures of a run on the disk
 N_CAPTURES = 30  # about as many, where nobody says how often
+_ASIDE = ".gone-"  # captures that were to be removed
 
 
 class WatchedSentence:
@@ -88,12 +90,13 @@ class WatchedSentence:
 
     def _clear(self, step: int) -> None:
         """Remove captures after a step, those of another sentence, and half a one; say those that nobody told of."""
-        shutil.rmtree(self.folder / timeline.PARTIAL, ignore_errors=True)
+        for left in (self.folder / timeline.PARTIAL, *self.folder.glob(f"{_ASIDE}*")):
+            shutil.rmtree(left, ignore_errors=True)
         told = {watched.step for watched in self.report.state.watched}
         for each in timeline.steps(self.run.path):
             place = timeline.directory(self.run.path, each)
             if each > step or timeline.text_of(self.run.path, each) != self.text:
-                shutil.rmtree(place)
+                _remove(place)
             elif each not in told:  # the worker died in between
                 self._say(each, bool((read_json(place / "checks.json") or {}).get("verified")))
 
@@ -134,7 +137,7 @@ class WatchedSentence:
         verified = captured.checks["verified"]
         del captured  # Windows renames no folder whose files are mapped
         self._keep_to_budget(_size(partial))
-        shutil.rmtree(place, ignore_errors=True)  # half removed, by a worker that died
+        _remove(place)  # half removed, by a worker that died
         os.replace(partial, place)
         return verified
 
@@ -155,6 +158,13 @@ class WatchedSentence:
             said = describe(problem.reason, problem.facts)
             why = said.hint if problem.reason == "unexpected" else said.title
             self.report.warn(Problem("sentence-unwatched", {"step": step, "why": why}))
+
+
+def _remove(place: Path) -> None:
+    """Remove a capture; on Windows one that the window has mapped may stay for a while, but in nobody's way."""
+    with contextlib.suppress(OSError):
+        place = place.replace(place.with_name(f"{_ASIDE}{place.name}"))
+    shutil.rmtree(place, ignore_errors=True)
 
 
 def _size(folder: Any) -> int:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from studio.attention import lines
+from studio.attention import grouping, lines
 
 # [CLS] un ##believ ##able film [SEP] un ##real [SEP]: the second text counts its words anew.
 WORD_IDS = [None, 0, 0, 0, 1, None, 0, 0, None]
@@ -16,10 +16,11 @@ def random_rows(n):
 
 
 def test_words_are_their_pieces_together():
-    starts = lines.word_starts(WORD_IDS, SEGMENTS)
+    tokens = ["[CLS]", "un", "##believ", "##able", "film", "[SEP]", "un", "##real", "[SEP]"]
+    starts = grouping.starts(grouping.words(tokens, WORD_IDS, SEGMENTS))
     assert starts.tolist() == [0, 1, 4, 5, 6, 8]
     # A word that ends one text and one that begins the next are not one, though both may be the first.
-    assert lines.word_starts([0, 0], [0, 1]).tolist() == [0, 1]
+    assert grouping.words(["un", "un"], [0, 0], [0, 1]) == [0, 1]
     weights = random_rows(9)
     merged = lines.by_words(weights, starts, starts)
     groups = [[0], [1, 2, 3], [4], [5], [6, 7], [8]]

@@ -110,15 +110,17 @@ def test_any_form_of_mask(form):
     assert (np.asarray(record.maps)[:, 5] == 0).all()
 
 
+@pytest.mark.parametrize("mapped", [False, True], ids=["few", "many"])
 @pytest.mark.parametrize("spooled", [False, True])
-def test_saved_queries_are_read_back_as_memory_maps(models, tmp_path, spooled):
+def test_saved_queries_are_read_back_and_many_as_memory_maps(models, tmp_path, monkeypatch, spooled, mapped):
+    monkeypatch.setattr(qk, "MAP_FROM_BYTES", 1000 if mapped else 1 << 30)
     inputs = long_input("llama", 7)
     spool = tmp_path if spooled else None
     captured = capture(models("llama"), inputs, 0 if spooled else 1 << 30, queries=True, spool=spool)
     assert isinstance(captured.attention.layers[0].query, np.memmap) == spooled
     save(captured, ["x"] * N_TOKENS, tmp_path)
     saved = maps.load(tmp_path)
-    assert isinstance(saved.maps["attention"].layers[0].query, np.memmap)
+    assert isinstance(saved.maps["attention"].layers[0].query, np.memmap) == mapped
     np.testing.assert_array_equal(np.asarray(saved.maps["attention"]), np.asarray(captured.attention))
     n_bytes = sum(path.stat().st_size for path in tmp_path.glob("*.npy"))
     assert n_bytes < captured.attention.size * 4 / 2

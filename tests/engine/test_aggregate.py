@@ -12,6 +12,7 @@ from studio.core.commands import Explain, Stop, Study, send
 from studio.core.rundir import create_run
 from studio.core.spec import InspectSpec
 from studio.core.state import new_state
+from studio.engine import inspect
 from tests.in_process import execute, go_on
 
 TEXTS = ["the apple is red", "", "rain fell on the lake", " ".join(["rain"] * 70), "water the the water"]
@@ -75,20 +76,64 @@ def test_numbers_are_those_of_each_row_before_and_after(trained):
 
 def test_a_newer_question_replaces_an_older_one_and_a_look_does_not_wait(trained):
     old, new = (Study(what="aggregate", options={"split": "train", "n_rows": n}) for n in (60, 4))
-    look = Explain(text="rain")
-    begun = []
+    looks = [Explain(text="rain"), Explain(text="the lake")]
+    waiting, answered = [*looks], []
 
     def hear(report, event):
-        if isinstance(event, ev.Progress) and event.done >= 1 and not begun:
-            begun.append(event)
-            report.obey(look)
+        # One look after the other, and both while the rows are measured.
+        if isinstance(event, ev.Progress) and event.done >= 1 and len(waiting) + len(answered) == len(looks):
+            if waiting:
+                report.obey(waiting.pop(0))
+            else:
+                report.obey(new)
+                answered.append(event)
         if isinstance(event, ev.Explained):
-            report.obey(new)
+            answered.append(event)
 
-    explained, replaced, answer = ask(trained, old, new, hear)
-    assert (explained.id, explained.reason) == (look.id, None)
+    first, second, replaced, answer = ask(trained, old, new, hear)
+    assert [(each.id, each.reason) for each in (first, second)] == [(look.id, None) for look in looks]
     assert (replaced.id, replaced.reason) == (old.id, "study-replaced")
     assert (answer.id, answer.result["n_rows"]) == (new.id, 4)
+
+
+def test_an_error_nobody_foresaw_is_an_answer_and_the_worker_goes_on(trained, monkeypatch):
+    real, calls = capture.capture, []
+
+    def broken(*arguments, **options):
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise MemoryError
+        if len(calls) == 2:
+            raise ValueError("a shape nobody knows")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(capture, "capture", broken)
+    asked = [Study(what="aggregate", options={"split": "test", "n_rows": 2}) for _ in range(3)]
+    waiting = asked[1:]
+
+    def hear(report, event):
+        if isinstance(event, ev.Studied) and waiting:
+            report.obey(waiting.pop(0))
+
+    full, unknown, answer = ask(trained, asked[0], asked[-1], hear)
+    assert full.reason == "out-of-memory" and unknown.reason == "unexpected"
+    assert "a shape nobody knows" in unknown.facts["message"] and "ValueError" in unknown.facts["reason"]
+    assert (answer.reason, answer.result["n_rows"]) == (None, 2)
+
+
+def test_the_folders_of_older_answers_are_removed_and_tried_again(tmp_path, monkeypatch):
+    written, folders = [], [tmp_path / str(i) for i in range(4)]
+    for folder in folders[:3]:
+        folder.mkdir()
+        inspect._keep(written, folder, 2)
+    assert [folder.exists() for folder in folders] == [False, True, True, False]
+    folders[3].mkdir()
+    with monkeypatch.context() as mapped:
+        mapped.setattr(inspect.shutil, "rmtree", lambda *a, **o: None)  # as where the window has a file mapped
+        inspect._keep(written, folders[3], 2)
+    assert written == folders[1:]
+    inspect._keep(written, tmp_path / "none", 2)  # an answer without a folder
+    assert not folders[1].exists() and written == folders[2:]
 
 
 def test_what_failed_its_check_is_counted_and_not_shown(trained, monkeypatch):

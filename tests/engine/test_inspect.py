@@ -288,3 +288,8 @@ def test_a_pair_and_a_chat_are_read_as_the_model_reads_them(model_folder, tmp_pa
     subject.tokenizer.chat_template = "{% for m in messages %}{{ m['role'] }} {{ m['content'] }} {% endfor %}"
     facts = read_json(Path(subject.reply(chat, ("after",), tmp_path).directories["after"]) / "tokens.json")
     assert facts["tokens"] == ["[UNK]", "goose"]
+    assert "offsets" not in facts  # they would be places in the template's text, not in what was typed
+    subject.tokenizer.chat_template = "{{ raise_exception('roles must alternate') }}"
+    with pytest.raises(Failure, match="roles must alternate") as refused:
+        subject.reply(chat, ("after",), tmp_path)
+    assert refused.value.problem.reason == "chat-refused"

@@ -161,6 +161,23 @@ def test_resume_goes_on_and_takes_stale_captures_again(
         assert ours.facts == theirs.facts and ours.checks == theirs.checks
 
 
+def test_capture_that_can_not_be_removed_is_out_of_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = timeline.directory(tmp_path, 5)
+
+    def refuse(folder: Path, ignore_errors: bool = False) -> None:
+        if not ignore_errors:
+            raise PermissionError  # of a file that is mapped, on Windows
+        (folder / "checks.json").unlink(missing_ok=True)
+
+    monkeypatch.setattr(sentence.shutil, "rmtree", refuse)
+    for _ in range(2):  # the second time what lies aside already is in the way of it
+        place.mkdir(parents=True, exist_ok=True)
+        for name in ("checks.json", "mapped.npy"):
+            (place / name).write_bytes(b"")
+        sentence._remove(place)
+    assert timeline.steps(tmp_path) == []
+
+
 def test_another_sentence_begins_anew(workspace: Path, fifty: Callable[..., dict]) -> None:
     def stop(report: Reporter, event: ev.Event) -> None:
         if isinstance(event, ev.Metrics) and event.split == "train" and event.step == 12:

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from studio.attention import gates
+from studio.attention import gates, maps
+from studio.attention.vectors import load_vectors
 from studio.core.commands import Study
 from studio.core.reasons import Failure
 from studio.core.registry import plugin
@@ -17,6 +19,8 @@ from studio.engine.inspect import Subject
 from studio.engine.studies.faithfulness import faithfulness
 from studio.engine.studies.target import blank_of, states_of, target_of, value_function
 from studio.engine.trained import Trained
+from studio.sources.texts import Texts
+from studio.tasks.base import Rows
 
 TEXT = "The red cup of the old house is on a blue boat"
 FIELDS = {
@@ -83,6 +87,28 @@ def test_every_task_has_its_number_and_its_heads(make_subject: Callable, task: s
     for values in matters.values():
         assert np.shape(values) == (2, 4) and (np.array(values) > 0).all()
     assert matters["before"] != matters["after"]
+
+
+@pytest.mark.parametrize("task", FIELDS)
+def test_every_task_has_the_vectors_of_a_head_and_numbers_over_rows(
+    make_subject: Callable, task: str, tmp_path: Path
+) -> None:
+    subject, states = make_subject(task), ("before", "after")
+    asked = Study(what="vectors", fields=FIELDS[task], options={"layer": 1, "head": 2})
+    studies.find("vectors")(subject, asked, states, tmp_path / "vectors")
+    subject.explain("", FIELDS[task], states, tmp_path / "maps", with_attention=True)
+    for state in states:
+        vectors = load_vectors(tmp_path / "vectors" / f"{state}.npz")
+        seen = maps.load(tmp_path / "maps" / state).maps["attention"][1, 2]
+        rows = np.stack([vectors.row(i).weights for i in range(len(seen))])
+        np.testing.assert_allclose(rows, seen, atol=1e-5)
+    n_rows = 2
+    data = Rows({role: Texts(pa.chunked_array([[text] * n_rows])) for role, text in FIELDS[task].items()},
+                [None] * n_rows, list(range(n_rows)))  # fmt: skip
+    subject._parts = {"validation": data}
+    asked = Study(what="aggregate", options={"n_rows": n_rows})
+    found = studies.find("aggregate")(subject, asked, states, tmp_path / "rows")["result"]
+    assert found["n_rows"] == n_rows and not found["n_left_out"]
 
 
 @pytest.mark.parametrize("task", FIELDS)
@@ -200,7 +226,7 @@ def test_gradient_times_attention_adds_up_to_the_gates(make_subject: Callable) -
 
 
 def test_flow_is_followed_from_where_the_answer_is_read(make_subject: Callable, tmp_path: Path) -> None:
-    from studio.attention import maps, paths
+    from studio.attention import paths
 
     subject = make_subject("text-classification")
     flow = ask(subject, "attributions", {"text": TEXT}, method="flow")["states"]["after"]["weights"]

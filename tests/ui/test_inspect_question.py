@@ -42,6 +42,16 @@ def test_a_chat_is_typed_line_by_line_and_comes_back_so(qtbot):
     assert json.loads(question.fields()["messages"]) == found
 
 
+def test_a_text_that_comes_while_a_chat_stood_there_is_read_as_a_text(qtbot):
+    question = Question()
+    qtbot.addWidget(question)
+    question.set_roles([], knows_chat=True)
+    question.put({"messages": '[{"role": "user", "content": "Who?"}]'})
+    assert question.mode.currentData() == CHAT
+    question.put({"text": "plain"})
+    assert (question.fields(), question.text.toPlainText()) == ({}, "plain")
+
+
 def test_a_word_goes_with_one_blank_and_another_stands_where_it_stood(qtbot):
     question = shown(qtbot)
     question.put({"text": "the film is dull"})

@@ -1,6 +1,7 @@
 """The views that ask what heads and tokens do: what they ask, and what of the answer is on screen."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -122,8 +123,38 @@ def test_importance_orders_the_grid(qtbot, selection):
     values = {BEFORE: np.zeros((2, 3)).tolist(), AFTER: np.arange(6.0).reshape(2, 3).tolist()}
     view.take(Studied(id="3", what="importance", result={"target": TARGET, "states": values, "n_rows": 1}))
     name, title, found, lowest_first = measured[0]
-    assert (name, title, lowest_first) == ("importance", "Importance", False) and view.rank.isEnabled()
+    assert (name, title, lowest_first) == ("importance", "Importance after", False) and view.rank.isEnabled()
     np.testing.assert_array_equal(found, np.arange(6.0).reshape(2, 3))
+    selection.show_state(BEFORE)
+    assert measured[-1][1] == "Importance before" and not measured[-1][2].any()
+    selection.show_state(BOTH)
+    assert len(measured) == 3 and measured[-1][1] == "Importance after"
+    view.hide()
+    selection.show_state(BEFORE)
+    assert len(measured) == 3  # nobody looks: the grid stays in the order that it has
+    view.show()
+    assert measured[-1][1] == "Importance before"
+    view.show_look(replace(LOOK, without_special=True))  # the same text drawn otherwise: its numbers are known
+    assert len(measured) == 5
+    view.show_look(replace(LOOK, text="another"))
+    assert len(measured) == 5
+
+
+def test_numbers_of_heads_that_were_chosen_before_say_so(qtbot, selection):
+    view = AblateView(selection)
+    asked = shown(qtbot, view)
+    view.live.setChecked(False)
+    selection.choose_heads(((0, 0), (1, 1)))
+    view.button.click()
+    selection.choose_head(1, 2)  # while the answer is on its way
+    view.take(ablated(0.31))
+    assert view.note.text() == "With 2 heads changed. Of what was chosen before: ask the model again."
+    view.button.click()
+    assert asked[-1][1]["edits"] == [[1, 2, "zero"]]
+    view.take(ablated(0.31))
+    assert view.note.text() == "With one head changed."
+    selection.choose_head(0, 2)
+    assert "ask the model again" in view.note.text() and view.answers[AFTER].isVisible()
 
 
 # --- Explain ---------------------------------------------------------------------------------------------------------

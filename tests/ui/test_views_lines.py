@@ -11,7 +11,8 @@ from PySide6.QtGui import QColor, QImage
 from studio.attention.qk import Layers, QueryKeys
 from studio.ui.theme import current
 from studio.ui.views.filters import Filters
-from studio.ui.views.lines import LinesView
+from studio.ui.views.lines import LinesView, units_of
+from studio.ui.views.look import AFTER, Look
 from studio.ui.views.selection import Selection
 
 HEADS = ((1, 2), (0, 1))
@@ -105,6 +106,16 @@ def test_a_click_locks_and_a_second_token_makes_a_cell(view, selection, qtbot):
     assert selection.cell == (5, 7)
     qtbot.keyClick(lines, Qt.Key.Key_Escape)
     assert selection.cell == (-1, -1) and lines.active() == ("", -1)
+
+
+def test_words_are_those_of_the_whole_page():
+    """To a sentencepiece tokenizer a whole text is one word: its tokens tell where the words begin."""
+    tokens, n = ["▁the", "▁bo", "at", "▁is"], 4
+    look = Look("t", "m", {AFTER: np.full((1, 1, n, n), 1 / n, np.float32)}, tokens, [False] * n, [0] * n, {}, {},
+                segments=[0] * n)  # fmt: skip
+    units = units_of(look, True, "all")
+    assert units.starts.tolist() == [0, 1, 3]
+    assert units.labels == Filters(whole_words=True).apply(look).tokens == ["▁the", "▁boat", "▁is"]
 
 
 def test_words_stand_for_their_pieces(view, selection):

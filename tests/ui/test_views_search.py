@@ -1,11 +1,15 @@
 """The search of heads: the one that was made to look so comes first, with what an even look would give."""
 
+import json
+import threading
+
 import numpy as np
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import Qt, QThreadPool
 
 from studio.attention import heads
 from studio.attention.qk import Layers
+from studio.ui.views import search
 from studio.ui.views.look import Look
 from studio.ui.views.search import SearchView, tokens_of
 from studio.ui.views.selection import Selection
@@ -155,6 +159,53 @@ def test_only_the_newest_search_counts_and_a_hidden_view_searches_nothing(qtbot,
     qtbot.wait(100)
     np.testing.assert_allclose(view.found.scores, heads.search(look.maps["after"], heads.patterns(IDS)["same token"]))
     assert [told[1] for told in view.emitted[first:]] == ["Search: same token"]
+
+
+@pytest.mark.parametrize("is_late", [False, True], ids=["told to end", "at its end"])
+def test_a_search_of_a_former_look_says_nothing_and_shows_nothing(qtbot, view, monkeypatch, is_late):
+    searched(qtbot, view, look_of(), "previous")
+    gate, real, failures = threading.Event(), search.find, []
+    view.failed.connect(failures.append)
+
+    def slow(look, state, pattern, tell):
+        gate.wait(10)
+        return real(look, state, pattern, (lambda done, n: None) if is_late else tell)
+
+    monkeypatch.setattr(search, "find", slow)
+    view.choose("self")
+    view.hide()  # so that no search of the other look takes its place
+    view.show_look(look_of(causal=True))
+    n_emitted = len(view.emitted)
+    gate.set()
+    QThreadPool.globalInstance().waitForDone()
+    qtbot.wait(20)
+    assert not failures and view.found is None and len(view.emitted) == n_emitted
+
+
+def test_a_saved_search_comes_back_with_its_look(qtbot, view):
+    look = look_of(causal=True)
+    searched(qtbot, view, look, "previous")
+    view.painter.clear()
+    view.painter.paint_cell(5, 2, 0.5)
+    view.looking.setText("3-4")
+    qtbot.waitUntil(lambda: view.found is not None and "painted" in view.emitted[-1][1])
+    kept, painted, scores = view.options(), view.painter.pattern(), view.found.scores
+    assert kept["painted"] == [(5, 2, 0.5)]
+
+    other = SearchView(Selection(view))
+    qtbot.addWidget(other)
+    for tool in other.tools():
+        tool.setParent(other)
+    other.show()
+    other.show_look(look)
+    other.set_options(json.loads(json.dumps(kept)))
+    assert other.options()["painted"] == kept["painted"]  # saved again before anything was read
+    qtbot.waitUntil(lambda: other.found is not None)
+    assert other.options() == kept
+    np.testing.assert_array_equal(other.painter.pattern(), painted)
+    np.testing.assert_array_equal(other.found.scores, scores)
+    other.set_options(kept | {"painted": [(99, 0, 1.0), (1, 1, 1.0)]})
+    assert other.options()["painted"] == [(1, 1, 1.0)]
 
 
 def test_long_texts_are_painted_on_coarser_cells_and_too_long_ones_refused(qtbot, view):

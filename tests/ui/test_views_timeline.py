@@ -1,17 +1,18 @@
 """The timeline of a watched sentence: every head's line, and scrubbing shows what all heads saw at a step."""
 
+import threading
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QPointF
+from PySide6.QtCore import QPointF, QThreadPool
 
 from studio.attention.capture import Capture, save
 from studio.attention.look_file import LookFacts, open_look, save_look
-from studio.attention.timeline import directory
+from studio.attention.timeline import Timeline, directory
 from studio.ui.views.look import AFTER, BEFORE, DIFFERENCE, caption, look_at_step, look_of_file
 from studio.ui.views.selection import Selection
-from studio.ui.views.timeline import TimelineView
+from studio.ui.views.timeline import MOST_READ, TimelineView
 from studio.ui.widgets.sparklines import Sparklines
 
 TOKENS = ["[CLS]", "late", "kind", "[SEP]"]
@@ -80,6 +81,52 @@ def test_captures_that_come_while_it_trains_are_followed_and_failed_ones_are_no_
     view._read()
     qtbot.waitUntil(lambda: view.slider.maximum() == 3)
     assert np.isnan(view.lines._values[3]).all() and "1 captures failed" in view.scale.text()
+
+
+def test_reading_that_takes_longer_than_the_clock_is_shown_as_it_comes(qtbot, run, monkeypatch):
+    """The clock ticks while a read is on its way: nothing of it is lost, and no second one begins."""
+    for step in range(15, 70, 5):
+        write(run, step)
+    view, gate, real, begun, seen = TimelineView(Selection()), threading.Event(), Timeline.update, [], []
+    qtbot.addWidget(view)
+
+    def slow(timeline, most=None):
+        begun.append(timeline)
+        changed = real(timeline, most)
+        gate.wait(10)
+        return changed
+
+    monkeypatch.setattr(Timeline, "update", slow)
+    draw = view._draw
+    monkeypatch.setattr(view, "_draw", lambda: (seen.append(len(view._timeline.steps)), draw()))
+    view.show_look(look_at_step(run, 10, 0, "a run"))
+    qtbot.waitUntil(lambda: len(begun) == 1)
+    for _ in range(3):
+        view._clock.timeout.emit()
+    gate.set()
+    qtbot.waitUntil(lambda: view.slider.maximum() == 13)
+    assert seen[:2] == [MOST_READ, 14] and view.lines._values.shape[0] == 14
+    qtbot.waitUntil(lambda: view._reading is None)
+    assert len(begun) == 3  # two with something new, and one that found nothing
+
+
+def test_a_look_of_a_model_that_is_gone_does_not_come_back(qtbot, view):
+    chosen = []
+    view.look_chosen.connect(chosen.append)
+    view.slider.setValue(1)
+    view.forget()
+    QThreadPool.globalInstance().waitForDone()
+    qtbot.wait(20)
+    assert not chosen
+
+
+def test_a_distance_that_there_is_not_is_said(view):
+    for moment in view._timeline._moments.values():
+        moment.statistics["attention"].pop("distance")
+    view.statistic.setCurrentIndex(view.statistic.findData("distance"))
+    assert "There is none here" in view.scale.text() and not view.lines._values.size
+    view.statistic.setCurrentIndex(0)
+    assert view.lines._values.shape == (3, 2, 3) and "0 to 1.39" in view.scale.text()
 
 
 def test_a_run_that_watched_nothing_says_where_to_begin(run, tmp_path_factory):

@@ -57,14 +57,14 @@ def study(subject: Subject, asked: Study, states: tuple[str, ...], out: Path) ->
     found: dict[str, Any] = {}
     for state in states:
         with subject.state(state) as model, torch.inference_mode():
-            call, half = _call(model, encoded, layer, head)
+            call, half = _call(model, subject.inputs(encoded, model), layer, head)
             vectors = _read(call, head, np.array(facts["ids"]), extra, half)
         vectors.save(out / f"{state}.npz")
         found[state] = {name: getattr(vectors, name) for name in ("scale", "error", "output_error")}
     return {"result": {"layer": layer, "head": head, "states": found}, "directory": str(out)}
 
 
-def _call(model: Module, encoded: Any, layer: int, head: int) -> tuple[Call, bool]:
+def _call(model: Module, inputs: dict[str, Any], layer: int, head: int) -> tuple[Call, bool]:
     """Return the call of attention in a layer, counted as the maps are, and whether the model runs in 16 bits."""
     import torch
 
@@ -72,7 +72,6 @@ def _call(model: Module, encoded: Any, layer: int, head: int) -> tuple[Call, boo
     if not uses_interface(inner):
         raise Failure("vectors-unsupported", model_type=inner.config.model_type)
     device = next(model.parameters()).device
-    inputs = {name: value.to(device) for name, value in encoded.items()}
     half = any(part.element_size() < 4 for part in model.parameters())
     options: dict[str, Any] = {"return_dict": True}
     if "use_cache" in inspect.signature(inner.forward).parameters:

@@ -151,8 +151,8 @@ class Question(QWidget):
             self.mode.setCurrentIndex(max(0, self.mode.findData(CHAT)))
             self._put(self.text, "\n".join(f"{m['role']}: {m['content']}" for m in json.loads(row["messages"])))
         else:
-            if row.get(self._roles[-1]) and len(self._roles) > 1 and self.mode.count():
-                self.mode.setCurrentIndex(self.mode.findData(TWO))
+            if self.mode.count():  # no task says which fields there are, and a chat would be read otherwise
+                self.mode.setCurrentIndex(self.mode.findData(TWO if row.get(self._roles[-1]) else ONE))
             for role, field in zip(self._roles, (self.text, self.second), strict=False):
                 self._put(field, row.get(role) or "")
         self._gold, self.is_typed = gold, False

@@ -52,7 +52,9 @@ class AblateView(View):
         self._lines: dict[tuple[int, int], _HeadLine] = {}
         self._shown: dict[str, Any] = {}  # the newest answer's result
         self._is_waiting = self._is_stale = False
+        self._sent: list[list[Any]] = []  # the edits that were asked about
         self._importance: dict[str, Any] = {}
+        self._told = ""  # the state whose importance the grid knows
         self.rank = quiet_button(tr("Importance of all heads"), "ablate.importance")
         self.rank.setToolTip(
             tr("How much the answer hangs on each head (the gradient by a gate on it); orders the grid")
@@ -122,13 +124,14 @@ class AblateView(View):
     def show_look(self, look: Look) -> None:
         is_other = self.look is None or self.look.key != look.key
         super().show_look(look)
-        if is_other or look.shape != (self._importance.get("shape") or look.shape):
+        if is_other:
             self._shown, self._importance = {}, {}
             self._is_waiting = False
             self.rank.setEnabled(True)
             for answer in self.answers.values():
                 answer.hide()
         self._fill()
+        self._tell_importance()
         if is_other:
             self._changed()
 
@@ -138,11 +141,13 @@ class AblateView(View):
             self._changed()
         elif part == STATE:
             self._draw()
+            self._follow_importance()
         elif part == CELL and self._shown.get("target", {}).get("per_token"):
             self._changed()
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
+        self._follow_importance()
         if self._is_stale or not self._shown:
             self._changed()
 
@@ -177,6 +182,14 @@ class AblateView(View):
         self._is_stale = True
         if self.live.isChecked() and self.isVisible():
             self._timer.start()
+        self._say()
+
+    def _say(self) -> None:
+        """Say whose the numbers are; those of heads that were chosen before stay until the person asks again."""
+        if self._shown and not self._is_waiting:
+            is_former = self._is_stale and not self.live.isChecked()
+            former = tr("Of what was chosen before: ask the model again.")
+            self.note.setText(" ".join([_meaning(self._sent), *[former] * is_former]))
 
     def _ask_live(self) -> None:
         # One question is on its way; what was chosen meanwhile is asked about when its answer is here.
@@ -187,9 +200,9 @@ class AblateView(View):
         """Ask the worker what the model answers now."""
         if self.look is None:
             return
-        self._is_waiting, self._is_stale = True, False
+        self._is_waiting, self._is_stale, self._sent = True, False, self.edits()
         self.note.setText(tr("Asking the model…"))
-        self.asked.emit("ablate", {"edits": self.edits(), "token": self._token()})
+        self.asked.emit("ablate", {"edits": self._sent, "token": self._token()})
 
     def ask_importance(self) -> None:
         """Ask the worker how much each head matters."""
@@ -206,24 +219,38 @@ class AblateView(View):
             self._is_waiting = False
         if answer.reason:
             self.note.setText(message_of(Problem(answer.reason, answer.facts)))
-            for shown in self.answers.values():
-                shown.hide()
+            if answer.what != "importance":
+                self._shown = {}
+                self._draw()
             return
         if answer.what == "importance":
             self._importance = answer.result
             self._tell_importance()
             return
         self._shown = answer.result
-        self.note.setText(_meaning(self.edits()))
+        self._say()
         self._draw()
         if self._is_stale and self.live.isChecked():
             self._timer.start()
 
+    def _importance_state(self) -> str:
+        """Return the state whose importance is told: the one on screen, of two at once the later."""
+        states = self._importance["states"]
+        return self.selection.state if self.selection.state in states else next(reversed(states))
+
     def _tell_importance(self) -> None:
-        states = self._importance.get("states", {})
-        if states:
-            state = self.selection.state if self.selection.state in states else next(reversed(states))
-            self.measured.emit("importance", tr("Importance"), np.array(states[state], dtype=np.float32), False)
+        if not self._importance:
+            return
+        states, state = self._importance["states"], self._importance_state()
+        self._told = state
+        several = tr("Importance {state}", state=tr(STATES[state]).lower())
+        title = several if len(states) > 1 else tr("Importance")
+        self.measured.emit("importance", title, np.array(states[state], dtype=np.float32), False)
+
+    def _follow_importance(self) -> None:
+        # Whoever does not look at this view may have ordered the grid by something else.
+        if self._importance and self.isVisible() and self._importance_state() != self._told:
+            self._tell_importance()
 
     def _draw(self) -> None:
         states, state = self._shown.get("states", {}), self.selection.state

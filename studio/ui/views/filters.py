@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from studio.attention.grouping import LEFT_OUT, grouped, words
+from studio.attention.grouping import LEFT_OUT, grouped, joined, words
 from studio.ui.views.look import Look
-
-_GOES_ON = "##"  # what BERT's pieces of a word begin with
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ def _shown(look: Look, groups: list[int], members: list[list[int]], filters: Fil
     return replace(
         look,
         maps={state: grouped(values, groups) for state, values in look.maps.items()},
-        tokens=[_joined([look.tokens[i] for i in each]) for each in members],
+        tokens=[joined([look.tokens[i] for i in each]) for each in members],
         ids=_ids(look.ids, members) if look.ids else [],
         segments=[look.segments[each[0]] for each in members] if look.segments else [],
         offsets=[(look.offsets[each[0]][0], look.offsets[each[-1]][1]) for each in members] if look.offsets else [],
@@ -62,10 +60,6 @@ def _renumbered(groups: Sequence[int]) -> list[int]:
     """Return groups counted from 0 without gaps."""
     order = {group: place for place, group in enumerate(dict.fromkeys(g for g in groups if g != LEFT_OUT))}
     return [order.get(group, LEFT_OUT) for group in groups]
-
-
-def _joined(pieces: Sequence[str]) -> str:
-    return pieces[0] + "".join(piece.removeprefix(_GOES_ON) for piece in pieces[1:])
 
 
 def _ids(ids: Sequence[int], members: Sequence[Sequence[int]]) -> list[int]:

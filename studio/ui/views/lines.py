@@ -8,7 +8,8 @@ import numpy as np
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QSlider, QVBoxLayout, QWidget
 
-from studio.attention.lines import by_words, edges, word_starts
+from studio.attention import grouping
+from studio.attention.lines import by_words, edges
 from studio.ui import words
 from studio.ui.i18n import tr
 from studio.ui.theme import GRID, GROUP
@@ -27,7 +28,6 @@ BLOCKS = {"all": "All tokens", "aa": "A → A", "ab": "A → B", "ba": "B → A"
 LEAST_SHARE, USUAL_SHARE = 30, 90  # per cent of a row's weight
 QUICK_CELLS = 60_000  # more take longer than a frame to put in order
 CHUNK, MOST_LINES = 256, 60_000
-PIECES = ("##", "Ġ", "▁")
 Head = tuple[int, int]
 
 
@@ -364,7 +364,9 @@ class LinesView(View):
 
 def units_of(look: Look, merges: bool, block: str) -> Units:
     """Return what stands on both sides: tokens or words, of both texts or of one each."""
-    starts = word_starts(look.word_ids, look.segments) if merges else np.arange(len(look.tokens))
+    n_tokens = len(look.tokens)
+    groups = grouping.words(look.tokens, look.word_ids, look.segments) if merges else range(n_tokens)
+    starts = grouping.starts(groups)
     whose = np.array([-1 if look.segments[i] is None else look.segments[i] for i in starts])
     left, right = (
         _side(look.tokens, starts, np.arange(len(starts)) if block == "all" else np.flatnonzero(whose == "ab".index(c)))
@@ -378,7 +380,7 @@ def units_of(look: Look, merges: bool, block: str) -> Units:
 
 def _side(tokens: list[str], starts: np.ndarray, shown: np.ndarray) -> Side:
     ends = np.append(starts[1:], len(tokens))
-    return Side(starts, ends, [_joined(tokens[a:b]) for a, b in zip(starts, ends, strict=True)], shown)
+    return Side(starts, ends, [grouping.joined(tokens[a:b]) for a, b in zip(starts, ends, strict=True)], shown)
 
 
 def _part(look: Look, state: str, head: Head, rows: slice, columns: slice) -> np.ndarray:
@@ -390,13 +392,6 @@ def _part(look: Look, state: str, head: Head, rows: slice, columns: slice) -> np
 def _visible(strand: Strand, limit: float, gamma: float) -> Strand:
     seen = np.abs(strand.weights) >= least_weight(limit, gamma)
     return Strand(strand.queries[seen], strand.keys[seen], strand.weights[seen], limit, strand.series)
-
-
-def _joined(pieces: list[str]) -> str:
-    if len(pieces) == 1:
-        return pieces[0]
-    bare = [next((p[len(mark) :] for mark in PIECES if p.startswith(mark) and p != mark), p) for p in pieces]
-    return "".join(bare)
 
 
 def _short(head: Head) -> str:

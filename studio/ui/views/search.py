@@ -111,6 +111,7 @@ class SearchView(View):
         self._ticket = 0
         self._patterns: dict[str, np.ndarray] | None = None  # of the look; None until they are found
         self._painted_on: list[str] = []  # the tokens of the grid
+        self._kept: dict[str, Any] = {}  # what a saved inspection has, until the grid has the tokens of its look
         self._told.connect(self._show_progress)
         self._timer = QTimer(self, singleShot=True, interval=STROKE_MS)
         self._timer.timeout.connect(self.search)
@@ -190,6 +191,7 @@ class SearchView(View):
     def show_look(self, look: Look) -> None:
         super().show_look(look)
         self.found = self._patterns = None
+        self._kept = {}
         self._ticket += 1
         if self.isVisible():
             self._prepare()
@@ -217,7 +219,7 @@ class SearchView(View):
             self._painted_on = look.tokens
             self.painter.set_tokens(look.tokens, allowed)
             self._offer_groups(look)
-        self._choose()
+        self._restore() if self._kept else self._choose()
 
     def show_selection(self, part: str) -> None:
         if part == HEADS:
@@ -290,11 +292,10 @@ class SearchView(View):
 
     def search(self) -> None:
         """Search for the pattern in the state that is shown; a newer search ends an older one."""
-        if self._patterns is None or not self.isVisible():
-            self.found = None
-            return
         self._ticket += 1
         self.found = None
+        if self._patterns is None or not self.isVisible():
+            return
         look, ticket = self.look, self._ticket
         state = AFTER if self.selection.state == BOTH else self.selection.state
         pattern = None if self.pattern_name() == UNIFORM else self._pattern()
@@ -304,7 +305,17 @@ class SearchView(View):
                 raise Superseded
             self._told.emit(ticket, done, n)
 
-        background(lambda: find(look, state, pattern, tell), self._show_found, self.failed.emit, self, key="search")
+        def work() -> Found | None:
+            try:
+                return find(look, state, pattern, tell)
+            except Superseded:
+                return None
+
+        def take(found: Found | None) -> None:
+            if found is not None and ticket == self._ticket:
+                self._show_found(found)
+
+        background(work, take, self.failed.emit, self, key="search")
 
     def _show_progress(self, ticket: int, done: int, n: int) -> None:
         if ticket == self._ticket and self.found is None:
@@ -360,19 +371,25 @@ class SearchView(View):
     # --- saving ------------------------------------------------------------------------------------------------
 
     def options(self) -> dict[str, Any]:
+        if self._kept:
+            return self._kept
         kept = {"pattern": self.pattern_name(), "looking": self.looking.text(), "looked_at": self.looked_at.text()}
         return kept | ({"painted": self.painter.cells()} if self.pattern_name() == PAINTED else {})
 
     def set_options(self, options: dict[str, Any]) -> None:
+        cells = [(int(query), int(key), float(shade)) for query, key, shade in options.get("painted") or []]
+        self._kept = {**options, "painted": cells}
+        if self._patterns is not None:
+            self._restore()
+
+    def _restore(self) -> None:
+        """Set the controls as they were kept, and search."""
+        kept, self._kept = self._kept, {}
         for field, name in ((self.looking, "looking"), (self.looked_at, "looked_at")):
-            field.setText(str(options.get(name, field.text())))
-        cells = options.get("painted") or []
-        if cells:
-            self.painter.clear()
-        for query, key, shade in cells:
-            self.painter.paint_cell(int(query), int(key), float(shade))
-        if options.get("pattern") in PATTERNS:
-            self.choose(options["pattern"])
+            field.setText(str(kept.get(name, field.text())))
+        if kept["painted"]:
+            self.painter.set_cells(kept["painted"])
+        self.choose(kept["pattern"] if kept.get("pattern") in PATTERNS else self.pattern_name())
 
 
 def _range(even: np.ndarray) -> str:

@@ -21,6 +21,7 @@ from studio.ui.widgets.labels import Body, Small
 from studio.ui.widgets.sparklines import Sparklines
 
 POLL_MS, PLAY_MS = 2000, 350
+MOST_READ = 8  # captures at once; what is read of many is shown as it comes
 
 
 class TimelineView(View):
@@ -34,6 +35,7 @@ class TimelineView(View):
     def __init__(self, selection: Selection, parent: QWidget | None = None) -> None:
         super().__init__(selection, parent)
         self._timeline: Timeline | None = None
+        self._reading: Timeline | None = None  # what is being read at this moment
         self._wanted: int | None = None  # the step that is being loaded
         self.statistic = QComboBox()
         self.statistic.setAccessibleName(tr("What the lines show"))
@@ -108,15 +110,30 @@ class TimelineView(View):
 
     # --- reading -----------------------------------------------------------------------------------------------
 
-    def _read(self) -> None:
-        timeline = self._timeline
-        if timeline is not None:
-            background(timeline.update, lambda changed: self._take_update(timeline, changed), self.failed.emit, self,
-                       key="timeline")  # fmt: skip
+    def forget(self) -> None:
+        self._timeline = self._reading = self._wanted = None
+        self.play.setChecked(False)
 
-    def _take_update(self, timeline: Timeline, changed: bool) -> None:
-        if timeline is not self._timeline or not changed:
+    def _read(self) -> None:
+        """Read what is new; a read that is on its way goes on, for if another took its place nobody would be told."""
+        timeline = self._timeline
+        if timeline is None or timeline is self._reading:
             return
+        self._reading = timeline
+
+        def take(changed: bool) -> None:
+            self._reading = None
+            if timeline is self._timeline and changed:
+                self._take_update(timeline)
+                self._read()
+
+        def fail(error: Exception) -> None:
+            self._reading = None
+            self.failed.emit(error)
+
+        background(lambda: timeline.update(MOST_READ), take, fail, self, key="timeline")
+
+    def _take_update(self, timeline: Timeline) -> None:
         self.slider.blockSignals(True)
         self.slider.setRange(0, max(0, len(timeline.steps) - 1))
         self.slider.blockSignals(False)
@@ -129,7 +146,12 @@ class TimelineView(View):
             return
         name = self.statistic.currentData()
         kind = "attention" if "attention" in timeline.kinds else timeline.kinds[0]
-        self.lines.set_lines(np.array(timeline.steps), timeline.lines(name, kind))
+        try:
+            self.lines.set_lines(np.array(timeline.steps), timeline.lines(name, kind))
+        except KeyError:
+            self.lines.set_lines(np.zeros(0), np.zeros((0, 0, 0)))
+            self.scale.setText(tr("There is none here: the tokens that look are not those that are looked at."))
+            return
         self.lines.select(*self.selection.head)
         low, high = (words.number(value, 3) for value in self.lines.ends())
         n_failed = int((~timeline.verified).sum())

@@ -64,6 +64,14 @@ class PatternPainter(QWidget):
         """Return the painted cells of the grid: query, key, shade."""
         return [(int(q), int(k), float(self._cells[q, k])) for q, k in np.argwhere(self._cells)]
 
+    def set_cells(self, cells: Sequence[tuple[int, int, float]]) -> None:
+        """Show what `cells` returned, without a signal; what lies outside of the grid is left out."""
+        painted, n_cells = np.zeros_like(self._cells), len(self._cells)
+        for query, key, shade in cells:
+            if 0 <= query < n_cells and 0 <= key < n_cells and 0 <= shade <= 1:
+                painted[query, key] = shade
+        self._put(np.where(self._allowed, painted, 0))
+
     def clear(self) -> None:
         """Paint nothing."""
         self._put(np.zeros_like(self._cells))
