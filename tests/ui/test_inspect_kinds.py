@@ -135,9 +135,10 @@ def test_a_cell_of_cross_attention_is_of_two_texts(qtbot, panel):
     assert "▁is" in panel.maps.strip_note.text()
     strip.lock(2)  # a token of the text: the one looked at
     assert selection.cell == (3, 2)
-    assert not any(each.isEnabled() for each in (panel.maps.head.no_special, panel.maps.head.whole_words))
+    actions = panel.maps.head.options.actions_by_name
+    assert not any(actions[name].isEnabled() for name in ("no_special", "no_first", "whole_words"))
     units = units_of(panel.maps.look, True, "all")
-    assert units.right.names() == ["▁das", "haus", "▁ist", "▁alt", "</s>"] and units.left.names() == WRITTEN
+    assert units.right.names() == ["▁das", "▁haus", "▁ist", "▁alt", "</s>"] and units.left.names() == WRITTEN
     summed = np.add.reduceat(MAPS["cross"][0, 1], [0, 1, 3, 4, 5], axis=1)
     np.testing.assert_allclose(units.weights(panel.maps.look, "after", (0, 1), np.arange(4)), summed, rtol=1e-6)
 
@@ -164,7 +165,7 @@ def test_search_and_filters_are_of_the_decoders_own_tokens(qtbot, panel):
     found = next(iter(panel.maps.statistics.measured.values())).values
     np.testing.assert_allclose(found, np.diagonal(MAPS["decoder"], -1, 2, 3).mean(axis=-1), atol=1e-6)
     stage.show_view("matrix")
-    stage.no_special.trigger()
+    stage.options.actions_by_name["no_special"].trigger()
     qtbot.waitUntil(lambda: panel.maps.shown_look.tokens == WRITTEN[1:])
     inner = MAPS["decoder"][(*panel.maps.selection.head, slice(1, None), slice(1, None))]
     np.testing.assert_allclose(left(panel), inner / inner.sum(axis=-1, keepdims=True), rtol=1e-6)

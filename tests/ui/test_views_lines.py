@@ -114,8 +114,8 @@ def test_words_are_those_of_the_whole_page():
     look = Look("t", "m", {AFTER: np.full((1, 1, n, n), 1 / n, np.float32)}, tokens, [False] * n, [0] * n, {}, {},
                 segments=[0] * n)  # fmt: skip
     units = units_of(look, True, "all")
-    assert units.starts.tolist() == [0, 1, 3]
-    assert units.labels == Filters(whole_words=True).apply(look).tokens == ["▁the", "▁boat", "▁is"]
+    assert units.left.starts.tolist() == [0, 1, 3]
+    assert units.left.labels == Filters(whole_words=True).apply(look).tokens == ["▁the", "▁boat", "▁is"]
 
 
 def test_words_stand_for_their_pieces(view, selection):
