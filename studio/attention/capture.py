@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import os
 import tempfile
@@ -20,6 +19,8 @@ from studio.attention.interface import (
     Record,
     Recorder,
     base_implementation,
+    forward_options,
+    inner_model,
     memory_refusal,
     recording,
     switched,
@@ -77,7 +78,7 @@ def capture(
     import torch
 
     # For PEFT the names and the implementation are those of the model inside; the forward is the wrapper's.
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    inner = inner_model(model)
     if not hasattr(inner, "set_attn_implementation"):
         raise CaptureRefused("capture-unsupported", model_type=type(inner).__name__)
     device = next(model.parameters()).device
@@ -89,12 +90,7 @@ def capture(
     if needed > budget_bytes and spool is None and not queries:
         raise memory_refusal(needed, budget_bytes)
     queries = needed > budget_bytes if queries is None else queries
-    options: dict[str, Any] = {"return_dict": True}
-    takes = inspect.signature(inner.forward).parameters
-    if "return_dict" not in takes and not any(each.kind == each.VAR_KEYWORD for each in takes.values()):
-        options = {}  # a model with a forward of its own, which gives a dictionary
-    if "use_cache" in takes:
-        options["use_cache"] = False
+    options = forward_options(inner)
 
     # The random state is restored once, at the end: were it the same in both runs, dropout would go unseen.
     with undisturbed(model, device), torch.inference_mode():
@@ -135,7 +131,7 @@ def capture(
 
 def map_bytes(model: Module, encoded: Mapping[str, Tensor]) -> int:
     """Return the bytes that the full maps of one encoded text take in float32."""
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    inner = inner_model(model)
     return _map_bytes(encoded, _expected(inner.config))
 
 

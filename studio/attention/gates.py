@@ -15,6 +15,7 @@ from studio.attention.interface import (
     base_implementation,
     by_number,
     eager_function,
+    inner_model,
     is_causal,
     switched,
     undisturbed,
@@ -68,7 +69,7 @@ def ablated(model: Module, edits: Mapping[str, Mapping[int, Edit]]) -> Iterator[
     Raises CaptureRefused for files without the attention interface, KeyError
     for an unknown module.
     """
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    inner = inner_model(model)
     unknown = set(edits) - {name for name, _ in inner.named_modules()}
     if unknown:
         raise KeyError(f"no module {sorted(unknown)}")
@@ -83,7 +84,7 @@ def head_gradients(model: Module, inputs: Mapping[str, Tensor], target: Target) 
     """
     import torch
 
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    inner = inner_model(model)
     device = next(model.parameters()).device
     with undisturbed(model, device), torch.enable_grad(), _gated(inner, keep=True) as found:
         value = target(model(**inputs))
@@ -112,7 +113,7 @@ def integrated_gradients(
     """
     import torch
 
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    inner = inner_model(model)
     device = next(model.parameters()).device
     # The encoder's own: with the decoder's it shares weights, but is another module.
     table = (inner.get_encoder() if inner.config.is_encoder_decoder else inner).get_input_embeddings()

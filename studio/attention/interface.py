@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 import os
 import re
@@ -255,6 +256,20 @@ def undisturbed(model: Module, device: Any) -> Iterator[None]:
         finally:
             for module, training in flags:
                 module.training = training
+
+
+def inner_model(model: Module) -> Module:
+    """Return the model that a PEFT model wraps, whose names, config and implementation are its own; else itself."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def forward_options(inner: Module) -> dict[str, Any]:
+    """Return the options with which a model answers by name and keeps nothing for a next token."""
+    takes = inspect.signature(inner.forward).parameters
+    options: dict[str, Any] = {"return_dict": True}
+    if "return_dict" not in takes and not any(each.kind == each.VAR_KEYWORD for each in takes.values()):
+        options = {}  # a model with a forward of its own, which gives a dictionary
+    return options | ({"use_cache": False} if "use_cache" in takes else {})
 
 
 def uses_interface(model: Module) -> bool:

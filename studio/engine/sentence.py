@@ -11,6 +11,7 @@ from typing import Any
 
 from studio.attention import capture as attention
 from studio.attention import timeline
+from studio.attention.interface import inner_model
 from studio.core import events as ev
 from studio.core.anatomy import describe_model
 from studio.core.files import read_json
@@ -83,7 +84,7 @@ class WatchedSentence:
         if n_tokens > most:
             raise Failure("text-too-long", "training.probe_text", n_tokens=n_tokens, most=most)
         model = self.trainer.model
-        inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+        inner = inner_model(model)
         self._subject = model if task_of(self.spec.task).takes_one_text else inner.base_model
         taken = inspect.signature(inner.forward).parameters
         self._inputs = {name: value for name, value in self._encoded.items() if name in taken}

@@ -23,11 +23,14 @@ class Given:
     """A loaded model and its input, as an inspection has them."""
 
     def __init__(self, model, inputs):
-        self.model, self.inputs = model, inputs
+        self.model, self.encoded = model, inputs
         self.tokenizer = SimpleNamespace(all_special_ids=[1, 2], is_fast=False, convert_ids_to_tokens=lambda ids: ids)
 
     def encode(self, text, fields):
-        return self.inputs
+        return self.encoded
+
+    def inputs(self, encoded, model):
+        return encoded
 
     @contextlib.contextmanager
     def state(self, name):

@@ -229,6 +229,8 @@ def test_what_follows_from_the_maps_is_computed_here_and_tested_there(qtbot, sel
     qtbot.waitUntil(lambda: asked[-1][1]["method"] == "given")
     given = asked[-1][1]["weights"]
     assert list(given) == [AFTER]  # only what is shown
+    view.take(explained("gradient"))  # asked for before, and no rollout
+    assert view.weights() is None
     selection.show_state(DIFFERENCE)
     qtbot.waitUntil(lambda: len(asked[-1][1].get("weights", {})) == 2)
     given = asked[-1][1]["weights"]

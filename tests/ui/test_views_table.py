@@ -1,11 +1,12 @@
 """The table of all heads: every number is the statistic's own, sorted rightly, and a row is a head."""
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from looks import make_look, random_maps
-from PySide6.QtCore import QItemSelectionModel, QPoint, Qt
+from PySide6.QtCore import QItemSelectionModel, QPoint, Qt, QThreadPool
 from PySide6.QtGui import QGuiApplication
 
 from studio.ui.views.look import Measured, Statistics, measure
@@ -112,6 +113,14 @@ def test_sorting_by_kind_lets_the_grid_be_ordered_so(view, qtbot):
     assert name == "kind" and values.shape == (4, 6) and lowest_first
     kinds = [int(text.split(" · ")[0]) for text in cells(view, "Kind")]
     assert kinds == sorted(kinds) and kinds == [int(values[head]) + 1 for head in shown_heads(view)]
+
+
+def test_kinds_of_a_former_look_are_not_those_of_this_one(view, look, qtbot):
+    view.show_statistics(replace(view.statistics, by_state=dict(view.statistics.by_state)))
+    view.show_look(replace(look, text="another"))
+    QThreadPool.globalInstance().waitForDone()
+    qtbot.wait(20)
+    assert "Kind" not in titles(view)
 
 
 def test_rows_copy_as_text_and_the_table_reads_back(view, look, tmp_path, qtbot):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from studio.attention import gates
 from studio.attention.capture import kind_of
-from studio.attention.interface import by_number, undisturbed, uses_interface
+from studio.attention.interface import by_number, inner_model, undisturbed, uses_interface
 from studio.core.reasons import Failure
 from studio.engine.studies.target import Target, states_of
 
@@ -36,7 +36,7 @@ def study(subject: Subject, asked: Study, states: tuple[str, ...], out: Path) ->
 
 def require_heads(model: Any) -> None:
     """Raise Failure "heads-fixed" for a model whose heads can't be changed."""
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    inner = inner_model(model)
     if not uses_interface(inner):
         raise Failure("heads-fixed", model_type=inner.config.model_type)
 
@@ -46,7 +46,7 @@ def layers_of(model: Any, seen: dict[str, list[int]]) -> dict[str, int]:
 
     seen: what ran (see `gates.ablated`). Raises Failure "heads-shared" where one module serves several layers.
     """
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    inner = inner_model(model)
     if any(len(heads) > 1 for heads in seen.values()):
         raise Failure("heads-shared")
     shown = [name for name in sorted(seen, key=by_number) if kind_of(name, inner.config) in ("attention", "encoder")]

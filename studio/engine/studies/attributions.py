@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from studio.attention import gates, paths
-from studio.attention.interface import uses_interface
+from studio.attention.interface import inner_model, uses_interface
 from studio.core.reasons import Failure
 from studio.engine.studies.ablate import layers_of, require_heads
 from studio.engine.studies.faithfulness import faithfulness
@@ -82,7 +82,7 @@ def _weights(
 
 
 def _reads(model: Any, target: Target) -> list[float] | None:
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    inner = inner_model(model)
     return _rows_read(_maps(model, target)[1]).tolist() if uses_interface(inner) else None
 
 

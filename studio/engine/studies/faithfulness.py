@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from studio.attention import coalitions, gates
-from studio.attention.interface import uses_interface
+from studio.attention.interface import inner_model, uses_interface
 from studio.engine.studies.target import blank_of, value_function
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _uniform(model: Any, target: Target) -> float | None:
     """Return the target when no head chooses where it looks (the control of Wiegreffe & Pinter 2019)."""
     import torch
 
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    inner = inner_model(model)
     if not uses_interface(inner):
         return None
     with torch.inference_mode():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,16 @@ import numpy as np
 
 from studio.attention.capture import kind_of, token_facts
 from studio.attention.checks import HALF_OUTPUT_BOUND, HALF_QK_BOUND, OUTPUT_BOUND, QK_BOUND
-from studio.attention.interface import Call, Recorder, by_number, recording, undisturbed, uses_interface
+from studio.attention.interface import (
+    Call,
+    Recorder,
+    by_number,
+    forward_options,
+    inner_model,
+    recording,
+    undisturbed,
+    uses_interface,
+)
 from studio.attention.streaming import chunks, in_float32, mask_of, weights_of
 from studio.attention.vectors import HeadVectors
 from studio.core.commands import Study
@@ -68,14 +76,12 @@ def _call(model: Module, inputs: dict[str, Any], layer: int, head: int) -> tuple
     """Return the call of attention in a layer, counted as the maps are, and whether the model runs in 16 bits."""
     import torch
 
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    inner = inner_model(model)
     if not uses_interface(inner):
         raise Failure("vectors-unsupported", model_type=inner.config.model_type)
     device = next(model.parameters()).device
     half = any(part.element_size() < 4 for part in model.parameters())
-    options: dict[str, Any] = {"return_dict": True}
-    if "use_cache" in inspect.signature(inner.forward).parameters:
-        options["use_cache"] = False
+    options = forward_options(inner)
 
     def forward(wanted: str) -> _OneModule:
         with recording(inner, 0, kind=_OneModule) as recorder:

@@ -37,6 +37,7 @@ METHODS = {
 }  # fmt: skip
 SIGNED = ("gradient", "integrated")
 FROM_MAPS = ("rollout", "head")  # computed here; the worker only tests them
+GIVEN = "given"  # what the worker calls them
 MOST_BARS = 40
 PAUSE_MS = 120
 BARS_WIDTH, LEAST_CHART, ROOM_FOR_BARS = 190, 84, 380
@@ -179,7 +180,7 @@ class AttributionsView(View):
 
         def test(weights: dict[str, list[float]]) -> None:
             if look is self.look and method == self._sent:
-                self._study("given", weights=weights)
+                self._study(GIVEN, weights=weights)
 
         background(work, test, self.failed.emit, self, key="weights")
 
@@ -194,6 +195,9 @@ class AttributionsView(View):
             self._reads = answer.result
             if self._sent in FROM_MAPS:
                 self._weigh(self._sent)
+            return
+        # What was asked before another method was chosen may still come in, and is not of that one.
+        if self._sent and answer.result["method"] != (GIVEN if self._sent in FROM_MAPS else self._sent):
             return
         self._found = answer.result | {"method": self._sent or answer.result["method"]}
         self._draw()

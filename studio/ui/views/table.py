@@ -56,7 +56,9 @@ class TableView(View):
         if statistics.by_state and statistics.by_state is not was.by_state:
             state = AFTER if AFTER in statistics.by_state else next(iter(statistics.by_state))
             numbers = dict(statistics.by_state[state])
-            background(lambda: head_clusters(numbers), self._take_kinds, self.failed.emit, self, key="kinds")
+            look = self.look
+            background(lambda: head_clusters(numbers), lambda kinds: self._take_kinds(look, kinds), self.failed.emit,
+                       self, key="kinds")  # fmt: skip
 
     def show_selection(self, part: str) -> None:
         if self.look is None:
@@ -102,8 +104,8 @@ class TableView(View):
         said = tr("little: {name}", name=title) if name.startswith("-") else title
         return f"{kind + 1} · {said}"
 
-    def _take_kinds(self, kinds: tuple[np.ndarray, list[str]]) -> None:
-        if self.look is not None and kinds[0].shape == self.look.shape:
+    def _take_kinds(self, look: Look | None, kinds: tuple[np.ndarray, list[str]]) -> None:
+        if look is self.look:
             self._kinds = kinds
             self._fill()
 
