@@ -72,6 +72,8 @@ def test_scrubbing_shows_what_all_heads_saw_at_that_step(qtbot, view):
     np.testing.assert_array_equal(look.maps[AFTER], maps_at(5))
     np.testing.assert_array_equal(look.maps[BEFORE], maps_at(0))
     assert look.probabilities[AFTER] == pytest.approx({"bad": 0.65, "good": 0.35})
+    first = look_at_step(view._timeline.run, 0, 0, "a run")
+    assert first.states == look.states and not first.matrix(DIFFERENCE, 1, 2).any()
     view.show_look(look)
     assert view.step.text() == "step 5 of 10" and "bad 65" in view.said.text()
 

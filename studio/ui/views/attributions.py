@@ -19,7 +19,7 @@ from studio.ui.notices import message_of
 from studio.ui.theme import GRID, GROUP
 from studio.ui.threads import background
 from studio.ui.views.base import View
-from studio.ui.views.look import AFTER, BEFORE, DIFFERENCE, Look
+from studio.ui.views.look import AFTER, BEFORE, DIFFERENCE, Look, marked
 from studio.ui.views.numbers import three
 from studio.ui.views.selection import CELL, HEADS, STATE, Selection
 from studio.ui.widgets.bars import BarsView
@@ -280,7 +280,7 @@ class AttributionsView(View):
         """Write the tokens that are shown with their weights."""
         with open(path, "w", encoding="utf-8", newline="") as file:
             rows = csv.writer(file, lineterminator="\n")
-            rows.writerow(["token", METHODS[self._found["method"]][0]])
+            rows.writerow([marked(self.look, "token"), METHODS[self._found["method"]][0]])
             rows.writerows(zip(self.look.tokens, map(repr, self.weights().tolist()), strict=True))
         return [path]
 

@@ -270,7 +270,7 @@ def look_at_step(run: Path, step: int, first: int, subject: str) -> Look:
 
     Raises FileNotFoundError or ValueError where a capture is gone or damaged.
     """
-    steps = {BEFORE: first, AFTER: step} if step != first else {AFTER: step}
+    steps = {BEFORE: first, AFTER: step}  # of the first step too, so that a chosen difference stays chosen
     saved = {state: timeline.load(run, at) for state, at in steps.items()}
     facts = saved[AFTER].facts
     probabilities = {
@@ -320,6 +320,11 @@ def normalisation(look: Look, whose: str = "rows") -> str:
     else:
         parts.append(f"{whose} sum to 1 over the keys")
     return ", ".join(parts)
+
+
+def marked(look: Look, header: str) -> str:
+    """Return the first header of a file of numbers; where a check failed it says so, so that it goes with them."""
+    return header if look.verified else f"NOT VERIFIED · {header}"
 
 
 def about(look: Look) -> str:

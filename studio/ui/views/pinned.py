@@ -84,7 +84,8 @@ class PinnedView(View):
         return wanted if wanted in look.states else look.states[-1 if len(look.states) == 1 else 1]
 
     def meaning(self) -> str:
-        return tr("Colours: this head's own scale") if self.selection.per_head else tr("Colours: 0 to 1 for all heads")
+        is_own = self.selection.per_head or self.selection.state == DIFFERENCE
+        return tr("Colours: this head's own scale") if is_own else tr("Colours: 0 to 1 for all heads")
 
     def formats(self) -> dict[str, str]:
         return {"png": "Picture (PNG)…", "svg": "Figure with vector text (SVG)…"} if self.pinned is not None else {}

@@ -11,7 +11,7 @@ from studio.ui.i18n import tr
 from studio.ui.theme import GRID
 from studio.ui.threads import background
 from studio.ui.views.base import View
-from studio.ui.views.look import AFTER, BEFORE, BOTH, DIFFERENCE, STATE_WORDS, Look, Statistics
+from studio.ui.views.look import AFTER, BEFORE, BOTH, DIFFERENCE, STATE_WORDS, Look, Statistics, marked
 from studio.ui.views.numbers import STATISTICS
 from studio.ui.views.selection import HEADS, STATE, Selection
 from studio.ui.widgets.labels import Small
@@ -147,7 +147,8 @@ class TableView(View):
         columns, order = self.table.model.columns, self.table.model.order
         with open(path, "w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow([column.title for column in columns])
+            first, *others = [column.title for column in columns]
+            writer.writerow([marked(self.look, first), *others])
             for row in order:
                 writer.writerow([c.values[row] if c.is_text else repr(c.values[row].item()) for c in columns])
         return [path]
