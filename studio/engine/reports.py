@@ -44,15 +44,16 @@ def trainer_reports(run_dir: RunDir, picked: ev.Picked) -> list[str]:
 class EventFiles:
     """Writes the numbers of a run's events for TensorBoard: `train/loss`, `validation/accuracy`, `system/rss_bytes`.
 
-    from_step: the step that this attempt goes on from, None for the first one; TensorBoard drops what a former
-    attempt wrote behind it. Float32, as TensorBoard draws them.
+    from_step: the step that this attempt goes on from; TensorBoard drops what a former one, whose files lie there,
+    wrote behind it. Float32, as TensorBoard draws them.
     """
 
-    def __init__(self, report: Reporter, from_step: int | None = None):
-        writer = _writer_class()
-        purge = None if from_step is None else from_step + 1
-        self._writer = writer(str(report.run.path / "tensorboard"), purge_step=purge)
-        self._report, self._step = report, from_step or 0
+    def __init__(self, report: Reporter, from_step: int = 0):
+        folder = report.run.path / "tensorboard"
+        # Not by the number of the attempt: the log's first lines may not have been folded yet.
+        purge = from_step + 1 if folder.is_dir() and any(folder.iterdir()) else None
+        self._writer = _writer_class()(str(folder), purge_step=purge)
+        self._report, self._step = report, from_step
 
     def hear(self, batch: list[ev.Event]) -> None:
         """Write a batch of events, and hand it to the operating system; a full disk ends it, and not the training."""

@@ -53,8 +53,7 @@ def run(run_dir: RunDir, spec: TrainSpec, report: Reporter) -> ev.Event:
     found = checkpoints.last_checkpoint(run_dir)
     prepared = prepare(run_dir, spec, report, is_resume=found is not None)
     if "tensorboard" in reports_of(prepared.picks["report_to"].value):
-        from_step = (found[0] if found else 0) if report.state.attempt > 1 else None
-        report.listeners.append(reports.EventFiles(report, from_step).hear)
+        report.listeners.append(reports.EventFiles(report, found[0] if found else 0).hear)
     trainer = build_trainer(run_dir, spec, prepared, report)
     known = prepared.picks.get("torch_compile")
     note(run_dir, report, passes.pick_compile(trainer, spec.training.torch_compile, known, prepared.seconds))
