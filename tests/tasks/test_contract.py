@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from studio.attention import timeline
+from studio.attention import maps, timeline
 from studio.core import commands
 from studio.core import events as ev
 from studio.core.anatomy import can_be, describe_model
@@ -166,6 +166,24 @@ def test_other_architectures_do_all_of_it(
     # So short a training leaves near ties among many answers, which 8 bits may turn: verification would refuse it.
     has_ties = task in ("question-answering", "masked-lm")
     assert_export_is_verified(whole, "onnx" if has_ties else "onnx-int8", tmp_path / "out")
+
+
+@pytest.mark.parametrize("task", CASES)
+@pytest.mark.parametrize(
+    "method", [{"kind": "full"}, {"kind": "lora"}, {"kind": "freeze", "layers": 1}], ids=lambda method: method["kind"]
+)
+def test_every_task_and_method_is_looked_into_before_and_after(
+    task: str, method: dict, make_spec: Make, workspace: Path
+) -> None:
+    run, state = execute(workspace, make_spec(task, num_train_epochs=1) | {"method": method})
+    assert state.state == "finished", state.problem
+    _, state = execute(workspace, {"kind": "inspect", "run": str(run.path), "text": WATCHED})
+    assert state.state == "finished", state.problem
+    (answer,) = state.explained.values()
+    before, after = (maps.load(Path(answer.directories[name])) for name in ("before", "after"))
+    assert before.checks["verified"] and after.checks["verified"]
+    change = maps.js_divergence(before.maps["attention"], after.maps["attention"])
+    assert (change[-1] > 0).any() and ("layers" not in method or not change[0].any()), "what was frozen did not change"
 
 
 @pytest.mark.parametrize("task", CASES)
