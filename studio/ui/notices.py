@@ -73,6 +73,10 @@ def at_end(state: RunState, name: str) -> Notice | None:
         button = tr("Resume from step {step}", step=words.count(step))
         return Notice(title, said.hint, "bad", said.fix, state.id, button)
     if state.problem is not None:
+        said = words_of(state.problem)
+        if said.fix == "run.resume":  # which only a training can
+            hint = tr("Nothing of the trained model is lost; begin it again.")
+            return None if state.kind == "inspect" else Notice(said.title, hint, "bad", run=state.id)
         return from_problem(state.problem, run=state.id)
     if state.state == "stopped" and state.kind == "train":
         title = tr("{kind} stopped at step {step}; a checkpoint is kept.", kind=kind, step=words.count(state.step))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QImage
+from PySide6.QtWidgets import QLabel
 from recorded_runs import add_evaluation, add_model
 
 from studio.attention import maps
@@ -15,9 +16,11 @@ from studio.attention.capture import Capture, save
 from studio.core import events as ev
 from studio.core.commands import Command, Explain
 from studio.core.files import write_json
+from studio.core.reasons import Problem
 from studio.core.rundir import EventWriter, RunDir, create_run
 from studio.core.spec import InspectSpec
 from studio.core.state import RunState
+from studio.ui.notices import at_end
 from studio.ui.panels.inspect import InspectPanel
 from studio.ui.panels.inspect_subject import of_model
 from studio.ui.store import Store
@@ -434,3 +437,13 @@ def test_looks_differ_by_the_second_text_and_the_step_too(looked):
     assert look.key != replace(look, fields={"text": look.text, "text_pair": "other"}).key
     assert look.key != replace(look, step=5).key
     assert "after step 5" in caption(replace(look, step=5), "after", 0, 0)
+
+
+def test_a_killed_inspection_is_told_on_its_page_and_resumes_from_nothing(looked):
+    killed = Problem("worker-killed", {"signal": "SIGKILL", "cause": "Someone ended it."})
+    state = RunState(id="look", kind="inspect", state="failed", problem=killed)
+    assert at_end(state, "a look") is None
+    assert "checkpoint" not in at_end(replace(state, kind="evaluate"), "an evaluation").hint
+    looked._refuse(killed)
+    said = " ".join(label.text() for label in looked.stage.currentWidget().findChildren(QLabel))
+    assert "SIGKILL" in said and "loaded anew" in said and "checkpoint" not in said

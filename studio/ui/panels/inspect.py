@@ -366,7 +366,9 @@ class InspectPanel(QWidget):
         layout = self._refusal.layout()
         while layout.count():
             layout.takeAt(0).widget().deleteLater()
-        layout.addWidget(EmptyState("warning", said.title, [again, folder], said.hint))
+        # An inspection has no checkpoint: what a training would resume from is simply loaded again.
+        hint = tr("Try again: the model is loaded anew.") if said.fix == "run.resume" else said.hint
+        layout.addWidget(EmptyState("warning", said.title, [again, folder], hint))
         self.stage.setCurrentWidget(self._refusal)
 
     def _try_again(self) -> None:

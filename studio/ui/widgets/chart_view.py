@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt
-from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPen, QPixmap
+from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPen, QPixmap, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from studio.ui.i18n import tr
@@ -15,6 +15,7 @@ from studio.ui.widgets.chart import Axes, paint_note
 from studio.ui.widgets.legend import Legend
 from studio.ui.widgets.marks import paint_mark, series_colour
 
+LEAST_WITH_LEGEND = 150
 REACH = 18.0  # logical pixels from the mouse to a point that it means
 
 
@@ -63,12 +64,12 @@ class ChartView(QWidget):
         layout.setSpacing(4)
         layout.addWidget(self.canvas, 1)
         layout.addWidget(self.legend)
-        if len(chart.entries) > 1 or any(entry.note for entry in chart.entries):
+        self._has_legend = len(chart.entries) > 1 or any(entry.note for entry in chart.entries)
+        if self._has_legend:
             for at, entry in enumerate(chart.entries):
                 self.legend.add(str(at), entry.name, entry.index, swatch=entry.swatch)
                 self.legend.set_value(str(at), entry.note)
-        else:
-            self.legend.hide()
+        self.legend.setVisible(self._has_legend)
         self.legend.toggled.connect(lambda key, shown: self.canvas.show_series(int(key), shown))
         self.setFocusProxy(self.canvas)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
@@ -76,6 +77,11 @@ class ChartView(QWidget):
     def setAccessibleName(self, name: str) -> None:
         super().setAccessibleName(name)
         self.canvas.setAccessibleName(name)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        # Where there is hardly room for the curves, a legend would lie over their axis; hovering names them too.
+        self.legend.setVisible(self._has_legend and self.height() >= LEAST_WITH_LEGEND)
+        super().resizeEvent(event)
 
 
 class ChartCanvas(QWidget):
