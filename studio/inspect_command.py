@@ -7,7 +7,7 @@ from typing import Any
 
 from studio.core.reasons import Failure
 from studio.core.rundir import find_run
-from studio.core.spec import InspectSpec, model_path
+from studio.core.spec import Against, InspectSpec, model_path
 from studio.core.state import read_summary
 
 STATES = {"tuned": ("after",), "base": ("before",), "both": ("before", "after")}
@@ -20,7 +20,10 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", metavar="DIR", help="the arrays; else they lie in the inspection's own run")
     command.add_argument("--save", metavar="FILE", help="one file that the window opens with all its views")
     command.add_argument("--html", metavar="FILE", help="a web page that opens without a network")
-    command.add_argument("--state", choices=list(STATES), default="tuned")
+    command.add_argument("--state", choices=list(STATES), help="of a run; default: tuned")
+    command.add_argument("--checkpoint", type=int, metavar="STEP", help="a checkpoint instead of the kept model")
+    command.add_argument("--against", metavar="RUN|MODEL", help="what to compare with, as `before`")
+    command.add_argument("--against-checkpoint", type=int, metavar="STEP", help="a checkpoint of that, or of the run")
 
 
 def inspect(
@@ -35,20 +38,38 @@ def inspect(
     name, spec = arguments.subject, {"text": arguments.text}
     if arguments.out:
         spec["out"] = str(_path(arguments.out))
-    if name == "starter" or (Path(name).expanduser() / "config.json").is_file():
-        spec |= {"model": model_path(name, Path.cwd()), "state": "tuned"}
-        states, subject = STATES["tuned"], "starter" if name == "starter" else Path(name).resolve().name
+    against = _against(arguments, workspace)
+    state = arguments.state or ("tuned" if against is None else "both")
+    if is_model(name):
+        spec |= {"model": model_path(name, Path.cwd()), "state": state if against is not None else "tuned"}
+        subject = "starter" if name == "starter" else Path(name).resolve().name
     else:
         run = find_run(workspace, name)
-        spec |= {"run": str(run.path), "state": arguments.state}
+        spec |= {"run": str(run.path), "state": state, "checkpoint": arguments.checkpoint}
         summary = read_summary(run)
-        states, subject = STATES[arguments.state], " · ".join([summary.name, Path(summary.model).name])
+        subject = " · ".join([summary.name, Path(summary.model).name])
+    states = STATES[spec["state"]]
+    spec["against"] = against
     result = execute(InspectSpec(**spec), workspace)
     found = {states[0]: result} if len(states) == 1 else {state: result[state] for state in states}
     result |= {kind: str(file) for kind, file in _write(arguments, subject, found).items()}
     if not arguments.json:
         _say(found, result)
     return result
+
+
+def is_model(name: str) -> bool:
+    """Return whether a name on the command line is the starter or a model folder; else it is a run."""
+    return name == "starter" or (Path(name).expanduser() / "config.json").is_file()
+
+
+def _against(arguments: argparse.Namespace, workspace: Path) -> Against | None:
+    name, step = arguments.against, arguments.against_checkpoint
+    if name is None and step is None:
+        return None
+    if name is not None and is_model(name):
+        return Against(model=model_path(name, Path.cwd()))
+    return Against(run=str(find_run(workspace, name or arguments.subject).path), checkpoint=step)
 
 
 def _write(arguments: argparse.Namespace, subject: str, found: dict[str, dict[str, Any]]) -> dict[str, Path]:

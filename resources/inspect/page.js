@@ -90,7 +90,6 @@ function start() {
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   let colours = {}, ink = {};
   const states = look.states.length > 1 ? [...look.states, "difference"] : look.states;
-  const titles = { before: "Before", after: "After", difference: "Difference" };
 
   function take(state, layer, head) {
     const name = `${state}-${layer}-${head}`, held = find(name);
@@ -297,7 +296,7 @@ function start() {
 
   for (const state of states.length > 1 ? states : []) {
     const button = document.createElement("button");
-    button.textContent = titles[state]; button.dataset.state = state;
+    button.textContent = look.state_titles[state]; button.dataset.state = state;
     button.onclick = () => { shown.state = state; draw(); };
     find("states").append(button);
   }

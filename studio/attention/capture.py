@@ -85,7 +85,7 @@ def capture(
     inputs = {name: value.to(device) for name, value in encoded.items() if name != "labels"}
     if (n_rows := len(next(iter(inputs.values())))) != 1:
         raise CaptureRefused("capture-batch", n_rows=n_rows)
-    expected = _expected(inner.config)
+    expected = heads_of(inner.config)
     needed = _map_bytes(inputs, expected)
     if needed > budget_bytes and spool is None and not queries:
         raise memory_refusal(needed, budget_bytes)
@@ -132,7 +132,7 @@ def capture(
 def map_bytes(model: Module, encoded: Mapping[str, Tensor]) -> int:
     """Return the bytes that the full maps of one encoded text take in float32."""
     inner = inner_model(model)
-    return _map_bytes(encoded, _expected(inner.config))
+    return _map_bytes(encoded, heads_of(inner.config))
 
 
 @contextmanager
@@ -210,7 +210,7 @@ def _sides(shape: tuple[int, ...], tokens: list[str]) -> dict[str, list[str]]:
     return {name: [f"[virtual {i}]" for i in range(1, n + 1)] + tokens for name, n in names.items()}
 
 
-def _expected(config: Any) -> dict[str, tuple[int | None, int | None]]:
+def heads_of(config: Any) -> dict[str, tuple[int | None, int | None]]:
     """Return the layers and heads that a config promises, for each kind of attention."""
     if _has_towers(config):
         return {

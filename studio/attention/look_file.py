@@ -46,6 +46,7 @@ class LookFacts(BaseModel):
 
     causal: by state and kind of attention, whether no query of a layer looks ahead. partial: by state, whether rows may
     sum to less than 1 (a sink took the rest). step: of a training, after which it was seen; before it is `first_step`.
+    names: what the states are called, where another model stands before.
     digests: SHA-256 by member. view: what the window showed.
     """
 
@@ -61,6 +62,7 @@ class LookFacts(BaseModel):
     said: dict[str, str] = {}
     step: int | None = None
     first_step: int = 0
+    names: dict[str, str] = {}
     states: list[Literal["before", "after"]] = Field(min_length=1, max_length=2)
     causal: dict[str, dict[str, list[bool]]] = {}
     partial: dict[str, bool] = {}

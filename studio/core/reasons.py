@@ -147,6 +147,18 @@ REASONS: dict[str, Reason] = {
         "The run {run} has no checkpoint of step {step}.",
         "It has: {steps}. The checkpoints of a finished run are removed; its model is the best of them.",
     ),
+    "answers-differ": Reason(
+        "{other} answers another question than {model}.",
+        "Compare with a run of the same task and the same labels.",
+    ),
+    "tokens-differ": Reason(
+        "{other} reads other tokens than {model}.",
+        "Attention can be compared where both cut a text into the same tokens: choose one with the same tokenizer.",
+    ),
+    "heads-differ": Reason(
+        "{other} has other layers or heads than {model}: {n_other} and {n_own}.",
+        "Heads can be compared one by one where there are as many: choose one of the same shape.",
+    ),
     "tasks-differ": Reason(
         "The run {run} learned another task.", "Two runs can be compared only where both answer the same question."
     ),

@@ -274,13 +274,27 @@ class PredictSpec(Model):
     out: str
 
 
+class Against(Model):
+    """What a model is compared with: a run as it ended or at the step of a checkpoint, or a model folder."""
+
+    run: str | None = None
+    model: str | None = None
+    checkpoint: int | None = None
+
+
 class InspectSpec(Model):
-    """Look into a trained run or a model folder; stays for more texts for `idle_seconds` after the last one."""
+    """Look into a trained run or a model folder; stays for more texts for `idle_seconds` after the last one.
+
+    checkpoint: a step of the run, in place of its model. against: what stands for `before`, in place of the run's own
+    model before it was trained.
+    """
 
     version: Literal[1] = VERSION
     kind: Literal["inspect"] = "inspect"
     run: str | None = None
     model: str | None = None
+    checkpoint: int | None = None
+    against: Against | None = None
     text: str = ""
     state: Literal["tuned", "base", "both"] = "both"
     out: str | None = None

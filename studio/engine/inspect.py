@@ -19,7 +19,7 @@ from studio.core.commands import Explain, Study
 from studio.core.files import read_json
 from studio.core.reasons import Failure, Problem
 from studio.core.rundir import RunDir
-from studio.core.spec import InspectSpec
+from studio.core.spec import Against, InspectSpec
 from studio.engine import decoders, evaluate, models, sees, studies
 from studio.engine.data import workspace_of
 from studio.engine.failures import problem_of
@@ -32,14 +32,15 @@ STATES = {"tuned": ("after",), "base": ("before",), "both": ("before", "after")}
 KEPT_ANSWERS = 2  # maps of a long text take 150 MB; the window shows the newest, and may still hold the one before
 KEPT_STUDIES = 4  # of each kind: several views may have asked, and read an answer a moment later
 EXPLAIN = "explain"
+SAMPLE = "The cat sat."  # for settings of a tokenizer that its vocabulary does not tell, such as lower case
 
 
 def run(run_dir: RunDir, spec: InspectSpec, report: Reporter) -> ev.Event:
     """Answer the spec's text and then every explain command, until nobody asked for `idle_seconds`."""
     report.phase("model")
     subject = _load(run_dir, spec)
-    # A model folder was not fine-tuned here: there is nothing to compare it with.
-    states = STATES[spec.state] if spec.run else ("after",)
+    # A model folder was not fine-tuned here: there is nothing to compare it with but what is named.
+    states = STATES[spec.state] if spec.run or spec.against else ("after",)
     result: dict[str, Any] = {}
     if spec.text:
         report.phase("explaining")
@@ -370,10 +371,13 @@ class Subject:
 def _load(run_dir: RunDir, spec: InspectSpec) -> Subject:
     if not spec.run:
         return _load_folder(spec)
-    trained = open_trained(workspace_of(run_dir.path), spec.run)
+    workspace = workspace_of(run_dir.path)
+    trained = open_trained(workspace, spec.run, checkpoint=spec.checkpoint)
     tuned, tokenizer = trained.load()
     base = None
-    if not hasattr(tuned, "disable_adapter") and spec.state != "tuned":
+    if spec.against is not None:
+        base = _load_other(trained, tuned, tokenizer, workspace, spec.against)
+    elif not hasattr(tuned, "disable_adapter") and spec.state != "tuned":
         base = trained.load_base(tokenizer)
     # An adapter lies in a folder without a config; its base has one.
     own = trained.run.model_dir
@@ -381,18 +385,66 @@ def _load(run_dir: RunDir, spec: InspectSpec) -> Subject:
     return Subject(tuned, base, tokenizer, describe_model(str(folder)).max_positions or 512, trained.labels, trained)
 
 
-def _load_folder(spec: InspectSpec) -> Subject:
-    """Load a model folder as it is: with its classification head if it has one, or one that writes, else without."""
-    import transformers
+def _load_other(trained: Trained, tuned: Any, tokenizer: Any, workspace: Path, against: Against) -> Any:
+    """Return the model of another run or checkpoint that answers what this one answers, head by head.
 
+    Raises Failure: "answers-differ", "tokens-differ", "heads-differ", those of `open_trained`.
+    """
+    if against.model:
+        raise Failure("answers-differ", "against", model=trained.run.id, other=against.model)
+    other = open_trained(workspace, against.run or trained.run.id, "against", against.checkpoint)
+    if (other.task.id, other.labels) != (trained.task.id, trained.labels):
+        raise Failure("answers-differ", "against", model=trained.run.id, other=other.run.id)
+    model, its_tokenizer = other.load()
+    _require_same_heads((trained.run.id, tuned, tokenizer), (other.run.id, model, its_tokenizer))
+    return model
+
+
+def _require_same_heads(own: tuple[str, Any, Any], other: tuple[str, Any, Any]) -> None:
+    """Raise Failure where the heads of two models (name, model, tokenizer) can't be compared one by one."""
+    (name, model, tokenizer), (its_name, its_model, its_tokenizer) = own, other
+    named = {"model": name, "other": its_name}
+    same_words = tokenizer.get_vocab() == its_tokenizer.get_vocab()
+    if not same_words or tokenizer(SAMPLE).input_ids != its_tokenizer(SAMPLE).input_ids:
+        raise Failure("tokens-differ", "against", **named)
+    found, its = (attention.heads_of(each.config) for each in (model, its_model))
+    if found != its:
+        n_own, n_other = (", ".join(f"{n} × {m}" for n, m in each.values()) for each in (found, its))
+        raise Failure("heads-differ", "against", **named, n_own=n_own, n_other=n_other)
+
+
+def _load_folder(spec: InspectSpec) -> Subject:
+    """Load a model folder as it is, and the one that it is compared with.
+
+    Where the two have other answers they are loaded without any: their attention can be compared all the same.
+    """
     if not spec.model:
         raise Failure("model-none", "model")
-    info = describe_model(spec.model)
+    subject = _read_folder(spec.model)
+    if spec.against is None:
+        return subject
+    if not spec.against.model:
+        raise Failure("answers-differ", "against", model=spec.model, other=spec.against.run or "")
+    other = _read_folder(spec.against.model)
+    if (subject.labels, subject.writes) != (other.labels, other.writes):
+        subject, other = (_read_folder(name, with_answers=False) for name in (spec.model, spec.against.model))
+    _require_same_heads(
+        (spec.model, subject.tuned, subject.tokenizer), (spec.against.model, other.tuned, other.tokenizer)
+    )
+    subject.base, subject.max_length = other.tuned, min(subject.max_length, other.max_length)
+    return subject
+
+
+def _read_folder(name: str, with_answers: bool = True) -> Subject:
+    """Load a model folder: with its classification head if it has one, or one that writes, else without."""
+    import transformers
+
+    info = describe_model(name)
     if writes(info.path):
         model, tokenizer = decoders.load_writer(info.path), models.load_tokenizer(Path(info.path))
         return Subject(model, model, tokenizer, info.max_positions or 512, [], writes=True)
     config = read_json(Path(info.path) / "config.json") or {}
-    has_head = any("ForSequenceClassification" in name for name in config.get("architectures") or [])
+    has_head = with_answers and any("ForSequenceClassification" in name for name in config.get("architectures") or [])
     auto = transformers.AutoModelForSequenceClassification if has_head else transformers.AutoModel
     model = auto.from_pretrained(info.path, use_safetensors=True, dtype="float32", **models.SAFE).eval()
     labels = [model.config.id2label[i] for i in sorted(model.config.id2label)] if has_head else []

@@ -175,10 +175,13 @@ class Store(Drafting):
         name = self.run_name(run_id)
         self.notice.emit(Notice(tr("The model of {name} is the base now.", name=name), tr("Open the labelled texts.")))
 
-    def inspect(self, run_id: str = "", model: str = "", text: str = "", idle_seconds: float = 600) -> str:
-        """Start looking into a run or a model; send it `Explain` commands by `send`. Return the inspection's id."""
+    def inspect(self, run_id: str = "", model: str = "", **how: Any) -> str:
+        """Start looking into a run or a model; send it `Explain` commands by `send`. Return the inspection's id.
+
+        how: what else an `InspectSpec` has.
+        """
         run = str(self.run_dir(run_id).path) if run_id else None
-        return self.start_run(InspectSpec(run=run, model=model or None, text=text, idle_seconds=idle_seconds))
+        return self.start_run(InspectSpec(run=run, model=model or None, **how))
 
     def export(self, run_id: str, config: PluginConfig | dict[str, Any] | str, out: str | Path) -> str:
         """Write and verify a trained run in a format of `exporters`; return the export's id."""

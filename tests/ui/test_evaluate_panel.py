@@ -26,7 +26,7 @@ class RecordedStore(Store):
 
     asked: list[Explain]
 
-    def inspect(self, run_id: str = "", model: str = "", text: str = "", idle_seconds: float = 600) -> str:
+    def inspect(self, run_id: str = "", model: str = "", **how: object) -> str:
         self.asked = []
         self.runs["look"] = RunState(id="look", kind="inspect")
         self.apply("look", [ev.Started(pid=1, version="0"), ev.Phase(name="model")])

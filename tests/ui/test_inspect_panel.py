@@ -55,7 +55,7 @@ class RecordedStore(Store):
     asked: list[Explain]
     n_started = 0
 
-    def inspect(self, run_id: str = "", model: str = "", text: str = "", idle_seconds: float = 600) -> str:
+    def inspect(self, run_id: str = "", model: str = "", **how: object) -> str:
         self.asked, self.n_started = [], self.n_started + 1
         self.runs["look"] = RunState(id="look", kind="inspect")
         self.apply("look", [ev.Started(pid=1, version="0"), ev.Phase(name="model")])

@@ -123,12 +123,12 @@ def test_importance_orders_the_grid(qtbot, selection):
     values = {BEFORE: np.zeros((2, 3)).tolist(), AFTER: np.arange(6.0).reshape(2, 3).tolist()}
     view.take(Studied(id="3", what="importance", result={"target": TARGET, "states": values, "n_rows": 1}))
     name, title, found, lowest_first = measured[0]
-    assert (name, title, lowest_first) == ("importance", "Importance after", False) and view.rank.isEnabled()
+    assert (name, title, lowest_first) == ("importance", "Importance · After", False) and view.rank.isEnabled()
     np.testing.assert_array_equal(found, np.arange(6.0).reshape(2, 3))
     selection.show_state(BEFORE)
     assert measured[-1][1] == "Importance before" and not measured[-1][2].any()
     selection.show_state(BOTH)
-    assert len(measured) == 3 and measured[-1][1] == "Importance after"
+    assert len(measured) == 3 and measured[-1][1] == "Importance · After"
     view.hide()
     selection.show_state(BEFORE)
     assert len(measured) == 3  # nobody looks: the grid stays in the order that it has

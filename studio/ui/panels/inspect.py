@@ -21,11 +21,13 @@ from studio.core.files import read_json
 from studio.core.reasons import Problem
 from studio.ui.i18n import tr
 from studio.ui.notices import message_of, words_of
+from studio.ui.panels.inspect_against import AgainstChooser
 from studio.ui.panels.inspect_files import InspectionFiles
 from studio.ui.panels.inspect_loading import Loading
 from studio.ui.panels.inspect_maps import MapsView
 from studio.ui.panels.inspect_question import Question
 from studio.ui.panels.inspect_subject import (
+    Other,
     Subject,
     SubjectChooser,
     earlier_look,
@@ -72,6 +74,8 @@ class InspectPanel(QWidget):
         self._inspection = Inspection(store, self, attention=True)
         self._opened: tuple[Subject, Look, Mapping[str, Any]] | None = None  # a saved inspection and its options
         self.chooser = SubjectChooser(store)
+        self.against = AgainstChooser(store)
+        self.against.chosen.connect(self._compare)
         self.maps = MapsView(store)
         self.files = InspectionFiles(self.maps)
         self.files.opened.connect(self._take_file)
@@ -81,7 +85,7 @@ class InspectPanel(QWidget):
         self._pages.addWidget(self._make_empty())
         self._pages.addWidget(self._make_content())
         self._pages.setCurrentIndex(1)
-        self.chooser.chosen.connect(self._show_subject)
+        self.chooser.chosen.connect(self._choose)
         self._inspection.answered.connect(self._take)
         self._inspection.studied.connect(self.maps.take)
         self._inspection.progressed.connect(self.maps.show_progress)
@@ -114,6 +118,7 @@ class InspectPanel(QWidget):
         header.addWidget(Title(tr("Inspect")))
         header.addWidget(self.files.work, 1)
         header.addWidget(self.chooser)
+        header.addWidget(self.against)
         header.addWidget(self.files)
         layout.addLayout(header)
         self.question = Question()
@@ -149,6 +154,18 @@ class InspectPanel(QWidget):
 
     # --- the subject -------------------------------------------------------------------------------------------
 
+    def _choose(self, subject: Subject | None) -> None:
+        self.against.show_subject(subject)
+        self._show_subject(subject)
+
+    def _compare(self, other: Other | None) -> None:
+        """Compare the model with another, in the same text if one was looked at."""
+        look = self._look
+        self._show_subject(replace(self._subject, against=other))
+        self.against.take(self._subject)
+        if look is not None and look.step is None:
+            self.look_at(look.text, look.fields)
+
     def _show_subject(self, subject: Subject | None) -> None:
         self._subject, self._look = subject, None
         self._adopted = ("", "")
@@ -162,12 +179,13 @@ class InspectPanel(QWidget):
             self._show_file(subject)
             return
         self._opened = None
-        if subject.run:
-            self._inspection.show_run(subject.run)
-        else:
-            self._inspection.show_model(subject.model)
-        self.stage.setCurrentWidget(self.prompt)
         workspace = self._store.workspace
+        against = subject.against.spec(workspace) if subject.against is not None else None
+        if subject.run:
+            self._inspection.show_run(subject.run, subject.checkpoint, against)
+        else:
+            self._inspection.show_model(subject.model, against)
+        self.stage.setCurrentWidget(self.prompt)
 
         def read() -> Found:
             if subject.is_untrained:
@@ -176,7 +194,10 @@ class InspectPanel(QWidget):
             roles = roles_of(workspace, subject)
             rows, answer = examples(workspace, subject, [role for role, _ in roles]), earlier_look(workspace, subject)
             try:
-                look = load_look(answer, subject.name) if answer is not None else last_watched(workspace, subject)
+                if answer is not None:
+                    look = load_look(answer, subject.name, names=subject.state_names())
+                else:
+                    look = last_watched(workspace, subject)
             except (OSError, ValueError):  # maps that are gone or damaged are no reason not to look again
                 look = None
             return Found(roles, knows_chat, rows, look)
@@ -209,7 +230,7 @@ class InspectPanel(QWidget):
         subject = of_file(path, look.subject)
         self._opened = (subject, look, options)
         if self.chooser.subject() == subject:
-            self._show_subject(subject)
+            self._choose(subject)
         else:
             self.chooser.choose(subject)
 
@@ -298,7 +319,7 @@ class InspectPanel(QWidget):
         if state is None or state.kind != "inspect" or state is own or self._subject is None:
             return
         spec = self._spec_of(run_id)
-        if not spec.get("text") or not self._subject.is_of(self._store.workspace, spec):
+        if not spec.get("text") or not self._subject.is_of(spec):
             return
         answers = [answer for answer in state.explained.values() if answer.directories]
         if not answers:
@@ -331,7 +352,7 @@ class InspectPanel(QWidget):
         kind = self._look.kind if self._look is not None else ""
 
         def load() -> Look:
-            return load_look(answer, subject.name, gold, kind)
+            return load_look(answer, subject.name, gold, kind, subject.state_names())
 
         def show(look: Look) -> None:
             if subject is self._subject:  # else another model was chosen while the maps were read

@@ -126,6 +126,7 @@ class InspectionFiles(QToolButton):
             gold=look.gold,
             step=look.step,
             first_step=look.first_step,
+            names=dict(look.names),
             said=dict(look.said),
             states=list(look.maps),
             view=self._maps.options(),

@@ -26,7 +26,7 @@ from studio.ui.panels.inspect_options import ViewOptions
 from studio.ui.theme import GRID, GROUP
 from studio.ui.views import all_views
 from studio.ui.views.base import View
-from studio.ui.views.look import AFTER, BEFORE, CROSS, DECODER, STATES, Look, Statistics
+from studio.ui.views.look import CROSS, DECODER, STATES, Look, Statistics
 from studio.ui.views.numbers import show_checks
 from studio.ui.views.selection import HEADS, SCALE, STATE, Selection
 from studio.ui.widgets.buttons import icon_button
@@ -35,6 +35,7 @@ from studio.ui.widgets.chips import Chip
 from studio.ui.widgets.flow import FlowLayout
 from studio.ui.widgets.labels import Body, Small
 
+STATE_WIDTH = 120  # of the name on a state's button, in pixels
 SECOND = "lines"  # what stands on the right when a person first asks for two views
 
 
@@ -226,7 +227,7 @@ class HeadStage(Card):
         self._look, self._statistics = look, Statistics()
         self.kind.show_look(look)
         for name, button in self.states.items():
-            button.setText(tr(STATES[name]) if look.step is None else _of_step(look, name))
+            _name(button, tr(look.title(name)))
             button.setVisible(len(look.states) > 1)
             button.setChecked(name == self.selection.state)
         show_checks(self.badge, self.numbers, look.checks, look.verified, look.kind)
@@ -274,8 +275,7 @@ class HeadStage(Card):
         self.meaning.setText(" · ".join(filter(None, parts)))
 
     def _why_unverified(self, look: Look) -> str:
-        words_of = {BEFORE: tr("before"), AFTER: tr("after")}
-        failed = [words_of.get(s, s) for s, checks in look.checks.items() if checks.get("verified") is not True]
+        failed = [tr(look.title(s)) for s, checks in look.checks.items() if checks.get("verified") is not True]
         which = tr(" ({states})", states=", ".join(failed)) if len(look.checks) > 1 else ""
         return tr(
             "These maps failed their check{which} and may not be what the model computed. Don't rely on them.",
@@ -311,10 +311,11 @@ class HeadStage(Card):
             self.failed.emit(error)
 
 
-def _of_step(look: Look, state: str) -> str:
-    """Return a state of a sentence that was watched while the model trained, for its button."""
-    steps = {BEFORE: look.first_step, AFTER: look.step}
-    return tr("Step {n}", n=steps[state]) if state in steps else tr(STATES[state])
+def _name(button: QPushButton, title: str) -> None:
+    """Give a state's button its name; a long one is cut in the middle, for runs differ at the end."""
+    button.setText(button.fontMetrics().elidedText(title, Qt.TextElideMode.ElideMiddle, STATE_WIDTH))
+    button.setToolTip(title if button.text() != title else "")
+    button.setAccessibleName(title)
 
 
 def why_not(view: View, look: Look) -> str:

@@ -10,11 +10,11 @@ from PySide6.QtWidgets import QGridLayout, QMenu, QScrollArea, QSizePolicy, QWid
 from studio.ui import words
 from studio.ui.i18n import tr
 from studio.ui.theme import GRID, current, lookup_table, number_font
-from studio.ui.views.look import Look
+from studio.ui.views.look import AFTER, BEFORE, Look
 from studio.ui.widgets.labels import ElidedLabel, Small
 
 LINE, PAD, GAP = 24, 5, 4
-MOST_LINES, WIDTH = 3, 208
+MOST_LINES, WIDTH, NAME_WIDTH = 3, 208, 84
 MOST_CHOICES = 3  # labels in the tooltip of a prediction
 _PREFIXES = ("##", "Ġ", "▁")  # word pieces of BERT, byte-level BPE, sentencepiece
 
@@ -231,12 +231,13 @@ class Prediction(QWidget):
         self._grid.setVerticalSpacing(2)
         self._grid.setColumnStretch(1, 1)
         self._lines: dict[str, tuple[Small, ElidedLabel, Small]] = {}
-        for row, (state, title) in enumerate((("before", tr("Before")), ("after", tr("After")))):
-            name, label, share = Small(title), ElidedLabel(), Small()
+        for row, state in enumerate((BEFORE, AFTER)):
+            name, label, share = ElidedLabel(), ElidedLabel(), Small()
+            name.setProperty("level", "small")
+            name.setMaximumWidth(NAME_WIDTH)
             share.setFont(number_font(current().small))
             label.setProperty("level", "strong")
             share.setWordWrap(False)
-            name.setWordWrap(False)
             for column, widget in enumerate((name, label, share)):
                 self._grid.addWidget(widget, row, column)
             self._lines[state] = (name, label, share)
@@ -263,6 +264,7 @@ class Prediction(QWidget):
             best = sorted(found, key=found.get, reverse=True)
             # A model that was not trained here has one state, which needs no name.
             name.setVisible(some and state in look.maps and len(look.maps) > 1)
+            name.setText(tr(look.title(state)))
             label.setVisible(some and state in look.maps)
             share.setVisible(bool(found))
             label.setText(best[0] if best else said or "–")

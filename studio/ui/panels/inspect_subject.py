@@ -14,6 +14,7 @@ from studio.core.events import Explained
 from studio.core.files import read_json
 from studio.core.reasons import Failure
 from studio.core.rundir import RunDir, list_runs, read_events
+from studio.core.spec import Against
 from studio.core.state import Summary, read_summary
 from studio.tasks.base import task_of
 from studio.ui import words
@@ -22,7 +23,7 @@ from studio.ui.panels.evaluations import example_rows, read_predictions
 from studio.ui.panels.trained import describe_run, is_trained
 from studio.ui.store import Store
 from studio.ui.threads import background
-from studio.ui.views.look import Look, look_at_step
+from studio.ui.views.look import Look, look_at_step, state_names
 
 N_EXAMPLES = 40
 SAMPLE_WORDS = (7, 24)  # a text of so many words fills a head's map without crowding it
@@ -30,21 +31,61 @@ N_INSPECTIONS = 20  # so many of the newest are searched for an earlier look
 
 
 @dataclass(frozen=True)
+class Other:
+    """What a subject is compared with: a run, perhaps at a checkpoint's step, or a model; `short` is its name."""
+
+    run: str = ""
+    model: str = ""
+    checkpoint: int | None = None
+    short: str = ""
+
+    def spec(self, workspace: Path) -> Against:
+        """Return it as an inspection's spec has it."""
+        run = str(workspace / "runs" / self.run) if self.run else None
+        return Against(run=run, model=self.model or None, checkpoint=self.checkpoint)
+
+
+@dataclass(frozen=True)
 class Subject:
-    """A trained run by its id, a model (`starter` or a folder), or a saved inspection; `name` is for captions."""
+    """A trained run by its id, a model (`starter` or a folder), or a saved inspection.
+
+    name: for captions; short: of the run or model alone. checkpoint: a step of the run, in place of its model. against:
+    what it is compared with; None for its own beginning.
+    """
 
     run: str = ""
     model: str = ""
     name: str = ""
     file: str = ""
     is_untrained: bool = False  # a run without a trained model, of which only a sentence that was watched can be seen
+    short: str = ""
+    checkpoint: int | None = None
+    against: Other | None = None
 
-    def is_of(self, workspace: Path, spec: dict[str, Any]) -> bool:
+    def is_of(self, spec: dict[str, Any]) -> bool:
         """Return whether an inspection's spec is about this subject."""
-        if self.run:
-            return bool(spec.get("run")) and Path(spec["run"]).name == self.run
-        asked = spec.get("model")
-        return bool(asked) and bool(self.model) and not spec.get("run") and model_path(asked) == model_path(self.model)
+        other = self.against
+        told = _told(other.run, other.model, other.checkpoint) if other is not None else None
+        asked, against = spec, spec.get("against")
+        own = _told(self.run, self.model, self.checkpoint)
+        if not (self.run or self.model) or _told(*(asked.get(name) for name in _TOLD)) != own:
+            return False
+        return (against and _told(*(against.get(name) for name in _TOLD)) or None) == told
+
+    def state_names(self) -> dict[str, str]:
+        """Return what the states are called where it is compared with another; else nothing."""
+        other = self.against
+        if other is None:
+            return {}
+        return state_names(self.short, self.checkpoint, other.short, other.checkpoint)
+
+
+_TOLD = ("run", "model", "checkpoint")
+
+
+def _told(run: str | None, model: str | None, checkpoint: int | None) -> tuple[str, str, int | None]:
+    """Return a run or a model as what can be compared: the run's id, or the model's folder."""
+    return Path(run).name if run else "", model_path(model) if model and not run else "", checkpoint
 
 
 def model_path(model: str) -> str:
@@ -55,15 +96,17 @@ def model_path(model: str) -> str:
         return model
 
 
-def of_run(summary: Summary, is_untrained: bool = False) -> Subject:
-    """Return a run as a subject; is_untrained: it has no model yet."""
-    name = " · ".join([summary.name, words.file_name(summary.model)])
-    return Subject(run=summary.id, name=name, is_untrained=is_untrained)
+def of_run(summary: Summary, is_untrained: bool = False, checkpoint: int | None = None) -> Subject:
+    """Return a run as a subject; is_untrained: it has no model yet; checkpoint: a step of it."""
+    step = [tr("step {n}", n=checkpoint)] if checkpoint is not None else []
+    name = " · ".join([summary.name, words.file_name(summary.model), *step])
+    return Subject(run=summary.id, name=name, is_untrained=is_untrained, short=summary.name, checkpoint=checkpoint)
 
 
 def of_model(model: str) -> Subject:
     """Return `starter` or a folder as a subject."""
-    return Subject(model=model, name=tr("starter") if model == "starter" else words.file_name(model))
+    name = tr("starter") if model == "starter" else words.file_name(model)
+    return Subject(model=model, name=name, short=name)
 
 
 def of_file(path: Path, name: str) -> Subject:
@@ -71,18 +114,33 @@ def of_file(path: Path, name: str) -> Subject:
     return Subject(file=str(path), name=name)
 
 
-def runs_to_see(workspace: Path) -> tuple[list[Summary], set[str]]:
-    """Return the trained runs and those that watch a sentence, newest first, and the ids of those without a model."""
-    runs = [run for run in list_runs(workspace) if "-train-" in run.id]
-    untrained = {run.id for run in runs if not is_trained(run)}
-    seen = [read_summary(run) for run in runs if run.id not in untrained or timeline.steps(run.path)]
-    return seen, untrained
+@dataclass(frozen=True)
+class Seen:
+    """A run that can be looked into: as it ended or as a sentence that was watched, and at its checkpoints."""
+
+    summary: Summary
+    subjects: tuple[Subject, ...]
+
+
+def runs_to_see(workspace: Path) -> list[Seen]:
+    """Return the trained runs, those that watch a sentence and those with checkpoints, newest first; reads files."""
+    found = []
+    for run in list_runs(workspace):
+        if "-train-" not in run.id:
+            continue
+        trained, steps = is_trained(run), [*run.checkpoints()][::-1] if run.resolved_file.is_file() else []
+        if trained or steps or timeline.steps(run.path):
+            summary = read_summary(run)
+            own = [of_run(summary, not trained)] if trained or timeline.steps(run.path) else []
+            found.append(Seen(summary, (*own, *(of_run(summary, checkpoint=step) for step in steps))))
+    return found
 
 
 def last_watched(workspace: Path, subject: Subject) -> Look | None:
     """Return what the newest capture of a run's watched sentence holds; None where none was watched."""
     run = workspace / "runs" / subject.run
-    found = timeline.steps(run) if subject.run else []
+    is_own = subject.run and subject.checkpoint is None and subject.against is None
+    found = timeline.steps(run) if is_own else []
     return look_at_step(run, found[-1], found[0], subject.name) if found else None
 
 
@@ -131,7 +189,7 @@ def earlier_look(workspace: Path, subject: Subject) -> Explained | None:
     """Return the newest answer about a subject whose maps still lie on disk; reads files."""
     about = [run for run in list_runs(workspace) if "-inspect-" in run.id]
     for run in about[:N_INSPECTIONS]:
-        if not subject.is_of(workspace, read_json(run.spec_file) or {}):
+        if not subject.is_of(read_json(run.spec_file) or {}):
             continue
         answers = [event for event in read_events(run) if isinstance(event, Explained) and event.directories]
         for answer in reversed(answers):
@@ -155,8 +213,7 @@ class SubjectChooser(QComboBox):
         self._subject: Subject | None = None
         self._picked: Subject | None = None
         self._is_read = False
-        self._runs: list[Summary] = []
-        self._untrained: set[str] = set()  # ids of runs without a model
+        self._runs: list[Seen] = []
         self.setObjectName("inspect.subject")
         self.setAccessibleName(tr("Model to look into"))
         self.setToolTip(tr("The trained run or model that this page is about"))
@@ -194,12 +251,12 @@ class SubjectChooser(QComboBox):
     def read(self) -> None:
         """Look for trained runs again."""
         workspace = self._store.workspace
-        background(lambda: runs_to_see(workspace), self._take_runs, self._store.fail, self, key="runs")
+        background(lambda: runs_to_see(workspace), self._show, self._store.fail, self, key="runs")
 
     def _see(self, run_id: str) -> None:
         """Offer a run as soon as there is a capture of the sentence that it watches."""
         state = self._store.runs.get(run_id)
-        if state is not None and state.watched and all(summary.id != run_id for summary in self._runs):
+        if state is not None and state.watched and all(seen.summary.id != run_id for seen in self._runs):
             self.read()
 
     def _follow_current(self, _: str) -> None:
@@ -210,14 +267,7 @@ class SubjectChooser(QComboBox):
         subject = self.itemData(index)
         self.choose(subject) if subject is not None else self.choose_folder()
 
-    def _take_runs(self, found: tuple[list[Summary], set[str]]) -> None:
-        runs, self._untrained = found
-        self._show(runs)
-
-    def _of(self, summary: Summary) -> Subject:
-        return of_run(summary, summary.id in self._untrained)
-
-    def _show(self, found: list[Summary]) -> None:
+    def _show(self, found: list[Seen]) -> None:
         if found != self._runs or not self._is_read or self._missing(self._picked):
             self._runs, self._is_read = found, True
             self._fill()
@@ -229,15 +279,21 @@ class SubjectChooser(QComboBox):
             self.chosen.emit(wanted)
 
     def _wanted(self) -> Subject | None:
-        runs = {summary.id: self._of(summary) for summary in self._runs}
-        if self._picked is not None and (self._picked.model or self._picked.file or self._picked.run in runs):
-            return self._picked
+        runs = {seen.summary.id: seen.subjects for seen in self._runs}
+
+        def now(subject: Subject | None) -> Subject | None:
+            """Return a subject as it can be seen now: a checkpoint that went gives way to the run's model."""
+            if subject is None or subject.model or subject.file:
+                return subject
+            known = runs.get(subject.run, ())
+            same = [each for each in known if each.checkpoint == subject.checkpoint]
+            return next(iter([*same, *known]), None)
+
+        if (found := now(self._picked)) is not None:
+            return found
         if self._store.current_run in runs:
-            return runs[self._store.current_run]
-        former = self._subject
-        if former is not None and (former.model or former.file or former.run in runs):
-            return former
-        return next(iter(runs.values()), None)
+            return runs[self._store.current_run][0]
+        return now(self._subject) or next((subjects[0] for subjects in runs.values()), None)
 
     def _missing(self, subject: Subject | None) -> bool:
         return subject is not None and self._index(subject) < 0
@@ -250,9 +306,12 @@ class SubjectChooser(QComboBox):
 
     def _fill(self) -> None:
         self.clear()
-        for summary in self._runs:
-            training = tr("  ·  in training") if summary.id in self._untrained else ""
-            self.addItem(describe_run(summary) + training, self._of(summary))
+        for seen in self._runs:
+            for subject in seen.subjects:
+                parts = [describe_run(seen.summary)]
+                parts += [tr("in training")] if subject.is_untrained else []
+                parts += [tr("checkpoint of step {n}", n=subject.checkpoint)] if subject.checkpoint is not None else []
+                self.addItem("  ·  ".join(parts), subject)
         if self._runs:
             self.insertSeparator(self.count())
         self.addItem(tr("Starter, as it is"), of_model("starter"))

@@ -8,6 +8,7 @@ from PySide6.QtCore import QObject, Signal
 from studio.core.commands import Explain, Study
 from studio.core.events import Explained
 from studio.core.reasons import Problem
+from studio.core.spec import Against
 from studio.core.state import RunState
 from studio.ui.store import Store
 
@@ -31,7 +32,8 @@ class Inspection(QObject):
         super().__init__(parent)
         self._store = store
         self._attention = attention
-        self._trained = self._model = self._run = ""
+        self._about: tuple[str, str, int | None, Against | None] = ("", "", None, None)
+        self._run = ""
         self._sent: Explain | None = None
         self._waiting: tuple[str, Mapping[str, str] | None] | None = None
         self._has_answered = False
@@ -55,29 +57,35 @@ class Inspection(QObject):
         """Return the state of the inspection's own run, None while there is none."""
         return self._store.runs.get(self._run)
 
-    def show_run(self, run_id: str) -> None:
-        """Be about another trained run; the worker of the former one is sent away."""
-        self._show(run_id, "")
+    def show_run(self, run_id: str, checkpoint: int | None = None, against: Against | None = None) -> None:
+        """Be about another trained run; the worker of the former one is sent away.
 
-    def show_model(self, model: str) -> None:
-        """Be about a model that was not trained here: `starter`, or a folder."""
-        self._show("", model)
+        checkpoint: a step of it, in place of its model. against: what it is compared with, by default its beginning.
+        """
+        self._show(run_id, "", checkpoint, against)
 
-    def _show(self, run_id: str, model: str) -> None:
-        if (run_id, model) == (self._trained, self._model):
+    def show_model(self, model: str, against: Against | None = None) -> None:
+        """Be about a model that was not trained here: `starter`, or a folder; against: another one."""
+        self._show("", model, None, against)
+
+    def _show(self, *about: Any) -> None:
+        if about == self._about:
             return
         if self._run:
             self._store.stop(self._run)
-        self._trained, self._model, self._run = run_id, model, ""
+        self._about, self._run = about, ""
         self._sent, self._waiting, self.problem = None, None, None
         self._studies.clear()
         self.changed.emit()
 
     def warm_up(self) -> None:
         """Load the models, so that the first answer comes sooner."""
-        if (self._trained or self._model) and not self._run:
+        run_id, model, checkpoint, against = self._about
+        if (run_id or model) and not self._run:
             self.problem, self._has_answered = None, False
-            self._run = self._store.inspect(self._trained, self._model, idle_seconds=IDLE_SECONDS)
+            self._run = self._store.inspect(
+                run_id, model, checkpoint=checkpoint, against=against, idle_seconds=IDLE_SECONDS
+            )
             self.changed.emit()
 
     def ask(self, text: str, fields: Mapping[str, str] | None = None) -> None:

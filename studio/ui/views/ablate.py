@@ -23,7 +23,7 @@ from studio.ui.i18n import tr
 from studio.ui.notices import message_of
 from studio.ui.theme import GRID, GROUP
 from studio.ui.views.base import View
-from studio.ui.views.look import AFTER, BEFORE, STATES, Look
+from studio.ui.views.look import AFTER, BEFORE, Look
 from studio.ui.views.numbers import three
 from studio.ui.views.selection import CELL, HEADS, STATE, Selection
 from studio.ui.widgets.buttons import icon_button, quiet_button
@@ -105,7 +105,7 @@ class AblateView(View):
         column = QVBoxLayout(inside)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(GROUP)
-        self.answers = {state: _Answer(tr(STATES[state])) for state in (BEFORE, AFTER)}
+        self.answers = {state: _Answer() for state in (BEFORE, AFTER)}
         for answer in self.answers.values():
             answer.hide()
             column.addWidget(answer)
@@ -124,6 +124,8 @@ class AblateView(View):
     def show_look(self, look: Look) -> None:
         is_other = self.look is None or self.look.key != look.key
         super().show_look(look)
+        for state, answer in self.answers.items():
+            answer.title.setText(tr(look.title(state)))
         if is_other:
             self._shown, self._importance = {}, {}
             self._is_waiting = False
@@ -243,7 +245,7 @@ class AblateView(View):
             return
         states, state = self._importance["states"], self._importance_state()
         self._told = state
-        several = tr("Importance {state}", state=tr(STATES[state]).lower())
+        several = tr("Importance · {state}", state=tr(self.look.title(state)))
         title = several if len(states) > 1 else tr("Importance")
         self.measured.emit("importance", title, np.array(states[state], dtype=np.float32), False)
 
@@ -336,9 +338,9 @@ class _HeadLine(QWidget):
 class _Answer(QWidget):
     """What one state of the model answers, with all heads and with the change."""
 
-    def __init__(self, title: str) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.title, self.target, self.rest, self.bars = Strong(title), Body(), Small(), PairBars()
+        self.title, self.target, self.rest, self.bars = Strong(), Body(), Small(), PairBars()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)

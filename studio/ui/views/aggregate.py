@@ -301,7 +301,9 @@ class AggregateView(View):
     def _bands(self, layer: int, head: int) -> list[Band]:
         """Return what is compared: before and after, or the one number that there is."""
         name, theme, state = self.statistic.currentData(), current(), self.selection.state
-        pairs = [(tr("Before"), BEFORE), (tr("After"), AFTER)] if BEFORE in self.numbers else [("", AFTER)]
+        pairs = (
+            [(tr(self.look.title(each)), each) for each in (BEFORE, AFTER)] if BEFORE in self.numbers else [("", AFTER)]
+        )
         if name == over_rows.CHANGE or state == DIFFERENCE:
             pairs = [
                 (tr("After − before") if state == DIFFERENCE and name != over_rows.CHANGE else tr("Change"), state)

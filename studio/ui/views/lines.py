@@ -15,7 +15,7 @@ from studio.ui.i18n import tr
 from studio.ui.theme import GRID, GROUP
 from studio.ui.threads import background
 from studio.ui.views.base import View
-from studio.ui.views.look import AFTER, BEFORE, BOTH, DIFFERENCE, STATES, Look, caption
+from studio.ui.views.look import AFTER, BEFORE, BOTH, DIFFERENCE, Look, caption
 from studio.ui.views.selection import CELL, HEADS, HOVER, SCALE, STATE, Selection
 from studio.ui.widgets.attention_lines import AttentionLines
 from studio.ui.widgets.head_figure import write_png, write_svg
@@ -238,7 +238,7 @@ class LinesView(View):
         for place, holder in self._places.items():
             holder.setVisible(place in shown)
             self._titles[place].setVisible(len(shown) > 1)
-            self._titles[place].setText(tr(STATES[shown[place]]) if place in shown else "")
+            self._titles[place].setText(tr(look.title(shown[place])) if place in shown else "")
         cells = len(units.left.starts) * len(units.right.starts) * len(heads) * len(shown)
         if cells > QUICK_CELLS or not isinstance(look.maps[next(iter(look.maps))], np.ndarray):
             background(find, take, self.failed.emit, self, key="lines")

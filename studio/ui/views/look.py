@@ -33,7 +33,8 @@ class Look:
     tokens, or the first token, were left out and the rows renormalised; `whole_words`: pieces of a word were merged.
     `directories`: where the captures lie, by state. `home` keeps the folder of an opened file for as long as its maps
     are used. `run`: the folder of the run, where it is of one; `step`: after how many of its steps, where the sentence
-    was watched while it trained, and before it is after `first_step`.
+    was watched while it trained, and before it is after `first_step`. `names`: what the states are called, where
+    another model than its own beginning stands before.
     """
 
     text: str
@@ -62,6 +63,7 @@ class Look:
     first_step: int = 0
     queries: list[str] = field(default_factory=list)
     captures: Mapping[str, maps.SavedCapture] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple:
@@ -72,12 +74,20 @@ class Look:
         row, where = tuple(sorted(self.fields.items())), tuple(sorted(self.directories.items()))
         return self.subject, self.run, self.text, row, self.step, where
 
+    def title(self, state: str) -> str:
+        """Return a state's short name, for a button or the head of a column."""
+        steps = {BEFORE: f"Step {self.first_step}", AFTER: f"Step {self.step}"} if self.step is not None else {}
+        return (self.names or steps).get(state) or STATES[state]
+
     def state_words(self, state: str) -> str:
         """Return a state in words, for captions."""
-        if self.step is None:
+        if self.names:
+            first, last = self.names[BEFORE], self.names[AFTER]
+        elif self.step is not None:
+            first = f"after step {self.first_step}" if self.first_step else "before training"
+            last = f"after step {self.step}"
+        else:
             return STATE_WORDS[state]
-        first = f"after step {self.first_step}" if self.first_step else "before training"
-        last = f"after step {self.step}"
         return {BEFORE: first, AFTER: last, DIFFERENCE: f"difference, {last} - {first}"}[state]
 
     @property
@@ -191,13 +201,24 @@ class Statistics:
         return None if values is None else maps.head_order(values, descending=not lowest)
 
 
-def load_look(answer: Explained, subject: str, gold: str = "", kind: str = "") -> Look:
+def state_names(own: str, own_step: int | None, other: str, other_step: int | None) -> dict[str, str]:
+    """Return what the states are called where a model stands against another: by run, or by step of the same run."""
+    if own == other and own_step != other_step:
+        steps = {AFTER: own_step, BEFORE: other_step}
+        return {state: "Trained" if step is None else f"Step {step}" for state, step in steps.items()}
+    pairs = {AFTER: (own, own_step), BEFORE: (f"{other} (other)" if own == other else other, other_step)}
+    return {state: name if step is None else f"{name}, step {step}" for state, (name, step) in pairs.items()}
+
+
+def load_look(
+    answer: Explained, subject: str, gold: str = "", kind: str = "", names: Mapping[str, str] | None = None
+) -> Look:
     """Return what an answer's folders hold; gold: the label of the row, where it is known; kind: as `look_of`.
 
     Raises FileNotFoundError or ValueError where they are damaged.
     """
     saved = {state: maps.load(Path(directory)) for state, directory in answer.directories.items()}
-    return look_of(saved, answer, subject, gold, kind)
+    return replace(look_of(saved, answer, subject, gold, kind), names=names or {})
 
 
 def look_of(
@@ -262,7 +283,7 @@ def look_of_file(saved: SavedLook) -> Look:
     )  # fmt: skip
     kind = str(facts.view.get("kind", ""))
     look = look_of(saved.captures, answer, facts.subject, facts.gold, kind)
-    return replace(look, home=saved.home, step=facts.step, first_step=facts.first_step)
+    return replace(look, home=saved.home, step=facts.step, first_step=facts.first_step, names=facts.names)
 
 
 def look_at_step(run: Path, step: int, first: int, subject: str) -> Look:

@@ -13,7 +13,7 @@ from studio.ui.theme import GROUP
 from studio.ui.threads import background
 from studio.ui.views.base import View
 from studio.ui.views.files import FORMATS, OF_NUMBERS, file_stem, write_all_heads, write_csv, write_npz
-from studio.ui.views.look import AFTER, BEFORE, BOTH, DIFFERENCE, STATES, Look, Statistics, caption
+from studio.ui.views.look import AFTER, BEFORE, BOTH, DIFFERENCE, Look, Statistics, caption
 from studio.ui.views.numbers import StatisticsTable
 from studio.ui.views.selection import CELL, HEADS, NONE, SCALE, STATE, Selection
 from studio.ui.widgets.deep_matrix import DeepMatrix
@@ -68,6 +68,7 @@ class MatrixView(View):
 
     def show_look(self, look: Look) -> None:
         super().show_look(look)
+        self.numbers.name_states(look)
         self._draw()
 
     def show_statistics(self, statistics: Statistics) -> None:
@@ -95,7 +96,7 @@ class MatrixView(View):
             self._titles[place].setVisible(len(shown) > 1)
             if state is None:
                 continue
-            self._titles[place].setText(tr(STATES[state]))
+            self._titles[place].setText(tr(look.title(state)))
             matrix.set_gamma(self.selection.gamma)
             matrix.set_mean(self.selection.averaged)
             values, text = look.head(state, *head), caption(look, state, *head)

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QGridLayout, QLabel, QWidget
 from studio.ui import words
 from studio.ui.i18n import tr
 from studio.ui.theme import GRID, number_font
-from studio.ui.views.look import AFTER, BEFORE, Statistics
+from studio.ui.views.look import AFTER, BEFORE, Look, Statistics
 from studio.ui.widgets.chips import Chip
 from studio.ui.widgets.labels import Small
 
@@ -23,6 +23,8 @@ STATISTICS = {
     "self": ("On itself", "Weight of the tokens on themselves, on average."),
 }
 
+NAME_WIDTH = 90  # of a column, in pixels
+
 
 class StatisticsTable(QWidget):
     """The numbers of one head, a column for each state."""
@@ -34,7 +36,7 @@ class StatisticsTable(QWidget):
         self._grid.setHorizontalSpacing(GRID)
         self._grid.setVerticalSpacing(4)
         self._grid.setColumnStretch(0, 1)
-        self._heads = {BEFORE: Small(tr("Before")), AFTER: Small(tr("After"))}
+        self._heads = {BEFORE: Small(), AFTER: Small()}
         for column, label in enumerate(self._heads.values(), 1):
             self._grid.addWidget(label, 0, column, Qt.AlignmentFlag.AlignRight)
         self._names: dict[str, Small] = {}
@@ -44,6 +46,13 @@ class StatisticsTable(QWidget):
         meaning = tr("Jensen–Shannon divergence of before and after in nats: 0 is no change, 0.693 the most.")
         self._add_row(len(STATISTICS) + 1, "change", tr("Change"), meaning)
         self._grid.setRowStretch(len(STATISTICS) + 2, 1)
+
+    def name_states(self, look: Look) -> None:
+        """Head the columns with what the states of a look are called."""
+        for state, label in self._heads.items():
+            name = tr(look.title(state))
+            label.setText(label.fontMetrics().elidedText(name, Qt.TextElideMode.ElideMiddle, NAME_WIDTH))
+            label.setToolTip(name)
 
     def show_head(self, statistics: Statistics, layer: int, head: int) -> None:
         """Show the numbers of a head; what is not known yet is a dash, what can't be known is hidden."""

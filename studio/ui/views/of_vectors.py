@@ -49,7 +49,8 @@ class VectorView(View):
         """Return which state is shown, where the selection means another or more than one."""
         if len(self.look.maps) < 2:
             return ""
-        return {BEFORE: tr("before"), AFTER: tr("after")}[self.state()]
+        state = self.state()
+        return tr(self.look.title(state)) if self.look.names else {BEFORE: tr("before"), AFTER: tr("after")}[state]
 
     def waiting(self) -> str:
         """Return why there are no vectors yet; empty where there are."""

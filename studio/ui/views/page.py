@@ -153,6 +153,7 @@ def _about(look: Look) -> dict[str, Any]:
         "tokens": [token.replace("\n", "⏎") or "␣" for token in look.tokens],
         "word_ids": look.word_ids,
         "states": list(look.maps),
+        "state_titles": {state: look.title(state) for state in (*look.maps, DIFFERENCE)},
         "state_words": {state: look.state_words(state) for state in (*look.maps, DIFFERENCE)},
         "normalisation": {state: normalisation(look, _rows_of(state)) for state in (*look.maps, DIFFERENCE)},
         "kind": "" if look.kind == "attention" else f"{look.kind} ",
@@ -199,7 +200,7 @@ def _checks(look: Look) -> Iterator[str]:
             f"{title} {'NaN' if value is None else format(value, '.0e') if value else 0}"
             for title, value in (("rows", rows), ("leak", leak), ("logits", logits))
         )
-        yield f"{state} {found}" if len(look.checks) > 1 else found
+        yield f"{look.title(state)} {found}" if len(look.checks) > 1 else found
     yield f"{look.shape[0]} × {look.shape[1]} heads"
 
 
@@ -207,8 +208,8 @@ def _predictions(look: Look) -> Iterator[str]:
     for state in (BEFORE, AFTER):
         if found := look.probabilities.get(state):
             label = max(found, key=found.get)
-            yield f"{state.capitalize()} {label} {found[label]:.0%}"
+            yield f"{look.title(state)} {label} {found[label]:.0%}"
         elif said := look.said.get(state):
-            yield f"{state.capitalize()} {said[:200]}"
+            yield f"{look.title(state)} {said[:200]}"
     if look.gold:
         yield f"Label {look.gold}"

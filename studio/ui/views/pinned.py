@@ -76,7 +76,7 @@ class PinnedView(View):
         self.matrix.set_mean(self.selection.averaged)
         self.matrix.set_per_head(self.selection.per_head)
         values, told = look.head(state, layer, head), caption(look, state, layer, head)
-        self.matrix.set_matrix(values, look.tokens, look.tokens, told, state == DIFFERENCE)
+        self.matrix.set_matrix(values, look.query_tokens, look.key_tokens, told, state == DIFFERENCE)
 
     def _state(self, look: Look) -> str:
         """Return the chosen state, or where the kept look does not have it what comes nearest."""
@@ -103,7 +103,7 @@ def _answers(look: Look) -> list[str]:
         best = max(probabilities, key=probabilities.get) if probabilities else ""
         said = f"{best} {words.percent(probabilities[best])}" if best else look.said.get(state, "")
         if said:
-            found.append(f"{tr(state)}: {said}" if len(look.maps) > 1 else said)
+            found.append(f"{tr(look.title(state))}: {said}" if len(look.maps) > 1 else said)
     return found
 
 

@@ -11,7 +11,7 @@ from studio.ui.i18n import tr
 from studio.ui.theme import GRID
 from studio.ui.threads import background
 from studio.ui.views.base import View
-from studio.ui.views.look import AFTER, BEFORE, BOTH, DIFFERENCE, STATE_WORDS, Look, Statistics, marked
+from studio.ui.views.look import AFTER, BEFORE, BOTH, DIFFERENCE, Look, Statistics, marked
 from studio.ui.views.numbers import STATISTICS
 from studio.ui.views.selection import HEADS, STATE, Selection
 from studio.ui.widgets.labels import Small
@@ -92,8 +92,11 @@ class TableView(View):
         if not known:
             return []
         if state == BOTH and len(known) == 2:
-            words = {BEFORE: tr("{name}, before", name=title), AFTER: tr("{name}, after", name=title)}
-            return [Column(words[each], known[each], meaning) for each in (BEFORE, AFTER)]
+            words = {BEFORE: tr("before"), AFTER: tr("after")}
+            return [
+                Column(f"{title}, {self.look.names.get(each) or words[each]}", known[each], meaning)
+                for each in (BEFORE, AFTER)
+            ]
         if state == DIFFERENCE and len(known) == 2:
             return [Column(tr("Δ {name}", name=title), known[AFTER] - known[BEFORE], meaning, signed=True)]
         return [Column(title, known[state if state in known else next(iter(known))], meaning, id=name)]
@@ -134,7 +137,10 @@ class TableView(View):
         if self.look is None or len(self.look.maps) < 2:
             return ""
         state = self.selection.state
-        return tr("Numbers: {state}", state=tr("before and after") if state == BOTH else tr(STATE_WORDS[state]))
+        if state == BOTH:
+            first, last = (tr(self.look.title(each)) for each in (BEFORE, AFTER))
+            return tr("Numbers: {first} and {last}", first=first, last=last)
+        return tr("Numbers: {state}", state=tr(self.look.state_words(state)))
 
     def formats(self) -> dict[str, str]:
         return {"csv": "Table of all heads (CSV)…"}

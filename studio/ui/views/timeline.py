@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from PySide6.QtCore import Qt, QTimer
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSlider, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QSlider, QVBoxLayout, QWidget
 
 from studio.attention.timeline import STATISTICS, Timeline, steps
 from studio.ui import words
@@ -36,7 +36,8 @@ class TimelineView(View):
         super().__init__(selection, parent)
         self._timeline: Timeline | None = None
         self._reading: Timeline | None = None  # what is being read at this moment
-        self._wanted: int | None = None  # the step that is being loaded
+        self._wanted: tuple[int, int] | None = None  # the first step and the one that is being loaded
+        self._first: int | None = None  # what steps are compared with; None for the beginning
         self.statistic = QComboBox()
         self.statistic.setAccessibleName(tr("What the lines show"))
         for name in STATISTICS:
@@ -45,7 +46,13 @@ class TimelineView(View):
         self.play = quiet_button(tr("Play"), "timeline.play", "play")
         self.play.setCheckable(True)
         self.play.toggled.connect(self._play)
-        for tool in (self.statistic, self.play):
+        self.from_here = QPushButton(tr("Compare from here"))
+        self.from_here.setObjectName("timeline.first")
+        self.from_here.setProperty("toggle", True)
+        self.from_here.setCheckable(True)
+        self.from_here.setToolTip(tr("Let every step be compared with this one, in place of the beginning"))
+        self.from_here.toggled.connect(self._compare_from)
+        for tool in (self.statistic, self.play, self.from_here):
             tool.setParent(self)
             tool.hide()  # until they stand beside the view's name
         layout = QVBoxLayout(self)
@@ -85,7 +92,7 @@ class TimelineView(View):
         )
 
     def tools(self) -> list[QWidget]:
-        return [self.statistic, self.play]
+        return [self.statistic, self.play, self.from_here]
 
     def show_look(self, look: Look) -> None:
         super().show_look(look)
@@ -112,6 +119,7 @@ class TimelineView(View):
 
     def forget(self) -> None:
         self._timeline = self._reading = self._wanted = None
+        self._show_first(None)
         self.play.setChecked(False)
 
     def _read(self) -> None:
@@ -182,13 +190,28 @@ class TimelineView(View):
         if timeline is None or not 0 <= at < len(timeline.steps):
             return
         step, subject = timeline.steps[at], self.look.subject if self.look is not None else ""
-        self._wanted = step
-        background(lambda: look_at_step(timeline.run, step, timeline.steps[0], subject),
+        first = self._first if self._first in timeline.steps else timeline.steps[0]
+        self._wanted = (first, step)
+        background(lambda: look_at_step(timeline.run, step, first, subject),
                    self._take_look, self.failed.emit, self, key="step")  # fmt: skip
 
     def _take_look(self, look: Look) -> None:
-        if look.step == self._wanted:
+        if (look.first_step, look.step) == self._wanted:
             self.look_chosen.emit(look)
+
+    def _compare_from(self, on: bool) -> None:
+        """Compare all steps with the one on screen from now on, or with the beginning again."""
+        at = self.slider.value()
+        steps_known = self._timeline.steps if self._timeline is not None else []
+        self._show_first(steps_known[at] if on and at < len(steps_known) else None)
+        self._scrub(at)
+
+    def _show_first(self, step: int | None) -> None:
+        self._first = step
+        self.from_here.blockSignals(True)
+        self.from_here.setChecked(step is not None)
+        self.from_here.blockSignals(False)
+        self.from_here.setText(tr("Compare from here") if step is None else tr("Compared with step {n}", n=step))
 
     def _play(self, on: bool) -> None:
         self._player.start() if on else self._player.stop()
@@ -202,10 +225,12 @@ class TimelineView(View):
             self.slider.setValue(self.slider.value() + 1)
 
     def options(self) -> dict[str, Any]:
-        return {"statistic": self.statistic.currentData()}
+        return {"statistic": self.statistic.currentData(), "first": self._first}
 
     def set_options(self, options: dict[str, Any]) -> None:
         self.statistic.setCurrentIndex(max(0, self.statistic.findData(options.get("statistic"))))
+        first = options.get("first")
+        self._show_first(first if type(first) is int else None)
 
 
 VIEW = TimelineView
