@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.core.reasons import Failure
-from studio.core.rundir import find_run
+from studio.core.rundir import RunDir, find_run
 from studio.core.spec import Against, InspectSpec, model_path
 from studio.core.state import read_summary
 
@@ -42,17 +42,19 @@ def inspect(
     state = arguments.state or ("tuned" if against is None else "both")
     if is_model(name):
         spec |= {"model": model_path(name, Path.cwd()), "state": state if against is not None else "tuned"}
-        subject = "starter" if name == "starter" else Path(name).resolve().name
+        subject = own = "starter" if name == "starter" else Path(name).resolve().name
     else:
         run = find_run(workspace, name)
         spec |= {"run": str(run.path), "state": state, "checkpoint": arguments.checkpoint}
         summary = read_summary(run)
-        subject = " · ".join([summary.name, Path(summary.model).name])
+        step = [f"step {arguments.checkpoint}"] if arguments.checkpoint is not None else []
+        own, subject = summary.name, " · ".join([summary.name, Path(summary.model).name, *step])
     states = STATES[spec["state"]]
     spec["against"] = against
+    names = _names(own, arguments.checkpoint, against) if against is not None and len(states) == 2 else {}
     result = execute(InspectSpec(**spec), workspace)
     found = {states[0]: result} if len(states) == 1 else {state: result[state] for state in states}
-    result |= {kind: str(file) for kind, file in _write(arguments, subject, found).items()}
+    result |= {kind: str(file) for kind, file in _write(arguments, subject, found, names).items()}
     if not arguments.json:
         _say(found, result)
     return result
@@ -72,7 +74,17 @@ def _against(arguments: argparse.Namespace, workspace: Path) -> Against | None:
     return Against(run=str(find_run(workspace, name or arguments.subject).path), checkpoint=step)
 
 
-def _write(arguments: argparse.Namespace, subject: str, found: dict[str, dict[str, Any]]) -> dict[str, Path]:
+def _names(own: str, step: int | None, against: Against) -> dict[str, str]:
+    """Return what the states are called."""
+    from studio.ui.views.look import state_names
+
+    other = read_summary(RunDir(Path(against.run))).name if against.run else Path(against.model).name
+    return state_names(own, step, other, against.checkpoint)
+
+
+def _write(
+    arguments: argparse.Namespace, subject: str, found: dict[str, dict[str, Any]], names: dict[str, str]
+) -> dict[str, Path]:
     """Write the file and the page, and return what was written by the option's name."""
     directories = {state: each["directory"] for state, each in found.items()}
     probabilities = {state: each["probabilities"] for state, each in found.items()}
@@ -82,8 +94,9 @@ def _write(arguments: argparse.Namespace, subject: str, found: dict[str, dict[st
         from studio.attention.look_file import LookFacts, save_look
 
         facts = LookFacts(
-            subject=subject, text=arguments.text, probabilities=probabilities, said=said, states=list(found)
-        )
+            subject=subject, text=arguments.text, probabilities=probabilities, said=said, states=list(found),
+            names=names,
+        )  # fmt: skip
         written["file"] = _path(arguments.save)
         save_look(written["file"], facts, directories)
     if arguments.html:
@@ -92,7 +105,7 @@ def _write(arguments: argparse.Namespace, subject: str, found: dict[str, dict[st
         from studio.ui.views.page import write_page
 
         answer = Explained(id="", text=arguments.text, probabilities=probabilities, said=said, directories=directories)
-        look = load_look(answer, subject)
+        look = load_look(answer, subject, names=names)
         statistics = measure(look)
         state = list(found)[-1]
         leading = statistics.order("entropy" if statistics.change is None else "change", state)[0]

@@ -62,6 +62,12 @@ def test_the_whole_way_by_command(workspace: Path, tmp_path: Path, tiny_spec: di
     assert opened.facts.probabilities["after"].keys() == {"fruit", "metal", "water"}
     assert opened.captures["before"].checks["verified"] is True and "after-1-3" in page.read_text("utf-8")
 
+    options = ["--against", run, "--save", str(tmp_path / "two.attune-look"), "--json"]
+    attune("inspect", "last", "--text", "the river runs cold", *options, workspace=workspace)
+    two = open_look(tmp_path / "two.attune-look")
+    np.testing.assert_array_equal(two.captures["before"].maps["attention"], maps)  # it stands against itself
+    assert two.facts.names.keys() == {"before", "after"}
+
     exported = last_json(
         attune(
             "export", run, "--format", "safetensors", "--out", str(tmp_path / "model"), "--json", workspace=workspace
@@ -78,7 +84,7 @@ def test_the_whole_way_by_command(workspace: Path, tmp_path: Path, tiny_spec: di
         assert (kept["training"]["threads"] == "auto") == (name == "asked")
 
     listed = last_json(attune("runs", "--json", workspace=workspace))["runs"]
-    assert [r["state"] for r in listed] == ["finished"] * 6
+    assert [r["state"] for r in listed] == ["finished"] * 7
     assert {r["run"] for r in listed if r["metric"]} == {Path(run).name}
 
 

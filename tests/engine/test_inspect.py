@@ -293,3 +293,81 @@ def test_a_pair_and_a_chat_are_read_as_the_model_reads_them(model_folder, tmp_pa
     with pytest.raises(Failure, match="roles must alternate") as refused:
         subject.reply(chat, ("after",), tmp_path)
     assert refused.value.problem.reason == "chat-refused"
+
+
+def train_again(workspace, trained, seed):
+    """Return a run as `trained`, from other random numbers, that was stopped: its checkpoints stay."""
+    spec = read_json(trained.spec_file)
+    spec["training"] |= {"seed": seed, "num_train_epochs": 3, "evaluations_per_epoch": 2}
+
+    def stop(report, event):
+        if isinstance(event, ev.Checkpoint) and event.step >= 6:
+            report.obey(Stop())
+
+    run, state = execute(workspace, spec, stop)
+    assert state.state == "stopped", state.problem
+    return run
+
+
+def compared(workspace, **spec):
+    """Return what an inspection says of TEXT, or the problem that ended it, by state."""
+    run = create_run(workspace, InspectSpec(text=TEXT, **spec))
+    state = go_on(run)
+    return state.problem, next(iter(state.explained.values()), None)
+
+
+def test_a_run_is_compared_with_another_run_and_with_a_checkpoint(workspace, trained, model_folder, tmp_path):
+    other = train_again(workspace, trained, seed=7)
+    problem, answer = compared(workspace, run=str(trained.path), against={"run": str(other.path)})
+    assert problem is None
+    tokenizer = transformers.AutoTokenizer.from_pretrained(model_folder)
+    for state, run in (("before", other), ("after", trained)):
+        saved = maps.load(answer.directories[state])
+        base = transformers.AutoModel.from_pretrained(model_folder)
+        tuned = PeftModel.from_pretrained(
+            transformers.BertForSequenceClassification.from_pretrained(
+                model_folder, num_labels=2, ignore_mismatched_sizes=True
+            ),
+            run.model_dir,
+        ).merge_and_unload()
+        assert saved.checks["verified"]
+        np.testing.assert_allclose(saved.maps["attention"], own_maps(tuned, tokenizer), atol=1e-5)
+        assert np.abs(saved.maps["attention"] - own_maps(base, tokenizer)).max() > 1e-4
+
+    # Two checkpoints of one run: the best and the last one stay where it was stopped.
+    first, last = other.checkpoints()
+    spec = {"run": str(other.path), "checkpoint": last}
+    problem, answer = compared(workspace, **spec, against={"run": str(other.path), "checkpoint": first})
+    assert problem is None
+    found = [maps.load(answer.directories[state]).maps["attention"] for state in ("before", "after")]
+    assert np.abs(found[0] - found[1]).max() > 1e-4
+    problem, alone = compared(workspace, run=str(other.path), checkpoint=first, state="tuned")
+    np.testing.assert_array_equal(maps.load(alone.directories["after"]).maps["attention"], found[0])
+    problem, _ = compared(workspace, run=str(other.path), checkpoint=last + 1)
+    assert problem.reason == "checkpoint-missing"
+
+
+def test_what_can_not_be_compared_is_told(workspace, trained, model_folder, tmp_path):
+    def folder(name, **changes):
+        config = transformers.BertConfig.from_pretrained(model_folder, **changes)
+        transformers.BertForSequenceClassification(config).save_pretrained(tmp_path / name)
+        transformers.AutoTokenizer.from_pretrained(model_folder).save_pretrained(tmp_path / name)
+        return str(tmp_path / name)
+
+    own, more = folder("same"), folder("more heads", num_attention_heads=8)
+    problem, answer = compared(workspace, model=str(model_folder), against={"model": own})
+    assert problem is None and [*answer.probabilities] == ["before", "after"]
+    assert answer.probabilities["before"] != answer.probabilities["after"]
+    problem, _ = compared(workspace, model=str(model_folder), against={"model": more})
+    assert (problem.reason, problem.facts["n_own"], problem.facts["n_other"]) == ("heads-differ", "2 × 4", "2 × 8")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(own)
+    tokenizer.add_tokens(["another"])
+    tokenizer.save_pretrained(own)
+    problem, _ = compared(workspace, model=str(model_folder), against={"model": own})
+    assert problem.reason == "tokens-differ"
+    problem, _ = compared(workspace, run=str(trained.path), against={"model": own})
+    assert problem.reason == "answers-differ"
+    # Other labels: the attention alone is compared, and no answer of one is shown beside that of the other.
+    other = folder("other labels", id2label={0: "x", 1: "y"}, label2id={"x": 0, "y": 1})
+    problem, answer = compared(workspace, model=str(model_folder), against={"model": other})
+    assert problem is None and answer.probabilities == {"before": {}, "after": {}}

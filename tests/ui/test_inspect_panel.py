@@ -56,7 +56,7 @@ class RecordedStore(Store):
     n_started = 0
 
     def inspect(self, run_id: str = "", model: str = "", **how: object) -> str:
-        self.asked, self.n_started = [], self.n_started + 1
+        self.asked, self.n_started, self.how = [], self.n_started + 1, {"run_id": run_id, "model": model} | how
         self.runs["look"] = RunState(id="look", kind="inspect")
         self.apply("look", [ev.Started(pid=1, version="0"), ev.Phase(name="model")])
         return "look"

@@ -78,6 +78,23 @@ def test_scrubbing_shows_what_all_heads_saw_at_that_step(qtbot, view):
     assert view.step.text() == "step 5 of 10" and "bad 65" in view.said.text()
 
 
+def test_any_two_steps_are_compared(qtbot, view):
+    looks = []
+    view.look_chosen.connect(lambda look: (looks.append(look), view.show_look(look)))
+    view.slider.setValue(1)
+    qtbot.waitUntil(lambda: len(looks) == 1)
+    view.from_here.click()
+    qtbot.waitUntil(lambda: len(looks) == 2)
+    assert (looks[-1].first_step, looks[-1].step) == (5, 5) and "step 5" in view.from_here.text()
+    view.slider.setValue(2)
+    qtbot.waitUntil(lambda: len(looks) == 3)
+    look = looks[-1]
+    assert [look.title(state) for state in (BEFORE, AFTER)] == ["Step 5", "Step 10"]
+    np.testing.assert_allclose(look.matrix(DIFFERENCE, 1, 2), (maps_at(10) - maps_at(5))[1, 2], atol=1e-6)
+    view.from_here.click()
+    qtbot.waitUntil(lambda: looks[-1].first_step == 0)
+
+
 def test_captures_that_come_while_it_trains_are_followed_and_failed_ones_are_no_line(qtbot, run, view):
     write(run, 15, verified=False)
     view._read()

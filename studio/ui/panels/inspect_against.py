@@ -11,7 +11,7 @@ from studio.core.state import read_summary
 from studio.ui import words
 from studio.ui.i18n import tr
 from studio.ui.panels.inspect_subject import Other, Subject, model_path
-from studio.ui.panels.trained import describe_run, is_trained
+from studio.ui.panels.trained import is_trained
 from studio.ui.store import Store
 from studio.ui.threads import background
 
@@ -34,7 +34,7 @@ def others_of(workspace: Path, subject: Subject) -> list[tuple[Other, str]]:
     for run in list_runs(workspace):
         if run.id != subject.run and "-train-" in run.id and is_trained(run) and _answers(run) == answers:
             summary = read_summary(run)
-            found.append((Other(run=run.id, short=summary.name), describe_run(summary)))
+            found.append((Other(run=run.id, short=summary.name), summary.name))
     return found
 
 

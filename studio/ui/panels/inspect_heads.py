@@ -169,7 +169,8 @@ class HeadsCard(Card):
         ranked = name if known else "change" if self._statistics.change is not None else "entropy"
         values = self._statistics.values(ranked, self._state)
         title, note = _RANKINGS[ranked] if ranked in _RANKINGS else (measured[ranked].title, "")
-        self._ranking_title.setText(tr(title))
+        # Two models that were trained apart did not change from one to the other.
+        self._ranking_title.setText(tr("Differ most") if ranked == "change" and self._look.names else tr(title))
         self._note.setText(tr(note) if values is not None else tr("Measuring the heads…"))
         order = self._statistics.order(ranked, self._state)
         self.ranking.set_ranking([] if order is None else order, values, self._look.shape[1])
