@@ -126,14 +126,14 @@ def test_importance_orders_the_grid(qtbot, selection):
     assert (name, title, lowest_first) == ("importance", "Importance · After", False) and view.rank.isEnabled()
     np.testing.assert_array_equal(found, np.arange(6.0).reshape(2, 3))
     selection.show_state(BEFORE)
-    assert measured[-1][1] == "Importance before" and not measured[-1][2].any()
+    assert measured[-1][1] == "Importance · Before" and not measured[-1][2].any()
     selection.show_state(BOTH)
     assert len(measured) == 3 and measured[-1][1] == "Importance · After"
     view.hide()
     selection.show_state(BEFORE)
     assert len(measured) == 3  # nobody looks: the grid stays in the order that it has
     view.show()
-    assert measured[-1][1] == "Importance before"
+    assert measured[-1][1] == "Importance · Before"
     view.show_look(replace(LOOK, without_special=True))  # the same text drawn otherwise: its numbers are known
     assert len(measured) == 5
     view.show_look(replace(LOOK, text="another"))
