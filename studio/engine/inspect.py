@@ -16,6 +16,7 @@ from studio.core import events as ev
 from studio.core.anatomy import describe_model, writes
 from studio.core.blocks import TokenTexts
 from studio.core.commands import Explain, Study
+from studio.core.disk import no_room
 from studio.core.files import read_json
 from studio.core.reasons import Failure, Problem
 from studio.core.rundir import RunDir
@@ -71,7 +72,10 @@ def _answer(run_dir: RunDir, spec: InspectSpec, subject: "Subject", states: tupl
         except Exception as error:  # the model is loaded, and may well answer the next question
             if not isinstance(error, Failure):
                 traceback.print_exc()
-            report.say(_refusal(asked, problem_of(error, run_dir)))
+            shutil.rmtree(out, ignore_errors=True)  # of half a capture nobody has any use, and it may fill the disk
+            problem = problem_of(error, run_dir)
+            # There is nothing to resume: it answers the next question as soon as there is room.
+            report.say(_refusal(asked, no_room(run_dir.path).problem if problem.reason == "disk-full" else problem))
         finally:
             # What waits behind a long study still needs its ears.
             subject.progress = outer

@@ -8,6 +8,7 @@ from typing import Any
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from studio.core import commands
+from studio.core.disk import can_not_write
 from studio.core.events import Warned
 from studio.core.reasons import Failure, Problem
 from studio.core.registry import PluginConfig, parse_config
@@ -215,12 +216,16 @@ class Store(Drafting):
         self._follow(run, launch=True)
         self.select_run(run_id)
 
-    def send(self, run_id: str, command: commands.Command) -> None:
-        """Tell the worker of a run something."""
+    def send(self, run_id: str, command: commands.Command) -> Problem | None:
+        """Tell the worker of a run something; return why it can't be told, which the window has been told already."""
+        path = self.run_dir(run_id).path
         try:
-            commands.send(self.run_dir(run_id).path, command)
+            commands.send(path, command)
         except OSError as error:
-            self.fail(error)
+            failure = can_not_write(path, error)
+            self.fail(failure)
+            return failure.problem
+        return None
 
     def stop(self, run_id: str) -> None:
         """Ask a run to save and end; one that does not obey is offered to be forced."""

@@ -1,5 +1,6 @@
 """What the inspect engine answers, asked for real: in a worker, of a model folder; here, of a LoRA run."""
 
+import errno
 import random
 from pathlib import Path
 
@@ -371,3 +372,27 @@ def test_what_can_not_be_compared_is_told(workspace, trained, model_folder, tmp_
     other = folder("other labels", id2label={0: "x", 1: "y"}, label2id={"x": 0, "y": 1})
     problem, answer = compared(workspace, model=str(model_folder), against={"model": other})
     assert problem is None and answer.probabilities == {"before": {}, "after": {}}
+
+
+def test_a_full_disk_leaves_nothing_half_and_the_next_question_is_answered(workspace, model_folder, monkeypatch):
+    run = create_run(workspace, InspectSpec(model=str(model_folder), idle_seconds=60))
+    first, second = Explain(text=TEXT), Explain(text=TEXT)
+    send(run.path, first)
+    save = engine.attention.save
+
+    def full(captured, *, directory, **facts):
+        save(captured, directory=directory, **facts)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def hear(report, event):
+        if isinstance(event, ev.Explained) and event.id == first.id:
+            monkeypatch.setattr(engine.attention, "save", save)
+            send(run.path, second)
+        elif isinstance(event, ev.Explained):
+            report.obey(Stop())
+
+    monkeypatch.setattr(engine.attention, "save", full)
+    state = go_on(run, hear)
+    assert state.state == "finished" and state.explained[first.id].reason == "no-room"
+    assert [each.name for each in (run.path / "maps").iterdir()] == [second.id]
+    assert maps.load(state.explained[second.id].directories["after"]).checks["verified"]

@@ -23,6 +23,7 @@ from studio.core.state import RunState
 from studio.ui.notices import at_end
 from studio.ui.panels.inspect import InspectPanel
 from studio.ui.panels.inspect_subject import of_model
+from studio.ui.panels.inspection import Inspection
 from studio.ui.store import Store
 from studio.ui.views import all_views
 from studio.ui.views.look import caption
@@ -447,3 +448,21 @@ def test_a_killed_inspection_is_told_on_its_page_and_resumes_from_nothing(looked
     looked._refuse(killed)
     said = " ".join(label.text() for label in looked.stage.currentWidget().findChildren(QLabel))
     assert "SIGKILL" in said and "loaded anew" in said and "checkpoint" not in said
+
+
+def test_a_question_that_can_not_be_sent_is_not_waited_for(qtbot, workspace, recorded_run):
+    """On a full disk a question can't be written where the worker looks for it."""
+    add_model(recorded_run)
+    store = Store(workspace)
+    said, answers, inspection = [], [], Inspection(store, attention=True)
+    store.notice.connect(said.append)
+    inspection.studied.connect(answers.append)
+    inspection._run = recorded_run.id
+    (recorded_run.path / "commands").write_text("no folder")
+    inspection.ask(TEXT)
+    assert not inspection.is_busy and len(said) == 1
+    inspection.study("target", TEXT, {}, {})
+    assert not inspection.is_studying
+    qtbot.waitUntil(lambda: bool(answers))
+    assert (answers[0].what, answers[0].reason) == ("target", "workspace-unwritable")
+    store.close()

@@ -340,7 +340,7 @@ class InspectPanel(QWidget):
             return
         if answer.reason:
             problem = Problem(answer.reason, answer.facts)
-            if answer.reason.startswith("text-") or answer.reason == "capture-memory":
+            if answer.reason.startswith("text-") or answer.reason in ("capture-memory", "no-room"):
                 self.error.show_text(message_of(problem))
                 if self._look is None:
                     self.stage.setCurrentWidget(self.prompt)

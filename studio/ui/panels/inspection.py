@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, QTimer, Signal
 
 from studio.core.commands import Explain, Study
-from studio.core.events import Explained
+from studio.core.events import Explained, Studied
 from studio.core.reasons import Problem
 from studio.core.spec import Against
 from studio.core.state import RunState
@@ -97,7 +97,8 @@ class Inspection(QObject):
             self._waiting = (text, fields)
             return
         self._sent = Explain(text=text, fields=dict(fields or {}), attention=self._attention)
-        self._store.send(self._run, self._sent)
+        if self._store.send(self._run, self._sent) is not None:
+            self._sent = None
         self.changed.emit()
 
     def study(self, what: str, text: str, fields: Mapping[str, str], options: dict[str, Any]) -> None:
@@ -105,7 +106,11 @@ class Inspection(QObject):
         self.warm_up()
         if self._run:
             self._studies[what] = Study(what=what, text=text, fields=dict(fields), options=options)
-            self._store.send(self._run, self._studies[what])
+            problem = self._store.send(self._run, self._studies[what])
+            if problem is not None:
+                asked = self._studies.pop(what)
+                refused = Studied(id=asked.id, what=what, reason=problem.reason, facts=problem.facts)
+                QTimer.singleShot(0, self, lambda: self.studied.emit(refused))  # after the view has asked
             self.changed.emit()
 
     @property
