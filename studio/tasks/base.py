@@ -95,7 +95,7 @@ class Judged:
 
     def measured(self) -> dict[str, float]:
         """Return the metrics over all rows, without those that are not defined."""
-        found = {name: metric(slice(None)) for name, metric in self.metrics.items()}
+        found = {name: float(metric(slice(None))) for name, metric in self.metrics.items()}
         return {name: value for name, value in found.items() if not np.isnan(value)}
 
 

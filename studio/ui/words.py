@@ -72,7 +72,7 @@ METRICS = {
     "no_answer_accuracy": "Accuracy, without an answer",
     "f1_micro": "F1 (micro)",
     "auc": "AUC",
-    "mcc": "Matthews",
+    "mcc": "Matthews (MCC)",
     "ece": "Calibration error",
     "subset_accuracy": "All labels right",
     "spearman": "Spearman",
