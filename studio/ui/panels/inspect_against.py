@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QComboBox, QFileDialog, QSizePolicy, QWidget
+from PySide6.QtWidgets import QFileDialog, QSizePolicy, QWidget
 
 from studio.core.files import read_json
 from studio.core.rundir import RunDir, list_runs
@@ -14,6 +14,7 @@ from studio.ui.panels.inspect_subject import Other, Subject, model_path
 from studio.ui.panels.trained import is_trained
 from studio.ui.store import Store
 from studio.ui.threads import background
+from studio.ui.widgets.choice import Choice
 
 _FOLDER = "folder"
 
@@ -30,7 +31,7 @@ def others_of(workspace: Path, subject: Subject) -> list[tuple[Other, str]]:
     for step in own.checkpoints():
         if step != subject.checkpoint:
             other = Other(run=subject.run, checkpoint=step, short=subject.short)
-            found.append((other, tr("its checkpoint of step {n}", n=step)))
+            found.append((other, tr("its step {n}", n=step)))
     for run in list_runs(workspace):
         if run.id != subject.run and "-train-" in run.id and is_trained(run) and _answers(run) == answers:
             summary = read_summary(run)
@@ -44,7 +45,7 @@ def _answers(run: RunDir) -> tuple[object, object]:
     return task.get("kind") if isinstance(task, dict) else task, resolved.get("labels")
 
 
-class AgainstChooser(QComboBox):
+class AgainstChooser(Choice):
     """The choice beside the model's. chosen: an `Other`, None for the model's own beginning or, of a folder, alone."""
 
     chosen = Signal(object)
@@ -56,7 +57,7 @@ class AgainstChooser(QComboBox):
         self.setObjectName("inspect.against")
         self.setAccessibleName(tr("Compared with"))
         self.setToolTip(tr("What stands before, and the model is compared with"))
-        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setSizeAdjustPolicy(Choice.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(16)
         self.setMaxVisibleItems(24)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QComboBox, QFileDialog, QSizePolicy, QWidget
+from PySide6.QtWidgets import QFileDialog, QSizePolicy, QWidget
 
 from studio import demo
 from studio.attention import timeline
@@ -24,6 +24,7 @@ from studio.ui.panels.trained import describe_run, is_trained
 from studio.ui.store import Store
 from studio.ui.threads import background
 from studio.ui.views.look import Look, look_at_step, state_names
+from studio.ui.widgets.choice import Choice
 
 N_EXAMPLES = 40
 SAMPLE_WORDS = (7, 24)  # a text of so many words fills a head's map without crowding it
@@ -198,7 +199,7 @@ def earlier_look(workspace: Path, subject: Subject) -> Explained | None:
     return None
 
 
-class SubjectChooser(QComboBox):
+class SubjectChooser(Choice):
     """Trained runs, the starter, recent model folders, and any other folder.
 
     chosen: the subject that the page is about now, None while nothing is. A trained run that becomes the window's
@@ -216,9 +217,8 @@ class SubjectChooser(QComboBox):
         self._runs: list[Seen] = []
         self.setObjectName("inspect.subject")
         self.setAccessibleName(tr("Model to look into"))
-        self.setToolTip(tr("The trained run or model that this page is about"))
         self.setPlaceholderText(tr("Choose a model"))
-        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setSizeAdjustPolicy(Choice.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(28)
         self.setMaxVisibleItems(24)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
@@ -308,9 +308,8 @@ class SubjectChooser(QComboBox):
         self.clear()
         for seen in self._runs:
             for subject in seen.subjects:
-                parts = [describe_run(seen.summary)]
-                parts += [tr("in training")] if subject.is_untrained else []
-                parts += [tr("checkpoint of step {n}", n=subject.checkpoint)] if subject.checkpoint is not None else []
+                parts = [tr("Step {n}", n=subject.checkpoint)] if subject.checkpoint is not None else []
+                parts += [describe_run(seen.summary), *[tr("in training")] * subject.is_untrained]
                 self.addItem("  ·  ".join(parts), subject)
         if self._runs:
             self.insertSeparator(self.count())

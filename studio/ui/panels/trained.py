@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QComboBox, QSizePolicy, QWidget
+from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from studio.core.registry import family
 from studio.core.rundir import RunDir, list_runs
@@ -12,6 +12,7 @@ from studio.ui import words
 from studio.ui.i18n import tr
 from studio.ui.store import Store
 from studio.ui.threads import background
+from studio.ui.widgets.choice import Choice
 
 
 def is_trained(run: RunDir) -> bool:
@@ -31,7 +32,7 @@ def describe_run(summary: Summary) -> str:
     return "  ·  ".join(p for p in [*parts, tr(method.label) if method else summary.method] if p)
 
 
-class RunChooser(QComboBox):
+class RunChooser(Choice):
     """The trained runs of the workspace; choosing one makes it the window's current run.
 
     chosen: the run that the page is about now, "" when there is no trained run. It follows the current run where
@@ -46,8 +47,7 @@ class RunChooser(QComboBox):
         self._shown: str | None = None
         self._known: list[Summary] = []
         self.setAccessibleName(tr("Trained run"))
-        self.setToolTip(tr("The trained run that this page is about"))
-        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setSizeAdjustPolicy(Choice.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(44)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         self.hide()
