@@ -46,8 +46,8 @@ function largestOf(values) {
 }
 
 function columnMeans(values, n) {
-  const means = new Float64Array(n);
-  for (let row = 0; row < n; row++) for (let key = 0; key < n; key++) means[key] += values[row * n + key] / n;
+  const means = new Float64Array(n), rows = values.length / n;
+  for (let i = 0; i < values.length; i++) means[i % n] += values[i] / rows;
   return means;
 }
 
@@ -74,7 +74,7 @@ function captionOf(look, state, layer, head) {
   const parts = [look.subject, `${look.kind}layer ${layer + 1} of ${look.n_layers}, head ${head + 1} of ${look.n_heads}`];
   if (look.states.length > 1) parts.push(look.state_words[state]);
   parts.push(look.normalisation[state]);
-  parts.push("row = query (looks), column = key (looked at)");
+  parts.push(look.axes);
   if (!look.verified) parts.unshift("NOT VERIFIED");
   return parts.join(" · ");
 }
@@ -83,7 +83,8 @@ function captionOf(look, state, layer, head) {
 
 function start() {
   const look = JSON.parse(document.getElementById("look").textContent);
-  const n = look.tokens.length, side = look.side, kept = new Map();
+  const keys = look.tokens, queries = look.queries.length ? look.queries : keys, isCross = queries !== keys;
+  const [high, wide] = look.sides, kept = new Map();
   const find = (id) => document.getElementById(id);
   const shown = { state: look.state, layer: look.head[0], head: look.head[1], perHead: look.per_head, gamma: look.gamma,
                   cell: [-1, -1], locked: look.cell[0] };
@@ -133,9 +134,9 @@ function start() {
     grid.style.width = width + "px"; grid.style.height = height + "px";
     context.scale(ratio, ratio);
     context.imageSmoothingEnabled = false;
-    const one = document.createElement("canvas"); one.width = one.height = side;
+    const one = document.createElement("canvas"); one.width = wide; one.height = high;
     const bytes = thumbnails[shown.state], signed = shown.state === "difference", table = inks();
-    const picture = one.getContext("2d").createImageData(side, side), pixels = new Uint32Array(picture.data.buffer);
+    const picture = one.getContext("2d").createImageData(wide, high), pixels = new Uint32Array(picture.data.buffer);
     context.fillStyle = ink.muted; context.font = "11px system-ui, sans-serif"; context.textBaseline = "middle";
     const stride = cell >= 18 ? 1 : 4;
     for (let layer = 0; layer < look.n_layers; layer++) {
@@ -145,8 +146,8 @@ function start() {
         context.textAlign = "center";
         if (!layer && head % stride === 0) context.fillText(head + 1, left + (head + 0.5) * cell, top / 2);
         const flat = layer * look.n_heads + head, limit = look.limits[shown.state][flat];
-        for (let i = 0; i < side * side; i++) {
-          const byte = bytes[flat * side * side + i], share = signed ? (byte - 128) / 127 : byte / 255;
+        for (let i = 0; i < high * wide; i++) {
+          const byte = bytes[flat * high * wide + i], share = signed ? (byte - 128) / 127 : byte / 255;
           pixels[i] = table[shade(share * limit, shown.perHead ? limit : 1, shown.gamma, signed)];
         }
         one.getContext("2d").putImageData(picture, 0, 0);
@@ -173,36 +174,36 @@ function start() {
 
   // --- one head -------------------------------------------------------------------------------------------------
   const matrix = find("matrix"), over = find("over");
-  let frame = { left: 0, top: 0, cell: 1, values: null, limit: 1 };
+  let frame = { left: 0, top: 0, cell: 1, values: null, rows: 0, columns: 0 };
 
   function drawMatrix() {
     const values = valuesOf(shown.state, shown.layer, shown.head), context = matrix.getContext("2d");
     const flat = shown.layer * look.n_heads + shown.head, signed = shown.state === "difference";
     context.font = "12px system-ui, sans-serif";
-    const widest = Math.min(130, Math.max(...look.tokens.map((token) => context.measureText(token).width)));
-    const corner = widest + 14, rows = values ? n : side;
-    const room = Math.max(160, matrix.parentElement.clientWidth - corner - 6);
-    const cell = Math.max(1, Math.min(26, values ? (room / rows >= 1 ? Math.floor(room / rows) : 1) : Math.floor(Math.min(room, 512) / side)));
-    const size = cell * rows, ratio = window.devicePixelRatio || 1;
+    const [left, top] = [queries, keys].map((tokens) => widestOf(context, tokens) + 14);
+    const rows = values ? queries.length : high, columns = values ? keys.length : wide;
+    const room = Math.max(160, matrix.parentElement.clientWidth - left - 6);
+    const cell = Math.max(1, Math.min(26, Math.floor((values ? room : Math.min(room, 512)) / columns)));
+    const width = cell * columns, height = cell * rows, ratio = window.devicePixelRatio || 1;
     const limit = shown.perHead ? (values ? largestOf(values) : look.limits[shown.state][flat]) || 1 : 1;
-    frame = { left: corner, top: corner, cell, values, limit, rows };
+    frame = { left, top, cell, values, rows, columns };
     for (const canvas of [matrix, over]) {
-      canvas.width = canvas.height = (corner + size + 2) * ratio;
-      canvas.style.width = canvas.style.height = corner + size + 2 + "px";
+      canvas.width = (left + width + 2) * ratio; canvas.height = (top + height + 2) * ratio;
+      canvas.style.width = left + width + 2 + "px"; canvas.style.height = top + height + 2 + "px";
     }
     context.scale(ratio, ratio);
     context.imageSmoothingEnabled = false;
-    const one = document.createElement("canvas"); one.width = one.height = rows;
-    const picture = one.getContext("2d").createImageData(rows, rows), pixels = new Uint32Array(picture.data.buffer);
+    const one = document.createElement("canvas"); one.width = columns; one.height = rows;
+    const picture = one.getContext("2d").createImageData(columns, rows), pixels = new Uint32Array(picture.data.buffer);
     const bytes = thumbnails[shown.state], table = inks();
-    for (let i = 0; i < rows * rows; i++) {
-      const byte = bytes[flat * side * side + i];
+    for (let i = 0; i < rows * columns; i++) {
+      const byte = bytes[flat * high * wide + i];
       const value = values ? values[i] : (signed ? (byte - 128) / 127 : byte / 255) * look.limits[shown.state][flat];
       pixels[i] = table[shade(value, limit, shown.gamma, signed)];
     }
     one.getContext("2d").putImageData(picture, 0, 0);
-    context.drawImage(one, corner, corner, size, size);
-    drawTokens(context, corner, cell, values !== null);
+    context.drawImage(one, left, top, width, height);
+    if (values) drawTokens(context);
     drawMarks();
     find("full").hidden = values !== null;
     find("bar").style.background = `linear-gradient(to right, ${[...table].filter((_, i) => i % 15 === 0).map(hex).join(",")})`;
@@ -216,17 +217,20 @@ function start() {
     matrix.setAttribute("aria-label", caption);
   }
 
-  function drawTokens(context, corner, cell, exact) {
-    if (!exact) return;
+  function widestOf(context, tokens) {
+    return Math.min(130, Math.max(...tokens.map((token) => context.measureText(token).width)));
+  }
+
+  function drawTokens(context) {
+    const { left, top, cell } = frame, stride = Math.max(1, Math.ceil(13 / cell));
     context.font = "12px system-ui, sans-serif"; context.fillStyle = ink.text; context.textBaseline = "middle";
-    const stride = Math.max(1, Math.ceil(13 / cell));
-    for (let i = 0; i < n; i += stride) {
-      context.textAlign = "right";
-      context.fillText(look.tokens[i], corner - 6, corner + (i + 0.5) * cell, corner - 10);
+    context.textAlign = "right";
+    for (let i = 0; i < queries.length; i += stride) context.fillText(queries[i], left - 6, top + (i + 0.5) * cell, left - 10);
+    context.textAlign = "left";
+    for (let i = 0; i < keys.length; i += stride) {
       context.save();
-      context.translate(corner + (i + 0.5) * cell, corner - 6); context.rotate(-Math.PI / 2);
-      context.textAlign = "left";
-      context.fillText(look.tokens[i], 0, 0, corner - 10);
+      context.translate(left + (i + 0.5) * cell, top - 6); context.rotate(-Math.PI / 2);
+      context.fillText(keys[i], 0, 0, top - 10);
       context.restore();
     }
   }
@@ -235,24 +239,25 @@ function start() {
     const context = over.getContext("2d"), ratio = window.devicePixelRatio || 1, [query, key] = shown.cell;
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, over.width, over.height);
-    const { left, top, cell, rows } = frame;
+    const { left, top, cell, rows, columns } = frame;
     context.strokeStyle = ink.text; context.lineWidth = 1;
     if (frame.values && query >= 0) {
-      context.strokeRect(left - 0.5, top + query * cell - 0.5, rows * cell + 1, cell + 1);
+      context.strokeRect(left - 0.5, top + query * cell - 0.5, columns * cell + 1, cell + 1);
       context.strokeRect(left + key * cell - 0.5, top - 0.5, cell + 1, rows * cell + 1);
     }
     if (frame.values && shown.locked >= 0) {
       context.strokeStyle = ink.accent; context.lineWidth = 2;
-      context.strokeRect(left - 1, top + shown.locked * cell - 1, rows * cell + 2, cell + 2);
+      context.strokeRect(left - 1, top + shown.locked * cell - 1, columns * cell + 2, cell + 2);
     }
   }
 
   function point(query, key) {
-    shown.cell = frame.values && query >= 0 && query < n && key >= 0 && key < n ? [query, key] : [-1, -1];
+    const isInside = query >= 0 && query < queries.length && key >= 0 && key < keys.length;
+    shown.cell = frame.values && isInside ? [query, key] : [-1, -1];
     drawMarks();
     const [row, column] = shown.cell;
     find("value").textContent = row < 0 ? find("value").dataset.idle
-      : `${row + 1} “${look.tokens[row]}” looks at ${column + 1} “${look.tokens[column]}”: ${numberText(frame.values[row * n + column])}`;
+      : `${row + 1} “${queries[row]}” looks at ${column + 1} “${keys[column]}”: ${numberText(frame.values[row * keys.length + column])}`;
     drawStrip();
   }
 
@@ -262,17 +267,28 @@ function start() {
   }
 
   // --- the tokens -----------------------------------------------------------------------------------------------
-  const strip = find("strip");
-  look.tokens.forEach((token, i) => {
-    const item = document.createElement("button");
-    item.textContent = token; item.title = `token ${i + 1}`;
-    if (i && look.word_ids[i] !== null && look.word_ids[i] === look.word_ids[i - 1]) item.className = "joined";
-    item.onclick = () => { shown.locked = shown.locked === i ? -1 : i; drawMarks(); drawStrip(); };
-    strip.append(item);
-  });
+  // Of one text the tokens that are looked at are those that look; of two, those that look have a strip of their own.
+  const strip = find("strip"), asking = isCross ? find("asking") : strip;
+  asking.hidden = false;
+
+  function fillStrip(strip, tokens, joined, looks) {
+    tokens.forEach((token, i) => {
+      const item = document.createElement(looks ? "button" : "span");
+      item.textContent = token; item.title = `token ${i + 1}`;
+      if (i && joined[i] !== null && joined[i] === joined[i - 1]) item.className = "joined";
+      if (looks) item.onclick = () => { shown.locked = shown.locked === i ? -1 : i; drawMarks(); drawStrip(); };
+      strip.append(item);
+    });
+  }
+
+  fillStrip(strip, keys, look.word_ids, !isCross);
+  if (isCross) {
+    fillStrip(asking, queries, queries.map(() => null), true);
+    strip.setAttribute("aria-label", "Tokens of the encoder, which are looked at");
+  }
 
   function drawStrip() {
-    const row = shown.cell[0] >= 0 ? shown.cell[0] : shown.locked, values = frame.values;
+    const row = shown.cell[0] >= 0 ? shown.cell[0] : shown.locked, values = frame.values, n = keys.length;
     const weights = !values ? new Float32Array(n) : row >= 0 ? values.subarray(row * n, row * n + n) : columnMeans(values, n);
     const most = largestOf(weights), table = inks(), signed = shown.state === "difference";
     [...strip.children].forEach((item, i) => {
@@ -280,9 +296,9 @@ function start() {
       item.style.background = hex(colour);
       const light = 0.3 * (colour & 255) + 0.59 * ((colour >>> 8) & 255) + 0.11 * ((colour >>> 16) & 255);
       item.style.color = light > 140 ? "#14161b" : "#ffffff";
-      item.setAttribute("aria-pressed", i === shown.locked);
     });
-    find("tint").textContent = !values ? "" : row >= 0 ? `Tint: where “${look.tokens[row]}” looks`
+    [...asking.children].forEach((item, i) => item.setAttribute("aria-pressed", i === shown.locked));
+    find("tint").textContent = !values ? "" : row >= 0 ? `Tint: where “${queries[row]}” looks`
       : signed ? "Tint: looked at more or less" : "Tint: what this head looks at";
   }
 
@@ -312,7 +328,7 @@ function start() {
   };
   over.onmousemove = (event) => point(...cellAt(event));
   over.onmouseleave = () => point(-1, -1);
-  over.onclick = (event) => { const [query] = cellAt(event); if (query >= 0 && query < n) { shown.locked = shown.locked === query ? -1 : query; drawMarks(); } };
+  over.onclick = (event) => { const [query] = cellAt(event); if (query >= 0 && query < queries.length) { shown.locked = shown.locked === query ? -1 : query; drawMarks(); } };
   find("per-head").onchange = (event) => { shown.perHead = event.target.checked; draw(); };
   find("lifted").onchange = (event) => { shown.gamma = event.target.checked ? 0.4 : 1; draw(); };
   dark.onchange = () => { readColours(); draw(); };

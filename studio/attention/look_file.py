@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import tempfile
 import time
 import zipfile
 from collections.abc import Mapping
@@ -28,7 +27,7 @@ from studio.attention.maps import SavedCapture
 from studio.attention.qk import INDEX
 from studio.attention.recheck import is_causal, rechecked, row_error
 from studio.core.disk import can_not_write, free_bytes, no_room
-from studio.core.files import renamed
+from studio.core.files import TemporaryFolder, renamed
 from studio.core.reasons import Failure
 
 SUFFIX, FORMAT, VERSION, FACTS = ".attune-look", "attune-look", 1, "look.json"
@@ -94,7 +93,7 @@ class SavedLook:
 
     facts: LookFacts
     captures: dict[str, SavedCapture]
-    home: tempfile.TemporaryDirectory
+    home: TemporaryFolder
 
     @property
     def directories(self) -> dict[str, str]:
@@ -149,7 +148,7 @@ def open_look(path: Path) -> SavedLook:
             is_ours = file.read(30 + len(SIGNATURE))[30:] == SIGNATURE
         with zipfile.ZipFile(path) as archive:
             facts, members = _read_facts(archive, path)
-            home = tempfile.TemporaryDirectory(prefix="attune-look-", ignore_cleanup_errors=True)
+            home = TemporaryFolder("attune-look-")
             digests = _unpack(archive, members, Path(home.name))
         captures = {state: _read_capture(Path(home.name) / state) for state in facts.states}
         if len({_shapes(capture) for capture in captures.values()}) > 1:
@@ -202,9 +201,13 @@ def _files_of(directory: Path) -> list[str]:
 
 
 def _add(archive: zipfile.ZipFile, name: str, file: Path) -> str:
-    """Add a file and return its digest."""
+    """Add a file and return its digest. Raises Failure "look-gone" where it is no longer there."""
     digest = hashlib.sha256()
-    with file.open("rb") as source, archive.open(zipfile.ZipInfo(name), "w", force_zip64=True) as target:
+    try:
+        source = file.open("rb")
+    except OSError as error:  # the worker that wrote it keeps the newest looks only
+        raise Failure("look-gone") from error
+    with source, archive.open(zipfile.ZipInfo(name), "w", force_zip64=True) as target:
         while chunk := source.read(CHUNK_BYTES):
             digest.update(chunk)
             target.write(chunk)

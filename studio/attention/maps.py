@@ -148,7 +148,7 @@ def csv_rows(matrix: np.ndarray, query_tokens: list[str], key_tokens: list[str])
         raise ValueError(f"{matrix.shape} does not fit {len(query_tokens)} x {len(key_tokens)} tokens")
     yield ["query \\ key", *key_tokens]
     for token, row in zip(query_tokens, matrix, strict=True):
-        yield [token, *(f"{value:.9g}" for value in row)]
+        yield [token, *(f"{value:.9g}" for value in np.asarray(row).tolist())]
 
 
 def _same_shape(a: np.ndarray, b: np.ndarray) -> None:

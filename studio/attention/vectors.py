@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -59,13 +60,12 @@ class HeadVectors:
         places = np.flatnonzero(~self.extra)
         return places if without_special and len(places) else np.arange(len(self.extra))
 
-    def save(self, path: Path) -> None:
-        """Write everything as one npz."""
+    def save(self, target: Path | BinaryIO) -> None:
+        """Write everything as one npz, to a path that ends so or into an open file."""
         mask = {"band": self.mask.band, "keys": self.mask.keys, "table": self.mask.table}
         arrays = {f"mask_{name}": np.asarray(part) for name, part in mask.items() if part is not None}
         names = ("query", "key", "value", "output", "scale", "ids", "extra", "error", "output_error")
-        with path.open("wb") as file:
-            np.savez(file, **{name: np.asarray(getattr(self, name)) for name in names}, **arrays)
+        np.savez(target, **{name: np.asarray(getattr(self, name)) for name in names}, **arrays)
 
 
 def load_vectors(path: Path) -> HeadVectors:

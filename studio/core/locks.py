@@ -12,7 +12,8 @@ from typing import IO, Any
 _OFFSET = 1 << 30
 
 
-def _try_lock(file: IO[bytes], shared: bool = False) -> bool:
+def try_lock(file: IO[bytes], shared: bool = False) -> bool:
+    """Take the lock of an open file for as long as it is open; False where another has it, or there are no locks."""
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -44,7 +45,7 @@ class Lock:
         file = open(self.path, "a+b")  # noqa: SIM115 (held for life)
         deadline = time.monotonic() + timeout_seconds
         # `is_held` takes the lock for a moment to look; a loser of that race tries again.
-        while not _try_lock(file):
+        while not try_lock(file):
             if time.monotonic() > deadline:
                 file.close()
                 return False
@@ -80,7 +81,7 @@ def is_held(path: Path) -> bool:
         return False
     with contextlib.closing(file):
         # Shared, so that two who look at once do not take each other for the holder.
-        return not _try_lock(file, shared=True)
+        return not try_lock(file, shared=True)
 
 
 def holder(path: Path) -> dict[str, Any]:

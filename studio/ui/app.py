@@ -27,6 +27,8 @@ def make_app() -> QApplication:
     if app is not None:
         return app
     QGuiApplication.setHighDpiScaleFactorRoundingPolicy(Qt.HighDpiScaleFactorRoundingPolicy.PassThrough)
+    # A thread that computes hands over after a millisecond: the window asks it several times for one event.
+    sys.setswitchinterval(0.001)
     app = QApplication(sys.argv[:1])
     app.setApplicationName("Attune")
     app.setApplicationVersion(__version__)

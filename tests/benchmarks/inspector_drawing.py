@@ -1,15 +1,18 @@
 """How quickly the inspector draws: thumbnails, one head, hovering, and a long text by tiles.
 
     python -m tests.benchmarks.inspector_drawing [--tokens 512] [--layers 12] [--heads 12] [--long 8192]
+        [--writing [batch | page | look | open | …]]
 
-Prints medians in milliseconds, and the memory that opening a look takes.
+Prints medians in milliseconds, and the memory that opening a look takes. With `--writing`, instead, how late the window
+is while each kind of file is written, or only those whose names have the word that follows.
 """
 
 import argparse
 import statistics
-import sys
+import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +22,13 @@ from PySide6.QtWidgets import QApplication
 
 from studio.attention.deep import Head
 from studio.attention.qk import Layers, Mask, QueryKeys
+from studio.ui.app import make_app
 from studio.ui.panels.inspect_maps import MapsView
 from studio.ui.store import Store
 from studio.ui.views.look import Look
 from studio.ui.widgets.deep_matrix import DeepMatrix
 from studio.ui.widgets.heads import HeadGrid
+from tests.benchmarks.inspector_writing import save_capture, written
 
 
 def milliseconds(work: Callable[[], object], times: int = 30) -> float:
@@ -152,8 +157,17 @@ def main() -> None:
     for name, usual in (("tokens", 512), ("layers", 12), ("heads", 12), ("long", 8192)):
         parser.add_argument(f"--{name}", type=int, default=usual)
     parser.add_argument("--workspace", type=Path, default=Path("bench-workspace"))
+    parser.add_argument("--writing", nargs="?", const="")
     asked = parser.parse_args()
-    app = QApplication(sys.argv[:1])
+    app = make_app()
+    if asked.writing is not None:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            look = look_of(random_maps(asked.layers, asked.heads, asked.tokens))
+            look = replace(look, directories=save_capture(look, folder / "maps"))
+            long_look = look_of(random_maps(1, 1, 2048))
+            written(Store(asked.workspace), look, long_look, folder / "files", asked.writing)
+        return
     drawn_atlas(app)
     opened_look(app, Store(asked.workspace), random_maps(asked.layers, asked.heads, asked.tokens))
     zoomed(app, asked.long)

@@ -1,7 +1,11 @@
 """Looks made of small arrays, for the tests of views."""
 
+from pathlib import Path
+
 import numpy as np
 
+from studio.ui.views.base import View
+from studio.ui.views.files import untold
 from studio.ui.views.look import Look
 
 TOKENS = ["[CLS]", "un", "##believ", "##able", "film", "[SEP]", "so", "dull", "[SEP]"]
@@ -24,6 +28,11 @@ def make_look(states: tuple[str, ...] = ("before", "after"), **changes) -> Look:
         "probabilities": {}, "checks": {state: {"verified": True} for state in states},
     }  # fmt: skip
     return Look(**fields | changes)
+
+
+def written(view: View, ending: str, path: Path) -> list[Path]:
+    """Write what a view shows, and return the files."""
+    return view.export(ending, path)(untold)
 
 
 def long_look(n_tokens: int = 120, n_heads: int = 12) -> Look:

@@ -3,6 +3,7 @@
 import csv
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -125,6 +126,12 @@ def wait_measured(qtbot, panel: InspectPanel) -> None:
     qtbot.waitUntil(lambda: panel.maps.head.view("matrix").numbers.number("entropy") != "–")
 
 
+def export(qtbot, panel: InspectPanel, ending: str, path: Path) -> None:
+    """Have what the view on the left shows written, and wait for it."""
+    with qtbot.waitSignal(panel.files.saved):
+        panel.maps.head.export(ending, path)
+
+
 def left(panel: InspectPanel) -> np.ndarray:
     return panel.maps.head.view("matrix").matrices["left"].values
 
@@ -189,7 +196,7 @@ def test_what_is_not_verified_is_called_so(qtbot, panel, store, captures, tmp_pa
     head = panel.maps.head
     assert head.badge.text() == "Not verified" and "rows 3e-1" in head.numbers.text()
     assert head.warning.isVisible() and "failed their check" in head.warning.text()
-    head.export("csv", tmp_path / "head.csv")
+    export(qtbot, panel, "csv", tmp_path / "head.csv")
     assert "NOT VERIFIED" in (tmp_path / "head.csv").read_text(encoding="utf-8")
 
 
@@ -222,7 +229,7 @@ def test_without_the_first_token_and_with_whole_words_it_is_said_and_exact(qtbot
     keys = np.column_stack([rest[:, :3], rest[:, 3] + rest[:, 4]])
     np.testing.assert_allclose(left(looked), np.vstack([keys[:3], keys[3:].mean(axis=0)]), rtol=1e-5)
     np.testing.assert_allclose(left(looked).sum(axis=-1), 1, atol=1e-6)
-    head.export("npz", tmp_path / "head.npz")
+    export(qtbot, looked, "npz", tmp_path / "head.npz")
     with np.load(tmp_path / "head.npz") as file:
         assert file["tokens"].tolist() == ["the", "film", "is", "dull"]
         caption = str(file["caption"])
@@ -247,11 +254,11 @@ def test_a_row_that_a_view_found_is_looked_at_with_its_fields(qtbot, looked, sto
     assert store.asked[-1].fields == {"text": "another", "text_b": ""}
 
 
-def test_exported_files_hold_the_numbers_and_say_what_they_are(looked, tmp_path):
+def test_exported_files_hold_the_numbers_and_say_what_they_are(qtbot, looked, tmp_path):
     looked.maps.choose_head(1, 2)
     head = looked.maps.head
     for name in ("png", "svg", "csv", "npz", "npz-all"):
-        head.export(name, tmp_path / f"{name}.{name.removesuffix('-all')}")
+        export(qtbot, looked, name, tmp_path / f"{name}.{name.removesuffix('-all')}")
     with np.load(tmp_path / "npz.npz") as file:
         np.testing.assert_array_equal(file["attention"], AFTER[1, 2])
         assert file["tokens"].tolist() == TOKENS and (int(file["layer"]), int(file["head"])) == (1, 2)
@@ -270,7 +277,7 @@ def test_exported_files_hold_the_numbers_and_say_what_they_are(looked, tmp_path)
     assert QImage(str(tmp_path / "png.png")).width() > 300
 
     head.states["both"].click()
-    head.export("csv", tmp_path / "pair.csv")
+    export(qtbot, looked, "csv", tmp_path / "pair.csv")
     assert {"pair-before.csv", "pair-after.csv"} <= {path.name for path in tmp_path.iterdir()}
 
 

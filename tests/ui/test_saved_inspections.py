@@ -224,6 +224,58 @@ def test_the_script_of_the_page_reads_the_same_numbers(qapp, look, tmp_path):
     assert run("[shade(0.5, 1, 1, false), shade(-1, 1, 1, true), shade(2, 1, 0.4, true)]") == [128, 0, 255]
 
 
+DOCUMENT = """
+var elements = {}, data = %s, drawn = [];
+function element(id) {
+  var drawing = new Proxy({}, { get: function (_, name) {
+    if (name === "measureText") return function (text) { return { width: 7 * text.length }; };
+    if (name === "createImageData") return function (w, h) { return { data: new Uint8Array(4 * w * h) }; };
+    return function (text) { if (name === "fillText") drawn.push(String(text)); };
+  } });
+  return { id: id, style: {}, dataset: {}, children: [], textContent: data[id] || "",
+    parentElement: { clientWidth: 600 }, getContext: function () { return drawing; },
+    append: function (child) { this.children.push(child); },
+    setAttribute: function (name, value) { this[name] = value; },
+    getBoundingClientRect: function () { return { left: 0, top: 0 }; } };
+}
+var window = { matchMedia: function () { return { matches: false }; }, devicePixelRatio: 1 };
+var document = { createElement: element, querySelectorAll: function () { return []; },
+  getElementById: function (id) {
+    if (/^(before|after)-/.test(id) && !(id in data)) return null;
+    return elements[id] = elements[id] || element(id);
+  } };
+"""
+
+
+@pytest.mark.parametrize("is_cross", [False, True])
+def test_the_page_shows_the_cell_under_the_pointer_and_where_a_token_looks(qapp, look, tmp_path, is_cross):
+    queries, values = (["<s>", "great", "</s>"], AFTER[:, :, 2:5]) if is_cross else (TOKENS, AFTER)
+    if is_cross:
+        look = replace(look, kind="cross", maps={"after": values}, queries=queries)
+    text = write_page(look, tmp_path / "page.html", heads=[(1, 0)]).read_text(encoding="utf-8")
+    engine, parts = QJSEngine(), held(text) | {"look": json.dumps(facts_of(text))}
+
+    def run(code: str) -> str:
+        found = engine.evaluate(code)
+        assert not found.isError(), found.toString() + found.property("stack").toString()
+        return found.toString()
+
+    run(DOCUMENT % json.dumps(parts))
+    run((resources_dir() / "inspect" / "page.js").read_text(encoding="utf-8"))
+    assert {*queries, *TOKENS} <= {*json.loads(run("JSON.stringify(drawn)"))}
+    left, top = (7 * max(map(len, tokens)) + 14 for tokens in (queries, TOKENS))
+    at = f"{{clientX: {left} + 26 * 4 + 3, clientY: {top} + 26 * 2 + 3}}"  # the third row, the fifth column
+    said = run(f"elements.over.onmousemove({at}); elements.value.textContent")
+    assert said.startswith(f"3 “{queries[2]}” looks at 5 “{TOKENS[4]}”: ")
+    assert np.float32(said.rpartition(" ")[2]) == values[1, 0, 2, 4]
+    strip = "asking" if is_cross else "strip"
+    run(f"elements.over.onmouseleave(); elements.{strip}.children[1].onclick()")
+    assert run("elements.tint.textContent") == f"Tint: where “{queries[1]}” looks"
+    tints = json.loads(run("JSON.stringify(elements.strip.children.map(c => c.style.background))"))
+    assert len(tints) == len(TOKENS) and tints.index("#4f4fcc") == values[1, 0, 1].argmax()
+    assert run("elements.caption.textContent") == caption(look, "after", 1, 0)
+
+
 def test_of_a_long_text_the_page_holds_the_chosen_and_leading_heads(look, tmp_path):
     one_head = len(TOKENS) ** 2 * 4 * 4 // 3 * 2
     path = write_page(look, tmp_path / "page.html", heads=[(0, 2)], most_bytes=2 * one_head)

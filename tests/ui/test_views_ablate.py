@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from looks import written
 from PySide6.QtCore import Qt
 
 from studio.attention import paths
@@ -197,7 +198,7 @@ def test_an_explanation_stands_beside_its_test(qtbot, selection, tmp_path: Path)
         assert said in view.note.text()
     assert view._bars.widget()._names == ["film", "end", "2 the", "is", "5 the"]
     np.testing.assert_array_equal(view.chart.canvas._chart.y[:6], CURVES["deletion"])
-    view.export("csv", tmp_path / "weights.csv")
+    written(view, "csv", tmp_path / "weights.csv")
     with open(tmp_path / "weights.csv", encoding="utf-8", newline="") as file:
         assert list(csv.reader(file))[3] == ["film", "4.0"]
     selection.show_state(BEFORE)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from looks import TOKENS, long_look, make_look
+from looks import TOKENS, long_look, make_look, written
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QColor, QImage
 
@@ -176,11 +176,13 @@ def test_special_tokens_are_left_out_with_the_cards_filter(view):
 
 
 def test_a_figure_has_its_words_as_text_and_its_heads_named(view, tmp_path):
-    svg, png = tmp_path / "lines.svg", tmp_path / "lines.png"
-    assert view.export("svg", svg) == [svg] and view.export("png", png) == [png]
-    written = svg.read_text(encoding="utf-8")
-    assert ">film</text>" in written.replace("\n", "") and ">L1 H2</text>" in written.replace("\n", "")
-    assert "layer 2 of 2, head 3 of 4" in written and "90" in written
+    svg, png, pdf = (tmp_path / f"lines.{ending}" for ending in ("svg", "png", "pdf"))
+    assert [written(view, path.suffix[1:], path) for path in (svg, png, pdf)] == [[svg], [png], [pdf]]
+    text = svg.read_text(encoding="utf-8")
+    assert ">film</text>" in text.replace("\n", "") and ">L1 H2</text>" in text.replace("\n", "")
+    assert "layer 2 of 2, head 3 of 4" in text and "90" in text
+    printed = pdf.read_bytes()
+    assert b"/FontFile" in printed and b"/Subtype /Image" not in printed  # words and lines, and no picture of them
     assert not QImage(str(png)).isNull()
 
 

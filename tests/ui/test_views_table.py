@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from looks import make_look, random_maps
+from looks import make_look, random_maps, written
 from PySide6.QtCore import QItemSelectionModel, QPoint, Qt, QThreadPool
 from PySide6.QtGui import QGuiApplication
 
@@ -130,7 +130,7 @@ def test_rows_copy_as_text_and_the_table_reads_back(view, look, tmp_path, qtbot)
     lines = [line.split("\t") for line in QGuiApplication.clipboard().text().split("\n")]
     assert lines[0] == titles(view) and len(lines) == 3
     assert {(int(line[0]), int(line[1])) for line in lines[1:]} == {(2, 2), (1, 3)}
-    assert view.export("csv", tmp_path / "heads.csv") == [tmp_path / "heads.csv"]
+    assert written(view, "csv", tmp_path / "heads.csv") == [tmp_path / "heads.csv"]
     with open(tmp_path / "heads.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(int(row["Layer"]) - 1, int(row["Head"]) - 1) for row in rows] == shown_heads(view)
@@ -139,7 +139,7 @@ def test_rows_copy_as_text_and_the_table_reads_back(view, look, tmp_path, qtbot)
         assert float(row["Change"]) == float(view.statistics.change[at])
         assert float(row["Entropy"]) == float(view.statistics.by_state["after"]["entropy"][at])
     view.look = replace(view.look, checks={"after": {"verified": False}})
-    (path,) = view.export("csv", tmp_path / "heads.csv")
+    (path,) = written(view, "csv", tmp_path / "heads.csv")
     assert path.read_text("utf-8").startswith("NOT VERIFIED")
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from looks import TOKENS, make_look
+from looks import TOKENS, make_look, written
 from PySide6.QtCore import QPoint, Qt
 
 from studio.attention.qk import Mask
@@ -216,10 +216,10 @@ def test_what_is_exported_reads_back(qtbot, open_view, told, tmp_path):
     tell(qtbot, view, folder)
     view.selection.lock(5, -1)
     assert set(view.formats()) == {"csv", "npz"}
-    view.export("csv", tmp_path / "row.csv")
+    written(view, "csv", tmp_path / "row.csv")
     with open(tmp_path / "row.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))
     assert [row[0] for row in rows[1:]] == TOKENS and "layer 2 of 2, head 3 of 4" in rows[0][0]
     np.testing.assert_allclose([float(row[4]) for row in rows[1:]], look.maps["after"][1, 2, 5], atol=1e-6)
-    view.export("npz", tmp_path / "head.npz")
+    written(view, "npz", tmp_path / "head.npz")
     np.testing.assert_array_equal(load_vectors(tmp_path / "head.npz").value, found["after"].value)

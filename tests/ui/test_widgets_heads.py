@@ -9,6 +9,7 @@ from PySide6.QtGui import QImage
 from pytestqt.qtbot import QtBot
 
 from studio.ui.theme import load_theme, lookup_table
+from studio.ui.widgets.head_figure import write_png, write_svg
 from studio.ui.widgets.head_matrix import HeadMatrix
 from studio.ui.widgets.heads import HeadGrid
 from studio.ui.widgets.heat import Scale, furthest, picture
@@ -132,12 +133,13 @@ def test_the_figure_has_tokens_as_text_and_every_value_as_a_square(matrix: HeadM
     values = some_maps(1, 1, 6)[0, 0]
     tokens = ["[CLS]", "电影", "<b>", "&", "\n", "[SEP]"]
     matrix.set_matrix(values, tokens, tokens, "Layer 1 of 6, head 2 of 12")
-    matrix.export_svg(str(tmp_path / "head.svg"))
+    figure = matrix.figure()()
+    write_svg(figure, tmp_path / "head.svg")
     svg = (tmp_path / "head.svg").read_text(encoding="utf-8")
     for text in ("[CLS]", "电影", "&lt;b&gt;", "&amp;", "Layer 1 of 6", "the token that looks"):
         assert text in svg
-    matrix.export_png(str(tmp_path / "head.png"), scale=1.0)
-    figure, image = matrix._figure(), QImage(str(tmp_path / "head.png"))
+    write_png(figure, tmp_path / "head.png", scale=1.0)
+    image = QImage(str(tmp_path / "head.png"))
     left, top = figure._corner()
     expected = picture(matrix.scale.colours(values, load_theme("light")))
     for query in range(6):
@@ -145,4 +147,4 @@ def test_the_figure_has_tokens_as_text_and_every_value_as_a_square(matrix: HeadM
             x, y = int(left + (key + 0.5) * figure.cell()), int(top + (query + 0.5) * figure.cell())
             assert image.pixel(x, y) == expected.pixel(key, query)
     with pytest.raises(OSError):
-        matrix.export_svg(str(tmp_path / "absent" / "head.svg"))
+        write_svg(figure, tmp_path / "absent" / "head.svg")

@@ -8,11 +8,13 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QFileDialog, QMenu, QToolButton, QWidget
 
 from studio.attention.look_file import SUFFIX, LookFacts, open_look, save_look
+from studio.core.disk import can_not_write
 from studio.ui.i18n import tr
-from studio.ui.panels.inspect_figures import FiguresDialog
+from studio.ui.panels.inspect_figures import Batch, FiguresDialog
 from studio.ui.panels.inspect_maps import MapsView
 from studio.ui.panels.inspect_work import WorkLine
 from studio.ui.theme import set_icon
+from studio.ui.views.files import Told, Write
 from studio.ui.views.look import Look, look_of_file
 from studio.ui.views.page import write_page
 
@@ -20,7 +22,7 @@ STEM_LENGTH = 40
 
 
 class InspectionFiles(QToolButton):
-    """Opens and saves inspections, and writes what is shown as a page or as figures, in the background.
+    """Opens and saves inspections, and writes what is shown as a page or as figures, each in the background.
 
     opened: path, look and options of an inspection. saved: the files that were written. failed: an exception.
     """
@@ -34,6 +36,7 @@ class InspectionFiles(QToolButton):
         self._maps = maps
         self.work = WorkLine()
         self.work.failed.connect(self.failed)
+        maps.head.writing.connect(self.write)
         self.setObjectName("inspect.files")
         tip = tr("Open or save an inspection, as a file, as a web page or as figures")
         self.setToolTip(tip)
@@ -47,7 +50,6 @@ class InspectionFiles(QToolButton):
             menu.addAction(tr("Figures of several heads…"), self.ask_figures),
         ]
         menu.insertSeparator(self._of_look[1])
-        menu.setToolTipsVisible(True)
         menu.aboutToShow.connect(self._offer)
         self.setMenu(menu)
         self.setPopupMode(self.ToolButtonPopupMode.InstantPopup)
@@ -57,10 +59,6 @@ class InspectionFiles(QToolButton):
             action.setEnabled(self._maps.look is not None)
         if self._maps.look is not None and self._maps.look.is_deep:
             self._of_look[-1].setEnabled(False)  # no figure has room for a head of so many tokens
-        shown = self._maps.shown_look
-        has_one_text = shown is not None and not shown.is_cross
-        self._of_look[1].setEnabled(has_one_text)
-        self._of_look[1].setToolTip("" if has_one_text else tr("A page is of one text; cross attention is of two"))
 
     # --- asking ------------------------------------------------------------------------------------------------
 
@@ -97,7 +95,7 @@ class InspectionFiles(QToolButton):
             maps.shown_look, chosen.heads, ranking.heads(), maps.heads.ranking_title(), chosen.state, chosen.per_head,
             chosen.gamma, self,
         )  # fmt: skip
-        dialog.wanted.connect(lambda batch: self.work.start(tr("Writing the figures…"), batch.write, self.saved.emit))
+        dialog.wanted.connect(self.write_figures)
         dialog.finished.connect(dialog.deleteLater)
         dialog.open()
         return dialog
@@ -112,8 +110,24 @@ class InspectionFiles(QToolButton):
             return look_of_file(saved), saved.facts.view
 
         self.work.start(
-            tr("Opening {name}…", name=path.name), read, lambda found: self.opened.emit(path, found[0], found[1])
-        )
+            tr("Opening {name}…", name=path.name), read, lambda found: self.opened.emit(path, found[0], found[1]),
+            name="open", ends_with_window=True,
+        )  # fmt: skip
+
+    def write(self, path: Path, write: Write) -> None:
+        """Write what a view gave for it."""
+
+        def guarded(told: Told) -> list[Path]:
+            try:
+                return write(told)
+            except OSError as error:
+                raise can_not_write(path, error) from error
+
+        self.work.start(tr("Writing {name}…", name=path.name), guarded, self.saved.emit)
+
+    def write_figures(self, batch: Batch) -> None:
+        """Write the figures of several heads; when the window is closed the rest of them is left."""
+        self.work.start(tr("Writing the figures…"), batch.write, self.saved.emit, ends_with_window=True)
 
     def save(self, path: Path) -> None:
         """Save what is shown, with what is chosen of it."""

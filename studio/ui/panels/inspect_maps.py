@@ -64,7 +64,6 @@ class MapsView(QWidget):
         self.head.kind.chosen.connect(self.show_kind)
         self.head.tinted.connect(self._tint_with)
         self.head.failed.connect(self._store.fail)
-        self.head.saved.connect(self.say_saved)
         self.selection.changed.connect(self._follow)
         self._follow(SCALE)
         row.addWidget(self.heads, 4)

@@ -54,8 +54,8 @@ class _Asker:
 class HeadStage(Card):
     """The views of a look, held together by the selection. filter_chosen: what is left out or merged is another now.
 
-    asked, measured, tinted, look_at: what a view asks and found (see `views.base`). saved: the files that an export
-    wrote.
+    asked, measured, tinted, look_at: what a view asks and found (see `views.base`). writing: the path that a view is to
+    be written to, and what writes it in a thread.
     """
 
     filter_chosen = Signal()
@@ -64,7 +64,7 @@ class HeadStage(Card):
     tinted = Signal(object, bool, str)
     look_at = Signal(str, dict)
     look_chosen = Signal(object)
-    saved = Signal(list)
+    writing = Signal(object, object)
     failed = Signal(object)
 
     def __init__(self, selection: Selection, parent: QWidget | None = None) -> None:
@@ -149,7 +149,6 @@ class HeadStage(Card):
             view.tinted.connect(self.tinted)
             view.look_at.connect(self.look_at)
             view.look_chosen.connect(self.look_chosen)
-            view.saved.connect(self.saved)
             view.failed.connect(self.failed)
             if self._fits(view):
                 view.show_look(self._look)
@@ -302,13 +301,10 @@ class HeadStage(Card):
             self.export(ending, Path(path), view)
 
     def export(self, ending: str, path: Path, view: View | None = None) -> None:
-        """Write what a view shows, by default the one on the left, in one of its formats."""
+        """Have what a view shows now written, by default the one on the left, in one of its formats."""
         if not path.suffix:
             path = path.with_suffix("." + ending.removesuffix("-all"))
-        try:
-            self.saved.emit((view or self.places[0].view).export(ending, path))
-        except OSError as error:
-            self.failed.emit(error)
+        self.writing.emit(path, (view or self.places[0].view).export(ending, path))
 
 
 def _name(button: QPushButton, title: str) -> None:

@@ -1,7 +1,8 @@
-"""Work on files that takes longer than a moment: a line that says what is done, with a way to end it."""
+"""Work on files, which may take longer than a moment: a line that says what is done, with a way to end it."""
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from PySide6.QtCore import QTimer, Signal
@@ -33,14 +34,23 @@ class Progress:
             raise Cancelled
 
 
+@dataclass(eq=False)
+class _Work:
+    """What is under way: its words, and how far it is; of works of one `name` only the newest goes on."""
+
+    title: str
+    name: str
+    progress: Progress
+
+
 class WorkLine(QWidget):
-    """One piece of work at a time; another one takes its place. failed: the exception that ended it."""
+    """What is read and written in the background, each work by itself. failed: the exception that ended one."""
 
     failed = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._progress: Progress | None = None
+        self._works: list[_Work] = []
         self._ticks = 0
         self.title = ElidedLabel()
         self.title.setProperty("level", "small")
@@ -67,41 +77,68 @@ class WorkLine(QWidget):
     @property
     def is_busy(self) -> bool:
         """Whether there is work."""
-        return self._progress is not None
+        return bool(self._works)
 
-    def start(self, title: str, work: Callable[[Callable[[int, int], None]], Any], done: Callable[[Any], None]) -> None:
-        """Run `work(told)` in the background and then `done(result)` here; `told(done, total)` says how far it is."""
-        self.cancel()
-        progress = self._progress = Progress()
-        self.destroyed.connect(progress.stop.set)
-        self._ticks = 0
-        self.title.setText(title)
-        self.bar.setAccessibleName(title)
+    def start(
+        self,
+        title: str,
+        work: Callable[[Callable[[int, int], None]], Any],
+        done: Callable[[Any], None],
+        name: str = "",
+        ends_with_window: bool = False,
+    ) -> None:
+        """Run `work(told)` in the background and then `done(result)` here; `told(done, total)` says how far it is.
+
+        name: of works of the same name the newest ends the others, and only it is `done`. What does not end with the
+        window goes on when that is closed, and the process waits for it.
+        """
+        mine = _Work(title, name, Progress())
+        for other in self._works:
+            if name and other.name == name:
+                other.progress.stop.set()
+        if ends_with_window:
+            self.destroyed.connect(mine.progress.stop.set)
+        if not self._works:
+            self._ticks = 0
+        self._works.append(mine)
         self._timer.start()
+        self._tick(0)
 
         def end(result: Any) -> None:
-            self._end()
-            done(result)
+            self._end(mine)
+            # What was written before it could be cancelled is there, and is told.
+            if not (name and mine.progress.stop.is_set()):
+                done(result)
 
         def fail(error: Exception) -> None:
-            self._end()
-            if not isinstance(error, Cancelled):
+            self._end(mine)
+            if not (isinstance(error, Cancelled) or (name and mine.progress.stop.is_set())):
                 self.failed.emit(error)
 
-        background(lambda: work(progress.told), end, fail, self, key="work")
+        background(lambda: work(mine.progress.told), end, fail, self)
 
     def cancel(self) -> None:
-        """End the work at its next step; nothing is said of it any more."""
-        if self._progress is not None:
-            self._progress.stop.set()
+        """End the work that the line tells of at its next step; nothing is said of it any more."""
+        if self._works:
+            self._shown().progress.stop.set()
 
-    def _tick(self) -> None:
-        self._ticks += 1
+    def _shown(self) -> _Work:
+        """Return the newest work that was not cancelled, which the line tells of."""
+        going = [work for work in self._works if not work.progress.stop.is_set()]
+        return (going or self._works)[-1]
+
+    def _tick(self, n_ticks: int = 1) -> None:
+        self._ticks += n_ticks
+        shown, n_more = self._shown(), len(self._works) - 1
+        title = tr("{title} and {n} more", title=shown.title, n=n_more) if n_more else shown.title
+        self.title.setText(title)
+        self.bar.setAccessibleName(title)
+        self.bar.setRange(0, shown.progress.total)
+        self.bar.setValue(shown.progress.done)
         self.setVisible(self._ticks * TICK_MS >= SHOWN_AFTER_MS)
-        self.bar.setRange(0, self._progress.total)
-        self.bar.setValue(self._progress.done)
 
-    def _end(self) -> None:
-        self._timer.stop()
-        self._progress = None
-        self.hide()
+    def _end(self, work: _Work) -> None:
+        self._works.remove(work)
+        if not self._works:
+            self._timer.stop()
+            self.hide()

@@ -1,6 +1,5 @@
 """What each token did for the answer, by several methods, each beside the test of whether it can be believed."""
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from studio.ui.notices import message_of
 from studio.ui.theme import GRID, GROUP
 from studio.ui.threads import background
 from studio.ui.views.base import View
+from studio.ui.views.files import Write, write_table
 from studio.ui.views.look import AFTER, BEFORE, DIFFERENCE, Look, marked
 from studio.ui.views.numbers import three
 from studio.ui.views.selection import CELL, HEADS, STATE, Selection
@@ -276,13 +276,11 @@ class AttributionsView(View):
     def formats(self) -> dict[str, str]:
         return {"csv": "Table (CSV)…"} if self._found else {}
 
-    def export(self, ending: str, path: Path) -> list[Path]:
-        """Write the tokens that are shown with their weights."""
-        with open(path, "w", encoding="utf-8", newline="") as file:
-            rows = csv.writer(file, lineterminator="\n")
-            rows.writerow([marked(self.look, "token"), METHODS[self._found["method"]][0]])
-            rows.writerows(zip(self.look.tokens, map(repr, self.weights().tolist()), strict=True))
-        return [path]
+    def export(self, ending: str, path: Path) -> Write:
+        """Return what writes the tokens that are shown with their weights."""
+        header = [marked(self.look, "token"), METHODS[self._found["method"]][0]]
+        rows = [*zip(self.look.tokens, map(repr, self.weights().tolist()), strict=True)]
+        return lambda told: write_table(path, header, rows)
 
     def options(self) -> dict[str, Any]:
         return {"method": self._chosen()}

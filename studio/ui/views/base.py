@@ -7,6 +7,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QWidget
 
 from studio.core.events import Studied
+from studio.ui.views.files import Write
 from studio.ui.views.look import Look, Statistics
 from studio.ui.views.selection import Selection
 
@@ -19,7 +20,7 @@ class View(QWidget):
     the grid can be ordered from then on. tinted: how the token strip is tinted, as (weights [token], signed, note);
     weights None gives it back to the attention. look_chosen: another look that all views are to show, such as what the
     model saw at an earlier step of its training. look_at: a text, or a row by role, that is to be looked at in its
-    place. saved: files that were written. failed: an exception.
+    place. failed: an exception.
     """
 
     id = ""
@@ -36,7 +37,6 @@ class View(QWidget):
     tinted = Signal(object, bool, str)
     look_at = Signal(str, dict)
     look_chosen = Signal(object)
-    saved = Signal(list)
     failed = Signal(object)
 
     def __init__(self, selection: Selection, parent: QWidget | None = None) -> None:
@@ -87,8 +87,8 @@ class View(QWidget):
         """Return a name for its file."""
         return f"attention-{self.id}"
 
-    def export(self, ending: str, path: Path) -> list[Path]:
-        """Write what is shown and return the files. Raises OSError."""
+    def export(self, ending: str, path: Path) -> Write:
+        """Take what is shown now, and return what writes it in a thread: it must touch no widget."""
         raise NotImplementedError
 
     def options(self) -> dict[str, Any]:

@@ -1,16 +1,30 @@
 """Heads as files, one each, drawn without a view: what a batch of figures writes."""
 
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from studio.ui.views.files import file_stem, write_csv, write_npz
+from studio.ui.views.files import Told, Write, file_stem, write_csv, write_npz
 from studio.ui.views.look import AFTER, BEFORE, BOTH, DIFFERENCE, Look, caption
 from studio.ui.widgets import head_figure
-from studio.ui.widgets.head_figure import DPI, Figure
+from studio.ui.widgets.head_figure import DPI, Drawn, Figure
 from studio.ui.widgets.heat import Scale, token_text
 
 ENDINGS = {"pdf": "PDF", "svg": "SVG", "png": "PNG", "csv": "CSV", "npz": "NPZ"}
+
+
+def writing(ending: str, figures: Mapping[Path, Callable[[], Drawn]]) -> Write:
+    """Return what writes figures, each made only then, to their files."""
+    return partial(_write_figures, ending, figures)
+
+
+def _write_figures(ending: str, figures: Mapping[Path, Callable[[], Drawn]], told: Told) -> list[Path]:
+    for done, (path, make) in enumerate(figures.items()):
+        told(done, len(figures))
+        head_figure.WRITERS[ending](make(), path)
+    return [*figures]
 
 
 def figure_of(look: Look, state: str, layer: int, head: int, per_head: bool, gamma: float) -> Figure:

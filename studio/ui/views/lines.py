@@ -15,10 +15,12 @@ from studio.ui.i18n import tr
 from studio.ui.theme import GRID, GROUP
 from studio.ui.threads import background
 from studio.ui.views.base import View
+from studio.ui.views.figures import writing
+from studio.ui.views.files import FORMATS, Write, path_of
 from studio.ui.views.look import AFTER, BEFORE, BOTH, DIFFERENCE, Look, caption
 from studio.ui.views.selection import CELL, HEADS, HOVER, SCALE, STATE, Selection
 from studio.ui.widgets.attention_lines import AttentionLines
-from studio.ui.widgets.head_figure import write_png, write_svg
+from studio.ui.widgets.head_figure import WRITERS
 from studio.ui.widgets.labels import Strong
 from studio.ui.widgets.legend import Legend
 from studio.ui.widgets.lines_figure import LinesFigure
@@ -319,21 +321,18 @@ class LinesView(View):
         return " · ".join(parts) + (tr(", γ {gamma}", gamma=self.selection.gamma) if self.selection.lifted else "")
 
     def formats(self) -> dict[str, str]:
-        return {"png": "Picture (PNG)…", "svg": "Figure with vector text (SVG)…"}
+        return {ending: FORMATS[ending] for ending in WRITERS}
 
     def file_stem(self) -> str:
         layer, head = self.selection.head
         kind = "" if self.look is None or self.look.kind == "attention" else f"{self.look.kind}-"
         return f"attention-lines-{kind}layer{layer + 1}-head{head + 1}-{self.selection.state}"
 
-    def export(self, ending: str, path: Path) -> list[Path]:
-        """Write the lines that are shown, all or those of the locked token; side by side makes two files."""
-        shown, paths = self.shown(), []
-        for place, state in shown.items():
-            target = path if len(shown) == 1 else path.with_stem(f"{path.stem}-{state}")
-            (write_png if ending == "png" else write_svg)(self.figure(place), str(target))
-            paths.append(target)
-        return paths
+    def export(self, ending: str, path: Path) -> Write:
+        """Return what writes the lines that are shown, all or those of the locked token, of two states each a file."""
+        shown = self.shown()
+        figures = {path_of(path, state, shown): self.figure(place) for place, state in shown.items()}
+        return writing(ending, {target: lambda figure=figure: figure for target, figure in figures.items()})
 
     def figure(self, place: str = "left") -> LinesFigure:
         """Return what is shown as a figure."""

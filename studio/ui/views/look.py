@@ -343,6 +343,13 @@ def normalisation(look: Look, whose: str = "rows") -> str:
     return ", ".join(parts)
 
 
+def axes(look: Look) -> str:
+    """Return what rows and columns are, for captions."""
+    if look.is_cross:
+        return "row = query (token of the decoder, looks), column = key (token of the encoder, looked at)"
+    return "row = query (looks), column = key (looked at)"
+
+
 def marked(look: Look, header: str) -> str:
     """Return the first header of a file of numbers; where a check failed it says so, so that it goes with them."""
     return header if look.verified else f"NOT VERIFIED · {header}"
@@ -365,10 +372,7 @@ def caption(look: Look, state: str, layer: int, head: int) -> str:
     elif look.step is not None:
         parts.append(look.state_words(AFTER))
     parts.append(normalisation(look, "rows of each state" if state == DIFFERENCE else "rows"))
-    if look.is_cross:
-        parts.append("row = query (token of the decoder, looks), column = key (token of the encoder, looked at)")
-    else:
-        parts.append("row = query (looks), column = key (looked at)")
+    parts.append(axes(look))
     if not look.verified:
         parts.insert(0, "NOT VERIFIED")
     return " · ".join(parts)

@@ -12,11 +12,23 @@ from studio.ui.i18n import tr
 from studio.ui.theme import GROUP
 from studio.ui.threads import background
 from studio.ui.views.base import View
-from studio.ui.views.files import FORMATS, OF_NUMBERS, file_stem, write_all_heads, write_csv, write_npz
+from studio.ui.views.figures import writing
+from studio.ui.views.files import (
+    FORMATS,
+    OF_NUMBERS,
+    Told,
+    Write,
+    file_stem,
+    path_of,
+    write_all_heads,
+    write_csv,
+    write_npz,
+)
 from studio.ui.views.look import AFTER, BEFORE, BOTH, DIFFERENCE, Look, Statistics, caption
 from studio.ui.views.numbers import StatisticsTable
 from studio.ui.views.selection import CELL, HEADS, NONE, SCALE, STATE, Selection
 from studio.ui.widgets.deep_matrix import DeepMatrix
+from studio.ui.widgets.head_figure import WRITERS
 from studio.ui.widgets.labels import Strong
 from studio.ui.widgets.marginals import Marginals
 
@@ -168,21 +180,25 @@ class MatrixView(View):
     def file_stem(self) -> str:
         return file_stem(self.selection.state, *self.selection.head, self.look.kind if self.look else "attention")
 
-    def export(self, ending: str, path: Path) -> list[Path]:
-        """Write the head that is shown, or with npz-all every head; side by side makes two files."""
-        look, shown, paths = self.look, self.shown(), []
-        if ending == "npz-all":
-            write_all_heads(path, look)
-            return [path]
-        for place, state in shown.items():
-            target = path if len(shown) == 1 else path.with_stem(f"{path.stem}-{state}")
-            if ending in ("png", "svg", "pdf"):
-                matrix = self.matrices[place]
-                {"png": matrix.export_png, "svg": matrix.export_svg, "pdf": matrix.export_pdf}[ending](target)
-            else:
-                (write_csv if ending == "csv" else write_npz)(target, look, state, *self.selection.head)
-            paths.append(target)
-        return paths
+    def export(self, ending: str, path: Path) -> Write:
+        """Return what writes the head that is shown, or with npz-all every head; side by side makes two files."""
+        look, head, shown = self.look, self.selection.head, self.shown()
+        targets = {place: path_of(path, state, shown) for place, state in shown.items()}
+        if ending in WRITERS:
+            return writing(ending, {target: self.matrices[place].figure() for place, target in targets.items()})
+
+        def write(told: Told) -> list[Path]:
+            if ending == "npz-all":
+                write_all_heads(path, look, told)
+                return [path]
+            for place, state in shown.items():
+                if ending == "csv":
+                    write_csv(targets[place], look, state, *head, told)
+                else:
+                    write_npz(targets[place], look, state, *head)
+            return [*targets.values()]
+
+        return write
 
 
 VIEW = MatrixView

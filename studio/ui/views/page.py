@@ -19,7 +19,7 @@ from studio import __version__
 from studio.core.disk import can_not_write
 from studio.core.files import renamed
 from studio.core.paths import resources_dir
-from studio.ui.views.look import AFTER, BEFORE, DIFFERENCE, Look, Statistics, measure, normalisation
+from studio.ui.views.look import AFTER, BEFORE, DIFFERENCE, Look, Statistics, axes, measure, normalisation
 
 MOST_BYTES = 64 << 20  # of maps in full: a browser opens the page at once
 THUMBNAIL_SIDE, BLOCK_CELLS = 64, 1 << 22
@@ -59,10 +59,10 @@ def write_page(
         with renamed(path, shared=True) as file:
             before, after = _template(look, len(full)).split(_DATA)
             file.write(before.encode())
-            side = min(THUMBNAIL_SIDE, len(look.tokens))
+            sides = tuple(min(THUMBNAIL_SIDE, len(tokens)) for tokens in (look.query_tokens, look.key_tokens))
             limits = {}
             for each in states:
-                bytes_, limits[each] = _thumbnails(look, each, side, step)
+                bytes_, limits[each] = _thumbnails(look, each, sides, step)
                 file.write(_held(f"thumbnails-{each}", bytes_))
             for layer, head in full:
                 for each, values in look.maps.items():
@@ -74,7 +74,7 @@ def write_page(
                 "per_head": per_head,
                 "gamma": gamma,
                 "cell": [query, -1],
-                "side": side,
+                "sides": sides,
                 "limits": limits,
             }
             file.write(_facts(_about(look) | facts).encode())
@@ -89,7 +89,8 @@ def _in_full(
 ) -> list[tuple[int, int]]:
     """Return the heads whose maps are held in full: all, or those that matter most."""
     n_layers, n_heads = look.shape
-    room = most_bytes // max(1, len(look.tokens) ** 2 * 4 * 4 // 3 * len(look.maps))
+    n_values = len(look.query_tokens) * len(look.key_tokens)
+    room = most_bytes // max(1, n_values * 4 * 4 // 3 * len(look.maps))
     if room >= n_layers * n_heads:
         return list(np.ndindex(n_layers, n_heads))
     wanted = list(dict.fromkeys(heads))
@@ -100,11 +101,11 @@ def _in_full(
     return sorted(wanted[:room])
 
 
-def _thumbnails(look: Look, state: str, side: int, step: Callable[[], None]) -> tuple[bytes, list[float]]:
-    """Return every head as side * side bytes, and the weight that the largest byte stands for."""
+def _thumbnails(look: Look, state: str, sides: tuple[int, int], step: Callable[[], None]) -> tuple[bytes, list[float]]:
+    """Return every head as rows * columns bytes, and the weight that the largest byte stands for."""
     pictures, limits = [], []
     for layer, head in np.ndindex(*look.shape):
-        pooled = _pooled(look, state, layer, head, side)
+        pooled = _pooled(look, state, layer, head, sides)
         limit = float(np.abs(pooled).max(initial=0.0))
         share = pooled / (limit or 1.0)
         pictures.append(np.rint(128 + share * 127 if state == DIFFERENCE else share * 255).astype(np.uint8).tobytes())
@@ -113,14 +114,14 @@ def _thumbnails(look: Look, state: str, side: int, step: Callable[[], None]) -> 
     return b"".join(pictures), limits
 
 
-def _pooled(look: Look, state: str, layer: int, head: int, side: int) -> np.ndarray:
-    """Return a head as [side, side], of each patch the value furthest from 0; a part of the rows at a time."""
-    n = len(look.tokens)
-    starts = np.arange(side) * n // side
-    n_lines = max(1, BLOCK_CELLS // (n * -(-n // side)))
+def _pooled(look: Look, state: str, layer: int, head: int, sides: tuple[int, int]) -> np.ndarray:
+    """Return a head as [row, column], of each patch the value furthest from 0; a part of the rows at a time."""
+    n_queries, n_keys = len(look.query_tokens), len(look.key_tokens)
+    starts, columns = (np.arange(side) * n // side for side, n in zip(sides, (n_queries, n_keys), strict=True))
+    n_lines = max(1, BLOCK_CELLS // (n_keys * -(-n_queries // sides[0])))
     parts = []
-    for first in range(0, side, n_lines):
-        end = starts[first + n_lines] if first + n_lines < side else n
+    for first in range(0, sides[0], n_lines):
+        end = starts[first + n_lines] if first + n_lines < sides[0] else n_queries
         rows = slice(int(starts[first]), int(end))
         if state == DIFFERENCE:
             values = look.maps[AFTER][layer, head, rows] - look.maps[BEFORE][layer, head, rows]
@@ -128,7 +129,7 @@ def _pooled(look: Look, state: str, layer: int, head: int, side: int) -> np.ndar
             values = look.maps[state][layer, head, rows]
         lines = starts[first : first + n_lines] - starts[first]
         high, low = (
-            part.reduceat(part.reduceat(values, lines, axis=0), starts, axis=1) for part in (np.maximum, np.minimum)
+            part.reduceat(part.reduceat(values, lines, axis=0), columns, axis=1) for part in (np.maximum, np.minimum)
         )
         parts.append(np.where(-low > high, low, high))
     return np.concatenate(parts)
@@ -150,7 +151,9 @@ def _about(look: Look) -> dict[str, Any]:
     colours = ("text", "muted", "accent", "attention", "difference")
     return {
         "subject": look.subject,
-        "tokens": [token.replace("\n", "⏎") or "␣" for token in look.tokens],
+        "tokens": [*map(_shown, look.tokens)],
+        "queries": [*map(_shown, look.queries)],
+        "axes": axes(look),
         "word_ids": look.word_ids,
         "states": list(look.maps),
         "state_titles": {state: look.title(state) for state in (*look.maps, DIFFERENCE)},
@@ -162,6 +165,10 @@ def _about(look: Look) -> dict[str, Any]:
         "verified": look.verified,
         "themes": {name: {colour: tokens[name][colour] for colour in colours} for name in ("light", "dark")},
     }
+
+
+def _shown(token: str) -> str:
+    return token.replace("\n", "⏎") or "␣"
 
 
 def _rows_of(state: str) -> str:

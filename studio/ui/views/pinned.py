@@ -8,11 +8,14 @@ from studio.ui import words
 from studio.ui.i18n import tr
 from studio.ui.theme import GRID
 from studio.ui.views.base import View
+from studio.ui.views.figures import writing
+from studio.ui.views.files import FORMATS, Write
 from studio.ui.views.look import AFTER, BOTH, DIFFERENCE, Look, caption
 from studio.ui.views.selection import HEADS, SCALE, STATE, Selection
 from studio.ui.widgets.buttons import quiet_button
 from studio.ui.widgets.cards import Finding
 from studio.ui.widgets.deep_matrix import DeepMatrix
+from studio.ui.widgets.head_figure import WRITERS
 from studio.ui.widgets.labels import Body, Small
 
 
@@ -88,11 +91,10 @@ class PinnedView(View):
         return tr("Colours: this head's own scale") if is_own else tr("Colours: 0 to 1 for all heads")
 
     def formats(self) -> dict[str, str]:
-        return {"png": "Picture (PNG)…", "svg": "Figure with vector text (SVG)…"} if self.pinned is not None else {}
+        return {ending: FORMATS[ending] for ending in WRITERS} if self.pinned is not None else {}
 
-    def export(self, ending: str, path: Path) -> list[Path]:
-        self.matrix.export_png(path) if ending == "png" else self.matrix.export_svg(path)
-        return [path]
+    def export(self, ending: str, path: Path) -> Write:
+        return writing(ending, {path: self.matrix.figure()})
 
 
 def _answers(look: Look) -> list[str]:

@@ -1,13 +1,15 @@
 """Why a token looks where it does: its query beside every key, product by product, to the weights."""
 
-import csv
 from pathlib import Path
 
 import numpy as np
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
+from studio.attention.vectors import HeadVectors
+from studio.core.files import renamed
 from studio.ui.i18n import tr
+from studio.ui.views.files import Write, write_table
 from studio.ui.views.look import caption
 from studio.ui.views.of_vectors import VectorView
 from studio.ui.views.selection import Selection
@@ -91,20 +93,22 @@ class QueryKeyView(VectorView):
         layer, head = self.selection.head
         return f"query-key-layer{layer + 1}-head{head + 1}-{self.state()}"
 
-    def export(self, ending: str, path: Path) -> list[Path]:
-        """Write the rows that are shown as CSV, or the head's vectors with their mask as NPZ."""
+    def export(self, ending: str, path: Path) -> Write:
+        """Return what writes the rows that are shown as CSV, or the head's vectors with their mask as NPZ."""
         if ending == "npz":
-            self.vectors().save(path)
-            return [path]
+            vectors = self.vectors()
+            return lambda told: _write_vectors(vectors, path)
         row, said = self.row(self._query), caption(self.look, self.state(), *self.selection.head)
-        with open(path, "w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            corner = f"key of query {self._query + 1} “{row.token}” · {said}"
-            writer.writerow([corner, "q·k", "scaled", "mask", "softmax"])
-            for i, token in enumerate(row.tokens):
-                numbers = (row.score[i], row.scaled[i], row.added[i], row.weight[i])
-                writer.writerow([token, *(f"{value:.9g}" for value in numbers)])
-        return [path]
+        header = [f"key of query {self._query + 1} “{row.token}” · {said}", "q·k", "scaled", "mask", "softmax"]
+        numbers = zip(row.score, row.scaled, row.added, row.weight, strict=True)
+        rows = [[token, *(f"{value:.9g}" for value in of)] for token, of in zip(row.tokens, numbers, strict=True)]
+        return lambda told: write_table(path, header, rows)
+
+
+def _write_vectors(vectors: HeadVectors, path: Path) -> list[Path]:
+    with renamed(path, shared=True) as file:
+        vectors.save(file)
+    return [path]
 
 
 VIEW = QueryKeyView

@@ -1,6 +1,5 @@
 """All heads in a table: every number that is known of them, sorted by any, and which are of one kind."""
 
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from studio.ui.i18n import tr
 from studio.ui.theme import GRID
 from studio.ui.threads import background
 from studio.ui.views.base import View
+from studio.ui.views.files import Write, write_table
 from studio.ui.views.look import AFTER, BEFORE, BOTH, DIFFERENCE, Look, Statistics, marked
 from studio.ui.views.numbers import STATISTICS
 from studio.ui.views.selection import HEADS, STATE, Selection
@@ -148,16 +148,13 @@ class TableView(View):
     def file_stem(self) -> str:
         return "attention-all-heads"
 
-    def export(self, ending: str, path: Path) -> list[Path]:
-        """Write all heads in the order on screen; every number reads back as the same float."""
-        columns, order = self.table.model.columns, self.table.model.order
-        with open(path, "w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            first, *others = [column.title for column in columns]
-            writer.writerow([marked(self.look, first), *others])
-            for row in order:
-                writer.writerow([c.values[row] if c.is_text else repr(c.values[row].item()) for c in columns])
-        return [path]
+    def export(self, ending: str, path: Path) -> Write:
+        """Return what writes all heads in the order on screen; every number reads back as the same float."""
+        columns, order = self.table.model.columns, [*self.table.model.order]
+        first, *others = [column.title for column in columns]
+        rows = ([c.values[row] if c.is_text else repr(c.values[row].item()) for c in columns] for row in order)
+        header = [marked(self.look, first), *others]
+        return lambda told: write_table(path, header, rows)
 
 
 VIEW = TableView

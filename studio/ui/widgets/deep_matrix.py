@@ -1,6 +1,7 @@
 """One head of any length: exact tiles where one looks, computed while the window stays fluid."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 import numpy as np
 from PySide6.QtCore import QRectF, Qt
@@ -69,18 +70,24 @@ class DeepMatrix(HeadMatrix):
             self._images.clear()
         super()._show_theme(theme)
 
-    def _figure(self) -> head_figure.Figure:
+    def figure(self) -> Callable[[], head_figure.Figure]:
+        """Take what is in sight, and return what makes it a figure; a small matrix is whole in it."""
         if self._tiles is None:
-            return super()._figure()
+            return super().figure()
         # A figure of millions of cells would be no figure: it shows what is in sight.
-        level, rows, columns = self._in_sight()
-        parts = [[self._tiles.tile(level, row, column) for column in columns] for row in rows]
+        tiles, (level, rows, columns) = self._tiles, self._in_sight()
         step = TILE << level
         queries = self.query_tokens[rows.start * step : rows.stop * step : 1 << level]
         keys = self.key_tokens[columns.start * step : columns.stop * step : 1 << level]
         note = tr("each cell the strongest of {n} × {n}", n=1 << level) if level else ""
         caption = " · ".join(filter(None, (self.caption, note)))
-        return head_figure.Figure(np.block(parts), queries, keys, caption, self.scale)
+        scale = self.scale
+
+        def make() -> head_figure.Figure:
+            parts = [[tiles.tile(level, row, column) for column in columns] for row in rows]
+            return head_figure.Figure(np.block(parts), queries, keys, caption, scale)
+
+        return make
 
     # --- tiles -------------------------------------------------------------------------------------------------
 

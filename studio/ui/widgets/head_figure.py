@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from PySide6.QtCore import QBuffer, QMarginsF, QPointF, QRect, QRectF, QSize, QSizeF, Qt
-from PySide6.QtGui import QFontMetrics, QImage, QPageSize, QPaintDevice, QPainter, QPdfWriter, QPen
+from PySide6.QtGui import QColor, QFontMetrics, QImage, QPageSize, QPaintDevice, QPainter, QPdfWriter, QPen
 from PySide6.QtSvg import QSvgGenerator
 
 from studio.core.files import write_atomic
@@ -18,10 +20,23 @@ DPI = 96  # of a logical pixel
 LARGEST_CELL, LARGE_CELL, SIDE, MARGIN = 24, 12, 640, 12
 FONT, SMALL_FONT, LEAST_WIDTH, MOST_LABEL = 11, 8, 420, 130
 BAR, BAR_ROOM, AXIS, VECTOR_CELL, VECTOR_SIDE = 10, 64, 18, 4, 1024
+PART_PIXELS, PART_HEIGHT = 1 << 17, 32
 WRAPPED = Qt.AlignmentFlag.AlignLeft | Qt.TextFlag.TextWordWrap
 LEFT, RIGHT = (
     Qt.AlignmentFlag.AlignVCenter | side for side in (Qt.AlignmentFlag.AlignLeft, Qt.AlignmentFlag.AlignRight)
 )
+
+
+class Drawn(Protocol):
+    """What can be written as a figure."""
+
+    caption: str
+
+    def size(self) -> QSizeF: ...
+
+    def paint(self, painter: QPainter) -> None: ...
+
+    def meaning(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -46,12 +61,12 @@ class Figure:
         """Draw the figure at the origin."""
         theme, (left, top) = load_theme("light"), self._corner()
         n_queries, n_keys = self.values.shape
-        painter.fillRect(QRectF(QPointF(0, 0), self.size()), Qt.GlobalColor.white)
+        fill(painter, self.size(), QColor(Qt.GlobalColor.white))
         matrix = QRectF(left, top, n_keys * self.cell(), n_queries * self.cell())
         # Of vectors, a program that draws them may smooth a picture: each value has several pixels.
         enough = min(VECTOR_CELL, VECTOR_SIDE // max(n_queries, n_keys))
         side = self.cell() if isinstance(painter.device(), QImage) else max(self.cell(), enough)
-        painter.drawImage(matrix, self._picture(theme, side))
+        self._paint_values(painter, theme, matrix, side)
         painter.setPen(QPen(theme.colour("muted"), 0.5))
         painter.drawRect(matrix)
         self._paint_axes(painter, theme, matrix)
@@ -76,10 +91,19 @@ class Figure:
         )
         return said + (f", γ {self.scale.gamma:g}" if self.scale.gamma != 1 else "")
 
-    def _picture(self, theme: Theme, side: int) -> QImage:
-        """Return the matrix with each value as a square of pixels: no viewer can blur it."""
-        colours = self.scale.colours(self.values, theme)
-        return picture(np.repeat(np.repeat(colours, side, axis=0), side, axis=1))
+    def _paint_values(self, painter: QPainter, theme: Theme, matrix: QRectF, side: int) -> None:
+        """Draw the matrix with each value as a square of pixels, so that no viewer can blur it.
+
+        A picture is packed while Python waits, and the window with it: a large one is drawn in parts. Each reaches
+        under the next, else a viewer that smooths edges would show the seam.
+        """
+        n_queries, n_keys = self.values.shape
+        n_rows = max(1, PART_PIXELS // (n_keys * side * side))
+        for first in range(0, n_queries, n_rows):
+            colours = self.scale.colours(self.values[first : first + n_rows + 1], theme)
+            image = picture(np.repeat(np.repeat(colours, side, axis=0), side, axis=1))
+            top = matrix.top() + first * self.cell()
+            painter.drawImage(QRectF(matrix.left(), top, matrix.width(), len(colours) * self.cell()), image)
 
     def _paint_axes(self, painter: QPainter, theme: Theme, matrix: QRectF) -> None:
         painter.setFont(number_font(FONT))
@@ -134,22 +158,26 @@ class Figure:
 
     def _corner(self) -> tuple[float, float]:
         """Return where the cells begin: right of the queries' tokens, below the keys'."""
-        return self._left(), MARGIN + AXIS + 8.0 + min(MOST_LABEL, self._widest(self.key_tokens))
-
-    def _left(self) -> float:
-        return MARGIN + AXIS + 8.0 + min(MOST_LABEL, self._widest(self.query_tokens))
+        left, top = (MARGIN + AXIS + 8.0 + min(MOST_LABEL, widest) for widest in self._widest)
+        return left, top
 
     def _width(self) -> float:
-        return max(self._left() + self.values.shape[1] * self.cell() + 14 + BAR + BAR_ROOM, LEAST_WIDTH)
+        return max(self._corner()[0] + self.values.shape[1] * self.cell() + 14 + BAR + BAR_ROOM, LEAST_WIDTH)
 
     def _foot(self) -> float:
         """Return where the caption begins; the name of the queries' axis may need more than a small matrix has."""
         top = self._corner()[1]
         return max(top + len(self.values) * self.cell(), 190.0) + 14
 
-    def _widest(self, tokens: list[str]) -> int:
+    @cached_property
+    def _widest(self) -> tuple[int, int]:
+        """The width of the widest token of the queries, and of the keys."""
         metrics = QFontMetrics(number_font(self._label_size()))
-        return max(map(metrics.horizontalAdvance, tokens), default=0)
+        queries, keys = (
+            max(map(metrics.horizontalAdvance, set(tokens)), default=0)
+            for tokens in (self.query_tokens, self.key_tokens)
+        )
+        return queries, keys
 
     def _caption_height(self) -> int:
         """Return the height of the caption, broken into as many lines as the width asks for."""
@@ -157,7 +185,14 @@ class Figure:
         return QFontMetrics(number_font(FONT)).boundingRect(room, WRAPPED, self.words()).height() + 4
 
 
-def write_png(figure: Figure, path: str | Path, scale: float = 2.0) -> None:
+def fill(painter: QPainter, size: QSizeF, colour: QColor) -> None:
+    """Fill the ground of a figure; of a picture a part at a time, for Python waits meanwhile."""
+    step = PART_HEIGHT if isinstance(painter.device(), QImage) else size.height()
+    for top in np.arange(0.0, size.height(), step).tolist():
+        painter.fillRect(QRectF(0, top, size.width(), min(step, size.height() - top)), colour)
+
+
+def write_png(figure: Drawn, path: str | Path, scale: float = 2.0) -> None:
     """Write the figure as a picture, `scale` pixels for a logical one; raises OSError where it can't be written."""
     image = QImage((figure.size() * scale).toSize(), QImage.Format.Format_RGB32)
     image.setDevicePixelRatio(scale)
@@ -171,7 +206,7 @@ def write_png(figure: Figure, path: str | Path, scale: float = 2.0) -> None:
     _write(path, buffer)
 
 
-def write_svg(figure: Figure, path: str | Path) -> None:
+def write_svg(figure: Drawn, path: str | Path) -> None:
     """Write the figure as vectors; raises OSError where it can't be written."""
     buffer, generator = QBuffer(), QSvgGenerator()
     generator.setOutputDevice(buffer)
@@ -186,7 +221,7 @@ def write_svg(figure: Figure, path: str | Path) -> None:
     _write(path, buffer)
 
 
-def write_pdf(figure: Figure, path: str | Path) -> None:
+def write_pdf(figure: Drawn, path: str | Path) -> None:
     """Write the figure as a page of its own size, with text as text; raises OSError where it can't be written."""
     buffer = QBuffer()
     buffer.open(QBuffer.OpenModeFlag.WriteOnly)
@@ -204,7 +239,7 @@ def write_pdf(figure: Figure, path: str | Path) -> None:
 WRITERS: dict[str, Callable[..., None]] = {"png": write_png, "svg": write_svg, "pdf": write_pdf}
 
 
-def _paint(figure: Figure, device: QPaintDevice) -> None:
+def _paint(figure: Drawn, device: QPaintDevice) -> None:
     painter = QPainter(device)
     # Else a page keeps pictures as JPEG, which changes the colours.
     painter.setRenderHint(QPainter.RenderHint.LosslessImageRendering)

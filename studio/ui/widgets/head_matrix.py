@@ -1,5 +1,8 @@
 """One head: who looks at whom, token by token, with exact values."""
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QFontMetrics, QImage, QKeyEvent, QMouseEvent, QPainter, QPen, QResizeEvent, QWheelEvent
@@ -150,17 +153,9 @@ class HeadMatrix(QAbstractScrollArea):
         )
         return f"{told} · {self._marginals.describe(query, key)}" if self._marginals is not None else told
 
-    def export_png(self, path: str, scale: float = 2.0) -> None:
-        """Write the whole matrix as a figure; raises OSError where it can't be written."""
-        head_figure.write_png(self._figure(), path, scale)
-
-    def export_svg(self, path: str) -> None:
-        """Write the whole matrix as a figure with text as text and the values' colours without loss."""
-        head_figure.write_svg(self._figure(), path)
-
-    def export_pdf(self, path: str) -> None:
-        """Write the whole matrix as a page of its own size, as `export_svg`."""
-        head_figure.write_pdf(self._figure(), path)
+    def figure(self) -> Callable[[], head_figure.Figure]:
+        """Take what is shown, and return what makes the whole matrix a figure in any thread."""
+        return partial(head_figure.Figure, self.values, self.query_tokens, self.key_tokens, self.caption, self.scale)
 
     def sizeHint(self) -> QSize:
         return QSize(420, 420)
@@ -397,9 +392,6 @@ class HeadMatrix(QAbstractScrollArea):
         self._image_key = None
         self._set_scroll_ranges()
         self.viewport().update()
-
-    def _figure(self) -> head_figure.Figure:
-        return head_figure.Figure(self.values, self.query_tokens, self.key_tokens, self.caption, self.scale)
 
     def _show_theme(self, theme: Theme) -> None:
         self._image_key = None

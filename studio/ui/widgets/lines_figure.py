@@ -7,7 +7,7 @@ from PySide6.QtGui import QFontMetrics, QPainter, QPen
 
 from studio.ui.i18n import tr
 from studio.ui.theme import Theme, load_theme, number_font
-from studio.ui.widgets.head_figure import FONT, MARGIN, WRAPPED
+from studio.ui.widgets.head_figure import FONT, MARGIN, WRAPPED, fill
 from studio.ui.widgets.marks import series_pen
 from studio.ui.widgets.strands import SIGNED, Span, Strand, paint_strands, strand_colour
 
@@ -34,7 +34,7 @@ class LinesFigure:
     def paint(self, painter: QPainter) -> None:
         """Draw the figure at the origin."""
         theme, size = load_theme("light"), self.size()
-        painter.fillRect(QRectF(0, 0, size.width(), size.height()), theme.colour("surface"))
+        fill(painter, size, theme.colour("surface"))
         painter.setFont(number_font(FONT))
         painter.setPen(theme.colour("text"))
         painter.drawText(QRectF(MARGIN, 8, self._width() - 2 * MARGIN, self._top()), WRAPPED, self.caption)

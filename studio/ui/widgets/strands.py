@@ -1,5 +1,6 @@
 """The lines between two columns of tokens: how weights become sixteen strengths, and how these are drawn."""
 
+import time
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -11,6 +12,7 @@ from studio.ui.theme import Theme, load_theme
 from studio.ui.widgets.marks import series_colour, series_pen
 
 LEVELS, DASHED = 16, 4  # dashes of weaker lines could not be told
+FEW_LINES, PART_SECONDS = 16, 0.008
 SIGNED = -2  # in place of a series: the colours of a difference say less and more
 
 
@@ -69,6 +71,16 @@ def _colour(theme_name: str, series: int, is_more: bool, share: float) -> str:
     return theme.mix(whole, share)
 
 
+def _draw(painter: QPainter, lines: list[QLineF]) -> None:
+    """Draw lines, as many at a time as take some milliseconds: Python waits meanwhile, and the window with it."""
+    first, n = 0, FEW_LINES
+    while first < len(lines):
+        began = time.perf_counter()
+        painter.drawLines(lines[first : first + n])
+        first, taken = first + n, time.perf_counter() - began
+        n = 2 * n if taken < PART_SECONDS / 2 else max(1, n // 2) if taken > PART_SECONDS else n
+
+
 def paint_strands(
     painter: QPainter,
     theme: Theme,
@@ -109,6 +121,6 @@ def paint_strands(
                 pen.setColor(strand_colour(theme, strand.series, is_more is not False, level / LEVELS))
                 pen.setWidthF(width)
                 painter.setPen(pen)
-                painter.drawLines(lines)
+                _draw(painter, lines)
                 n_lines += len(lines)
     return n_lines
