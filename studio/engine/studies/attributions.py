@@ -52,7 +52,8 @@ def study(subject: Subject, asked: Study, states: tuple[str, ...], out: Path) ->
                 weights, facts = _relevance_across(model, target), {}
             else:
                 weights, facts = _weights(method, model, target, kind, given)
-            key = [asked.text, asked.fields, name, target.choice, target.told()]
+            # The same words may come twice in a text: which of them is asked about tells their targets apart.
+            key = [asked.text, asked.fields, name, target.choice, target.told(), options.get("token", -1), kind]
             found[name] = {"weights": weights.tolist()} | facts
             found[name] |= faithfulness(subject, model, target, weights, key)
         told, ids = target.told(), target.inputs["input_ids"].flatten().tolist()
