@@ -57,9 +57,40 @@ def relevance(attention: np.ndarray, gradients: np.ndarray) -> np.ndarray:
     """
     result = np.eye(attention.shape[-1])
     for layer, gradient in zip(attention, gradients, strict=True):
-        spoke = np.maximum(layer.astype(np.float64) * gradient, 0.0).mean(axis=0)
-        result = result + spoke @ result
+        result = result + _spoke(layer, gradient) @ result
     return result
+
+
+def relevance_across(
+    encoder: tuple[np.ndarray, np.ndarray],
+    decoder: tuple[np.ndarray, np.ndarray],
+    cross: tuple[np.ndarray, np.ndarray],
+) -> np.ndarray:
+    """Return the relevance of each token of an encoder for each of its decoder, [query, key].
+
+    Each is maps and gradients [layer, head, query, key] (Chefer et al. 2021, equations 5 to 10: what the decoder looks
+    at across is followed through what either side has mixed before).
+    """
+    mixed = _mixed(relevance(*encoder))
+    n_written, n_read = cross[0].shape[-2:]
+    own, across = np.eye(n_written), np.zeros((n_written, n_read))
+    for layer in range(len(cross[0])):
+        spoke, spoke_across = (_spoke(each[0][layer], each[1][layer]) for each in (decoder, cross))
+        own, across = own + spoke @ own, across + spoke @ across
+        across = across + _mixed(own).T @ spoke_across @ mixed
+    return across
+
+
+def _spoke(layer: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+    """Return what of a layer spoke for the target, [query, key]."""
+    return np.maximum(layer.astype(np.float64) * gradient, 0.0).mean(axis=0)
+
+
+def _mixed(relevance: np.ndarray) -> np.ndarray:
+    """Return relevance whose part from other tokens sums to one in each row, as large as that of the token itself."""
+    others = relevance - np.eye(len(relevance))
+    sums = others.sum(axis=-1, keepdims=True)
+    return np.divide(others, sums, out=np.zeros_like(others), where=sums > 0) + np.eye(len(relevance))
 
 
 def _steps(attention: np.ndarray, residual: bool) -> np.ndarray:

@@ -36,6 +36,16 @@ _UNUSED = re.compile(
     r"^(cls|lm_head|mlm|vocab_\w+|discriminator_predictions|generator_\w+|predictions|decoder\.(bias|weight)|head)\b"
     r"|position_ids$|rotary_emb\.inv_freq$|token_type_ids$"
 )
+NEXT_TOKEN, WRITTEN = "next-token", "written-text"  # what a model without a task of the studio answers with
+_HEADS = {
+    "ForSequenceClassification": "text-classification",
+    "ForTokenClassification": "token-classification",
+    "ForQuestionAnswering": "question-answering",
+    "ForMaskedLM": "masked-lm",
+    "ForPreTraining": "masked-lm",  # of BERT; a folder without such a head is loaded without one
+    "ForCausalLM": NEXT_TOKEN,
+    "LMHeadModel": NEXT_TOKEN,
+}
 _NO_POOLER = ("roberta", "xlm-roberta", "camembert", "electra", "distilbert", "modernbert", "mpnet")
 
 
@@ -129,6 +139,20 @@ def writes(folder: str) -> bool:
     config = read_json(Path(folder) / "config.json") or {}
     is_classifier = any("ForSequenceClassification" in str(name) for name in config.get("architectures") or [])
     return bool(config.get("is_encoder_decoder")) and not is_classifier
+
+
+def answers_with(folder: str) -> str:
+    """Return what the head of a model folder answers with: the id of a task, `NEXT_TOKEN`, `WRITTEN`, or nothing.
+
+    Told from its config alone, so that the window need not load it.
+    """
+    if writes(folder):
+        return WRITTEN
+    config = read_json(Path(folder) / "config.json") or {}
+    if config.get("model_type") == "xlnet":
+        return ""  # it guesses tokens in any order, by inputs of its own
+    names = [str(name) for name in config.get("architectures") or []]
+    return next((what for ending, what in _HEADS.items() if any(name.endswith(ending) for name in names)), "")
 
 
 @cache

@@ -170,12 +170,14 @@ class Explained(Event):
 class Studied(Event):
     """The answer to a study command; what `result` holds is said by the study's own module.
 
-    directory: of arrays that are too large for a line. reason, facts: why there is no answer.
+    directory: of arrays that are too large for a line. reason, facts: why there is no answer. about: the option of
+    that name, given back as it came, by which an answer is told from that to another question of its kind.
     """
 
     type: Literal["studied"] = "studied"
     id: str
     what: str
+    about: int | str | None = None
     result: dict[str, Any] = {}
     directory: str | None = None
     reason: str | None = None

@@ -323,10 +323,6 @@ REASONS: dict[str, Reason] = {
         "the whole model.",
         "go.model",
     ),
-    "target-written": Reason(
-        "A model that writes a text has no single answer whose probability could be followed.",
-        "The maps of its heads stand in the other views.",
-    ),
     "method-unsupported": Reason(
         "{method} does not fit models of the type {model_type}.", "Choose another method.", "go.model"
     ),
@@ -455,6 +451,11 @@ REASONS: dict[str, Reason] = {
     "head-unknown": Reason(
         "There is no head {head} in layer {layer}.",
         "Choose heads of the model that is shown, and zero, uniform or a factor for each.",
+    ),
+    "kind-unknown": Reason("This model has no {kind} attention.", "Choose another one above."),
+    "method-kind": Reason(
+        "What “{method}” gives has no meaning in {kind} attention.",
+        "It is about the text that the encoder reads: choose “Encoder” above.",
     ),
     "flow-too-long": Reason(
         "The text has {n_tokens} tokens; flow is computed for up to {most}.", "Take rollout, or shorten the text."

@@ -36,6 +36,7 @@ class RunState:
     state: str = "waiting"
     phase: str = ""
     progress: tuple[float, float] = (0.0, 0.0)
+    progress_of: str = ""  # whose it is, such as a part of the data or a study
     attempt: int = 0
     created: float = 0.0
     started: float = 0.0
@@ -112,7 +113,11 @@ def _started(s: RunState, e: ev.Started) -> None:
 
 
 def _phase(s: RunState, e: ev.Phase) -> None:
-    s.phase, s.progress = e.name, (0.0, 0.0)
+    s.phase, s.progress, s.progress_of = e.name, (0.0, 0.0), ""
+
+
+def _progress(s: RunState, e: ev.Progress) -> None:
+    s.progress, s.progress_of = (e.done, e.total), e.name
 
 
 def _metrics(s: RunState, rows: ev.MetricsRows) -> None:
@@ -185,7 +190,7 @@ def _paused(s: RunState, e: ev.Paused) -> None:
 _HANDLERS: dict[type, Any] = {
     ev.Started: _started,
     ev.Phase: _phase,
-    ev.Progress: lambda s, e: setattr(s, "progress", (e.done, e.total)),
+    ev.Progress: _progress,
     ev.DataReady: lambda s, e: setattr(s, "data", e),
     ev.ModelReady: lambda s, e: setattr(s, "model", e),
     ev.Picked: lambda s, e: s.picked.__setitem__(e.name, e),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 MOST_WRITTEN = 40  # tokens
+UNKNOWN = -100  # what follows a token, where nobody knows; transformers' losses leave it out
 _NO_WEIGHTS = {"final_logits_bias"}  # zeros that a folder need not hold
 
 
@@ -40,10 +41,11 @@ def load_writer(folder: str) -> Module:
     return model.eval()
 
 
-def written(model: Module, encoded: Mapping[str, Tensor]) -> Tensor:
+def written(model: Module, encoded: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     """Return what the decoder reads while the model writes, one greedy choice after the other, int64 [1, token].
 
-    It begins with the token that starts the decoder and ends before the end token, with `MOST_WRITTEN` at most.
+    It begins with the token that starts the decoder and ends before the end token, with `MOST_WRITTEN` at most. Also
+    what follows each token, int64 [1, token], `UNKNOWN` where it was not written any more.
     """
     import torch
 
@@ -58,13 +60,18 @@ def written(model: Module, encoded: Mapping[str, Tensor]) -> Tensor:
     ids = ids[:1].cpu().clone()
     ends = model.generation_config.eos_token_id
     known = set(ends if isinstance(ends, list) else [ends])
-    return ids[:, :-1] if ids.shape[1] > 1 and ids[0, -1].item() in known else ids
+    if ids.shape[1] > 1 and ids[0, -1].item() in known:
+        return ids[:, :-1], ids[:, 1:]
+    return ids, torch.nn.functional.pad(ids[:, 1:], (0, 1), value=UNKNOWN)
 
 
-def given(model: Module, tokenizer: Any, text: str) -> Tensor:
-    """Return what the decoder reads where it is to write a text: the same one place to the right, int64 [1, token]."""
+def given(model: Module, tokenizer: Any, text: str) -> tuple[Tensor, Tensor]:
+    """Return what the decoder reads where it is to write a text, and that text; int64 [1, token] each.
+
+    It reads the same one place to the right.
+    """
     labels = tokenizer(text_target=text, return_tensors="pt")["input_ids"]
-    return model.prepare_decoder_input_ids_from_labels(labels=labels)
+    return model.prepare_decoder_input_ids_from_labels(labels=labels), labels
 
 
 @contextmanager

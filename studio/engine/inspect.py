@@ -13,18 +13,20 @@ import numpy as np
 
 from studio.attention import capture as attention
 from studio.core import events as ev
-from studio.core.anatomy import describe_model, writes
+from studio.core.anatomy import NEXT_TOKEN, WRITTEN, describe_model
 from studio.core.blocks import TokenTexts
 from studio.core.commands import Explain, Study
 from studio.core.disk import no_room
-from studio.core.files import read_json
 from studio.core.reasons import Failure, Problem
 from studio.core.rundir import RunDir
-from studio.core.spec import Against, InspectSpec
-from studio.engine import decoders, evaluate, models, sees, studies
+from studio.core.spec import InspectSpec
+from studio.engine import decoders, evaluate, sees, studies
+from studio.engine.against import load_other, load_two
 from studio.engine.data import workspace_of
 from studio.engine.failures import problem_of
+from studio.engine.folders import load_folder
 from studio.engine.reporter import Reporter, StopRequested
+from studio.engine.studies import target
 from studio.engine.trained import Trained, open_trained
 from studio.sources.texts import Texts
 from studio.tasks.base import Rows, join_rows
@@ -33,7 +35,6 @@ STATES = {"tuned": ("after",), "base": ("before",), "both": ("before", "after")}
 KEPT_ANSWERS = 2  # maps of a long text take 150 MB; the window shows the newest, and may still hold the one before
 KEPT_STUDIES = 4  # of each kind: several views may have asked, and read an answer a moment later
 EXPLAIN = "explain"
-SAMPLE = "The cat sat."  # for settings of a tokenizer that its vocabulary does not tell, such as lower case
 
 
 def run(run_dir: RunDir, spec: InspectSpec, report: Reporter) -> ev.Event:
@@ -63,6 +64,7 @@ def _answer(run_dir: RunDir, spec: InspectSpec, subject: "Subject", states: tupl
     written: dict[str, list[Path]] = {}
 
     def serve(asked: Explain | Study, between: bool = False) -> None:
+        # What waits behind a long study still needs its ears; and what goes on after a short one is the long one.
         report.say(ev.Phase(name="explaining"))
         out, kind = run_dir.path / "maps" / asked.id, asked.what if isinstance(asked, Study) else EXPLAIN
         outer = subject.progress
@@ -77,10 +79,9 @@ def _answer(run_dir: RunDir, spec: InspectSpec, subject: "Subject", states: tupl
             # There is nothing to resume: it answers the next question as soon as there is room.
             report.say(_refusal(asked, no_room(run_dir.path).problem if problem.reason == "disk-full" else problem))
         finally:
-            # What waits behind a long study still needs its ears.
             subject.progress = outer
             _keep(written.setdefault(kind, []), out, KEPT_ANSWERS if kind == EXPLAIN else KEPT_STUDIES)
-            report.say(ev.Phase(name="ready"))
+            report.say(ev.Phase(name="explaining" if between else "ready"))
 
     while time.monotonic() - last < spec.idle_seconds and not report.stop.is_set():
         report.wake.wait(0.5)
@@ -93,8 +94,13 @@ def _answer(run_dir: RunDir, spec: InspectSpec, subject: "Subject", states: tupl
 def _refusal(asked: Explain | Study, problem: Problem) -> ev.Explained | ev.Studied:
     why = {"reason": problem.reason, "facts": problem.facts}
     if isinstance(asked, Study):
-        return ev.Studied(id=asked.id, what=asked.what, **why)
+        return ev.Studied(id=asked.id, what=asked.what, about=_about(asked), **why)
     return ev.Explained(id=asked.id, text=asked.text, probabilities={}, **why)
+
+
+def _about(asked: Study) -> int | str | None:
+    about = asked.options.get("about")
+    return about if isinstance(about, int | str) else None
 
 
 def _keep(written: list[Path], newest: Path, most: int) -> None:
@@ -117,10 +123,16 @@ def _attending(
     tell = report.progress(what)
 
     def attend(done: int, total: int) -> None:
-        while not report.stop.is_set() and report.asked:
-            if any(isinstance(other, Study) and other.what == what for other in tuple(report.asked)):
+        while not report.stop.is_set():
+            waiting = tuple(report.asked)
+            if any(isinstance(other, Study) and other.what == what for other in waiting):
                 raise Failure("study-replaced")
-            serve(report.asked.popleft())
+            # Another long one begins when this one has ended: between its parts it could be neither seen nor stopped.
+            short = next((other for other in waiting if not studies.is_long(other)), None)
+            if short is None:
+                break
+            report.asked.remove(short)
+            serve(short)
         try:
             tell(done, total)
         except StopRequested:
@@ -151,7 +163,10 @@ def _event(
 
 
 class Subject:
-    """A loaded model with the ways to see it before and after its fine-tuning; `writes`: it answers with a text."""
+    """A loaded model with the ways to see it before and after its fine-tuning.
+
+    answers: what with, as `anatomy.answers_with`, where it was not trained here; `writes`: with a text of its own.
+    """
 
     def __init__(
         self,
@@ -161,10 +176,11 @@ class Subject:
         max_length: int,
         labels: list[str],
         trained: Trained | None = None,
-        writes: bool = False,
+        answers: str = "",
     ):
         self.tuned, self.base, self.tokenizer, self.max_length, self.labels = tuned, base, tokenizer, max_length, labels
-        self.trained, self.writes = trained, writes
+        self.trained, self.writes = trained, answers == WRITTEN
+        self.answers = trained.task.id if trained else answers or ("text-classification" if labels else "embeddings")
         self.progress: Callable[[int, int], None] = _ignore
         self._parts: dict[str, Rows] | None = None
         self._company: dict[tuple[str, ...], tuple[Any, dict[str, Any]]] = {}
@@ -194,7 +210,8 @@ class Subject:
         Raises Failure with the reason where there is none.
         """
         if isinstance(asked, Study):
-            return ev.Studied(id=asked.id, what=asked.what, **studies.find(asked.what)(self, asked, states, out))
+            found = studies.find(asked.what)(self, asked, states, out)
+            return ev.Studied(id=asked.id, what=asked.what, about=_about(asked), **found)
         if not asked.attention and self.trained is not None:
             return self.answer(asked, states)
         answers = self.explain(asked.text, asked.fields, states, out, asked.attention)
@@ -275,7 +292,8 @@ class Subject:
         """Return what the model reads of a text, or of a row by role, as the tokenizer gives it: a batch of one.
 
         `messages` among the fields is a chat as JSON, which the tokenizer's own template makes one text of. Of a model
-        that writes, `decoder_input_ids` are those of the second text, or else of what it writes.
+        that writes, `decoder_input_ids` are those of the second text, or else of what it writes, and `labels` what
+        follows each of them.
         Raises Failure: text-empty, text-too-long, chat-unknown, chat-refused.
         """
         if "messages" in fields:
@@ -293,7 +311,7 @@ class Subject:
         self._refuse_long(encoded["input_ids"])
         if self.writes:
             of_decoder = fields.get("text_pair", "").strip()
-            encoded["decoder_input_ids"] = (
+            encoded["decoder_input_ids"], encoded["labels"] = (
                 decoders.given(self.tuned, self.tokenizer, of_decoder) if of_decoder else self._written(encoded)
             )
             self._refuse_long(encoded["decoder_input_ids"])
@@ -303,9 +321,9 @@ class Subject:
         if ids.shape[1] > self.max_length:
             raise Failure("text-too-long", "text", n_tokens=ids.shape[1], most=self.max_length)
 
-    def _written(self, encoded: Mapping[str, Any]) -> Any:
-        """Return what the model writes of a text, as its decoder reads it; the last one is kept."""
-        read = {name: value for name, value in encoded.items() if name != "decoder_input_ids"}
+    def _written(self, encoded: Mapping[str, Any]) -> tuple[Any, Any]:
+        """Return what the model writes of a text, as `decoders.written`; the last one is kept."""
+        read = {name: value for name, value in encoded.items() if name not in ("decoder_input_ids", "labels")}
         key = ("written", *read["input_ids"][0].tolist())
         if self._last_written is None or self._last_written[0] != key:
             self._last_written = key, decoders.written(self.tuned, read)
@@ -322,11 +340,19 @@ class Subject:
     def inputs(self, encoded: Any, model: Any) -> dict[str, Any]:
         """Return what goes into the model of what `encode` gave: a batch of one, an option among one."""
         device = next(model.parameters()).device
-        inputs = {name: value.to(device) for name, value in encoded.items()}
+        inputs = {name: value.to(device) for name, value in encoded.items() if name != "labels"}
         if self.trained and self.trained.task.id == "multiple-choice":
             # Nothing is padded, so that no mask is needed.
             return {name: value[:, None] for name, value in inputs.items() if name != "attention_mask"}
         return inputs
+
+    def body(self, model: Any) -> Any:
+        """Return the part of a model whose attention is captured.
+
+        A head over a whole vocabulary is not part of it: of a long text its answers would take gigabytes.
+        """
+        has_words = self.trained is None and self.answers in (NEXT_TOKEN, "masked-lm")
+        return model.base_model if has_words else model
 
     def explain(
         self, text: str, fields: Mapping[str, str], states: tuple[str, ...], out: Path, with_attention: bool
@@ -349,24 +375,29 @@ class Subject:
     def _explain_one(
         self, model: Any, encoded: Any, facts: dict[str, Any], out: Path, with_attention: bool
     ) -> dict[str, Any]:
-        import torch
-
         if not with_attention:
-            if not self.labels:
-                return {"probabilities": {}}
-            with torch.inference_mode():
-                logits = model(**encoded).logits[0].float()
-            return {"probabilities": self._named(logits.softmax(-1).tolist())}
+            return self._told(model, encoded)
         out.mkdir(parents=True, exist_ok=True)
         with decoders.read_by_decoder(model) as read:
-            captured = attention.capture(model, self.inputs(encoded, model), spool=out)
+            captured = attention.capture(self.body(model), self.inputs(encoded, model), spool=out)
         of_decoder = decoders.decoder_facts(self.tokenizer, read[0]) if read else {}
         attention.save(captured, directory=out, **facts | of_decoder)
-        probabilities = [] if captured.probabilities is None else captured.probabilities.tolist()
-        said = {}
+        found = {"directory": str(out), "checks": captured.checks}
+        if captured.probabilities is not None:
+            return found | {"probabilities": self._named(captured.probabilities.tolist())}
+        return found | self._told(model, encoded)
+
+    def _told(self, model: Any, encoded: Any) -> dict[str, Any]:
+        """Return what a model that was not trained here says: probabilities by label or token, or else in words."""
+        if self.trained is not None:
+            return {"probabilities": {}}
         if self.writes:
-            said = {"said": self.tokenizer.decode(self._written(encoded)[0], skip_special_tokens=True).strip()}
-        return {"probabilities": self._named(probabilities), "directory": str(out), "checks": captured.checks} | said
+            read = self._written(encoded)[0]
+            said = self.tokenizer.decode(read[0], skip_special_tokens=True).strip()
+            return {"probabilities": {}, "said": said}
+        said = target.said_of(self, model, encoded)
+        told = {"said": " ".join(said.answers)} if said.answers and not said.probabilities else {}
+        return {"probabilities": said.probabilities} | told
 
     def _named(self, probabilities: list[float]) -> dict[str, float]:
         return dict(zip(self.labels, probabilities, strict=False))
@@ -380,7 +411,7 @@ def _load(run_dir: RunDir, spec: InspectSpec) -> Subject:
     tuned, tokenizer = trained.load()
     base = None
     if spec.against is not None:
-        base = _load_other(trained, tuned, tokenizer, workspace, spec.against)
+        base = load_other(trained, tuned, tokenizer, workspace, spec.against)
     elif not hasattr(tuned, "disable_adapter") and spec.state != "tuned":
         base = trained.load_base(tokenizer)
     # An adapter lies in a folder without a config; its base has one.
@@ -389,67 +420,10 @@ def _load(run_dir: RunDir, spec: InspectSpec) -> Subject:
     return Subject(tuned, base, tokenizer, describe_model(str(folder)).max_positions or 512, trained.labels, trained)
 
 
-def _load_other(trained: Trained, tuned: Any, tokenizer: Any, workspace: Path, against: Against) -> Any:
-    """Return the model of another run or checkpoint that answers what this one answers, head by head.
-
-    Raises Failure: "answers-differ", "tokens-differ", "heads-differ", those of `open_trained`.
-    """
-    if against.model:
-        raise Failure("answers-differ", "against", model=trained.run.id, other=against.model)
-    other = open_trained(workspace, against.run or trained.run.id, "against", against.checkpoint)
-    if (other.task.id, other.labels) != (trained.task.id, trained.labels):
-        raise Failure("answers-differ", "against", model=trained.run.id, other=other.run.id)
-    model, its_tokenizer = other.load()
-    _require_same_heads((trained.run.id, tuned, tokenizer), (other.run.id, model, its_tokenizer))
-    return model
-
-
-def _require_same_heads(own: tuple[str, Any, Any], other: tuple[str, Any, Any]) -> None:
-    """Raise Failure where the heads of two models (name, model, tokenizer) can't be compared one by one."""
-    (name, model, tokenizer), (its_name, its_model, its_tokenizer) = own, other
-    named = {"model": name, "other": its_name}
-    same_words = tokenizer.get_vocab() == its_tokenizer.get_vocab()
-    if not same_words or tokenizer(SAMPLE).input_ids != its_tokenizer(SAMPLE).input_ids:
-        raise Failure("tokens-differ", "against", **named)
-    found, its = (attention.heads_of(each.config) for each in (model, its_model))
-    if found != its:
-        n_own, n_other = (", ".join(f"{n} × {m}" for n, m in each.values()) for each in (found, its))
-        raise Failure("heads-differ", "against", **named, n_own=n_own, n_other=n_other)
-
-
 def _load_folder(spec: InspectSpec) -> Subject:
-    """Load a model folder as it is, and the one that it is compared with.
-
-    Where the two have other answers they are loaded without any: their attention can be compared all the same.
-    """
-    if not spec.model:
-        raise Failure("model-none", "model")
-    subject = _read_folder(spec.model)
     if spec.against is None:
-        return subject
-    if not spec.against.model:
-        raise Failure("answers-differ", "against", model=spec.model, other=spec.against.run or "")
-    other = _read_folder(spec.against.model)
-    if (subject.labels, subject.writes) != (other.labels, other.writes):
-        subject, other = (_read_folder(name, with_answers=False) for name in (spec.model, spec.against.model))
-    _require_same_heads(
-        (spec.model, subject.tuned, subject.tokenizer), (spec.against.model, other.tuned, other.tokenizer)
-    )
-    subject.base, subject.max_length = other.tuned, min(subject.max_length, other.max_length)
-    return subject
-
-
-def _read_folder(name: str, with_answers: bool = True) -> Subject:
-    """Load a model folder: with its classification head if it has one, or one that writes, else without."""
-    import transformers
-
-    info = describe_model(name)
-    if writes(info.path):
-        model, tokenizer = decoders.load_writer(info.path), models.load_tokenizer(Path(info.path))
-        return Subject(model, model, tokenizer, info.max_positions or 512, [], writes=True)
-    config = read_json(Path(info.path) / "config.json") or {}
-    has_head = with_answers and any("ForSequenceClassification" in name for name in config.get("architectures") or [])
-    auto = transformers.AutoModelForSequenceClassification if has_head else transformers.AutoModel
-    model = auto.from_pretrained(info.path, use_safetensors=True, dtype="float32", **models.SAFE).eval()
-    labels = [model.config.id2label[i] for i in sorted(model.config.id2label)] if has_head else []
-    return Subject(model, model, models.load_tokenizer(Path(info.path)), info.max_positions or 512, labels)
+        found = other = load_folder(spec.model)
+    else:
+        found, other = load_two(spec.model, spec.against)
+    most = min(found.max_length, other.max_length)
+    return Subject(found.model, other.model, found.tokenizer, most, found.labels, answers=found.answers)

@@ -45,6 +45,20 @@ def test_relevance_by_hand():
     np.testing.assert_allclose(paths.gradient_times_attention(maps, gradients)[0, 0], [[0.5, -0.5], [0.0, 1.6]])
 
 
+def test_relevance_across_by_hand():
+    """One layer each: the encoder mixes its second token into its first, the decoder its first into its second."""
+    encoder = np.array([[0.5, 0.5], [0.0, 1.0]])[None, None]
+    decoder = np.array([[1.0, 0.0, 0.0], [0.25, 0.75, 0.0], [0.0, 0.0, 1.0]])[None, None]
+    cross = np.array([[0.6, 0.4], [0.2, 0.8], [0.5, 0.5]])[None, None]
+    to_cross = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])[None, None]  # what spoke against it counts for nothing
+    off = {"encoder": [[0.0, 2.0], [0.0, 0.0]], "decoder": [[0.0] * 3, [4.0, 0.0, 0.0], [0.0] * 3]}
+    sides = [(maps, np.array(off[name])[None, None]) for name, maps in (("encoder", encoder), ("decoder", decoder))]
+    read = np.array([[1.0, 1.0], [0.0, 1.0]])  # each token, and what it took from others as shares
+    written = np.array([[1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    spoke = np.array([[0.6, 0.0], [0.0, 0.8], [0.0, 0.0]])
+    np.testing.assert_allclose(paths.relevance_across(*sides, (cross, to_cross)), written.T @ spoke @ read)
+
+
 @pytest.mark.parametrize("family", GATED)
 def test_gates_of_heads_are_what_their_weights_do(family):
     """Two code paths: the gate's own derivative, and the sum of A * dL/dA over the head's map."""

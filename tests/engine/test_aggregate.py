@@ -96,6 +96,56 @@ def test_a_newer_question_replaces_an_older_one_and_a_look_does_not_wait(trained
     assert (answer.id, answer.result["n_rows"]) == (new.id, 4)
 
 
+def test_another_long_question_waits_and_a_short_one_does_not(trained):
+    rows = Study(what="aggregate", options={"split": "train", "n_rows": 40, "about": "rows"})
+    long = Study(what="importance", text="rain", options={"rows": 4, "about": 3})
+    short = Study(what="ablate", text="rain", options={"edits": []})
+    said, waiting = [], [long, short]
+
+    def hear(report, event):
+        said.append(event)
+        while isinstance(event, ev.Progress) and event.done >= 1 and waiting:
+            report.obey(waiting.pop(0))
+
+    answers = ask(trained, rows, long, hear)
+    assert [(each.id, each.about) for each in answers] == [(short.id, None), (rows.id, "rows"), (long.id, 3)]
+    assert answers[2].result["part"] == "test" and answers[2].result["n_rows"] == 4
+    # Each says how far it is with its own rows, and none while the other is at work.
+    known = [event.name for event in said if isinstance(event, ev.Progress)]
+    known = [name for name in known if name in ("aggregate", "importance")]
+    assert known == sorted(known) and known.count("importance") > 1
+    stop = Study(what="importance", options={"stop": True, "about": 4})
+    stopping = [stop]
+
+    def stop_it(report, event):
+        if isinstance(event, ev.Progress) and event.name == "importance" and stopping:
+            report.obey(stopping.pop())
+
+    stopped, told = ask(trained, long.model_copy(update={"id": "again"}), stop, stop_it)
+    assert {stopped.reason, told.reason} == {"study-replaced"} and (stopped.about, told.about) == (3, 4)
+
+
+def test_a_worker_is_ready_only_when_its_long_study_is_over(tmp_path, tiny_model):
+    """A text that is asked about in the middle is answered, and the phase is that of the study that goes on."""
+    run = supervisor.start_new(tmp_path, InspectSpec(model=str(tiny_model), idle_seconds=60))
+    study, look = Study(what="aggregate", options={"texts": [TEXTS[0]] * 300}), Explain(text="rain")
+    send(run.path, study)
+    state, phases, is_asked = new_state(run), {}, False
+    for batch in supervisor.follow(run, poll_seconds=0.02):
+        for event in batch:
+            state.apply(event)
+            if isinstance(event, ev.Phase):
+                phases[len(state.explained), len(state.studied)] = event.name
+        if state.progress_of == "aggregate" and state.progress[0] and not is_asked:
+            is_asked = True
+            send(run.path, look)
+        if study.id in state.studied and state.phase == "ready" and state.is_active:
+            send(run.path, Stop())
+    assert look.id in state.explained and state.studied[study.id].result["n_rows"] == 300
+    assert phases[1, 0] == "explaining"  # the look was answered, the study goes on
+    assert phases[1, 1] == "ready"
+
+
 def test_an_error_nobody_foresaw_is_an_answer_and_the_worker_goes_on(trained, monkeypatch):
     real, calls = capture.capture, []
 

@@ -1,5 +1,6 @@
 """Looking into encoder-decoders that write: both sides' tokens and all three kinds of maps, T5, BART and Marian."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -104,11 +105,105 @@ def test_maps_of_three_kinds_are_the_models_own_with_the_tokens_of_both_sides(wr
     assert said and answer.said == {"after": said}
 
 
-def test_one_number_of_a_written_text_is_refused_and_what_is_too_long_too(writer, tmp_path):
+SUFFIXES = {
+    "encoder": ("encoder", ("SelfAttention", "self_attn")),
+    "decoder": ("decoder", ("SelfAttention", "self_attn")),
+    "cross": ("decoder", ("EncDecAttention", "encoder_attn")),
+}
+
+
+def ask(subject, what, given=GIVEN, **options):
+    asked = Study(what=what, text=TEXT, fields={"text": TEXT, "text_pair": given}, options=options)
+    return subject.reply(asked, ("after",), Path()).result
+
+
+def silence(model, kind, layer, head):
+    """Take a head's slice out of the projection behind it."""
+    side, endings = SUFFIXES[kind]
+    found = [each for name, each in model.named_modules() if f"{side}." in name and name.endswith(endings)]
+    weight = getattr(found[layer], "o", None) or found[layer].out_proj
+    width = weight.weight.shape[1] // (model.config.num_attention_heads if kind == "encoder" else _heads(model))
+    with torch.no_grad():
+        weight.weight[:, head * width : (head + 1) * width] = 0
+
+
+def _heads(model):
+    return getattr(model.config, "decoder_attention_heads", model.config.num_attention_heads)
+
+
+@pytest.mark.parametrize("kind", list(SUFFIXES))
+def test_a_head_of_each_kind_is_silenced_as_by_hand(writer, kind, tmp_path):
+    subject, own = writer
+    ids, labels = (ids_of(subject, [*text.split(), "</s>"]) for text in (TEXT, GIVEN))
+    with torch.inference_mode():
+        plain = own(input_ids=ids, labels=labels).loss.item()
+    edited = copy.deepcopy(own)
+    silence(edited, kind, 1, 1)
+    with torch.inference_mode():
+        by_hand = edited(input_ids=ids, labels=labels).loss.item()
+        third = edited(input_ids=ids, labels=labels).logits[0, 2].softmax(-1)[labels[0, 2]].item()
+    state = ask(subject, "ablate", kind=kind, edits=[[1, 1, "zero"]])["states"]["after"]
+    for found, loss in ((state["plain"], plain), (state["edited"], by_hand)):
+        assert found["loss"] == pytest.approx(loss, abs=1e-4)
+        assert found["value"] == pytest.approx(np.exp(-loss), rel=1e-4)
+    assert abs(by_hand - plain) > 1e-4
+    one = ask(subject, "ablate", kind=kind, edits=[[1, 1, "zero"]], token=2)
+    if kind == "encoder":  # whose tokens are not the decoder's: no place of it is meant
+        assert one["states"]["after"] == state
+    else:
+        assert one["states"]["after"]["edited"]["value"] == pytest.approx(third, rel=1e-4)
+        assert one["target"]["facts"] == {"token": "word40", "before": "word12"}
+
+
+def test_what_is_written_without_some_heads_is_written_anew(writer):
+    subject, own = writer
+    edits = [[layer, head, "zero"] for layer in range(3) for head in range(_heads(own))]
+    edited = copy.deepcopy(own)
+    for layer, head, _ in edits:
+        silence(edited, "cross", layer, head)
+    found = ask(subject, "ablate", "", kind="cross", edits=edits)["states"]["after"]
+    ids = ids_of(subject, [*TEXT.split(), "</s>"])
+    for name, model in (("plain", own), ("edited", edited)):
+        written = greedy(model, ids, decoders.MOST_WRITTEN)
+        if model.config.model_type == "marian":
+            written = written[: decoders.MOST_WRITTEN]  # its config forces the last token to be an end token
+        assert found[name]["answers"] == [subject.tokenizer.decode(written, skip_special_tokens=True).strip()]
+    assert found["plain"]["value"] != found["edited"]["value"]
+
+
+@pytest.mark.parametrize("kind", list(SUFFIXES))
+def test_importance_of_each_kind_is_what_a_little_less_of_a_head_does(writer, kind):
+    subject, own = writer
+    matters = np.array(ask(subject, "importance", kind=kind)["states"]["after"])
+    assert matters.shape == ((2, own.config.num_attention_heads) if kind == "encoder" else (3, _heads(own)))
+    less, more = (
+        ask(subject, "ablate", kind=kind, edits=[[1, 1, factor]])["states"]["after"]["edited"]["loss"]
+        for factor in (0.99, 1.01)
+    )
+    assert matters[1, 1] == pytest.approx(abs(more - less) / 0.02, rel=0.05, abs=1e-4)
+
+
+def test_a_written_text_is_explained_by_the_text_that_was_read(writer):
     subject, _ = writer
-    with pytest.raises(Failure) as refused:
-        subject.reply(Study(what="ablate", text=TEXT, options={"edits": [[0, 0, "zero"]]}), ("after",), tmp_path)
-    assert refused.value.problem.reason == "target-written"
+    for kind in ("encoder", "cross"):
+        for method in ("gradient", "relevance", "integrated"):
+            state = ask(subject, "attributions", kind=kind, method=method)["states"]["after"]
+            weights = np.array(state["weights"])
+            assert weights.shape == (5,) and np.abs(weights).max() > 0
+            assert method != "relevance" or (weights >= 0).all()
+            assert method != "integrated" or state["missing"] <= 0.05
+            value = ask(subject, "ablate", edits=[])["states"]["after"]["plain"]["value"]
+            assert state["deletion"][0] == pytest.approx(value, abs=1e-6) and state["uniform"] is not None
+    assert len(ask(subject, "attributions", kind="encoder", method="flow")["states"]["after"]["weights"]) == 5
+    for kind, method in (("decoder", "gradient"), ("cross", "flow")):
+        with pytest.raises(Failure, match="has no meaning"):
+            ask(subject, "attributions", kind=kind, method=method)
+    with pytest.raises(Failure, match="no vision attention"):
+        ask(subject, "importance", kind="vision")
+
+
+def test_vectors_are_the_encoders_and_what_is_too_long_is_refused(writer, tmp_path):
+    subject, _ = writer
     vectors = subject.reply(Study(what="vectors", text=TEXT, options={"layer": 1, "head": 3}), ("after",), tmp_path)
     assert vectors.result["states"]["after"]["error"] <= 1e-5
     with pytest.raises(Failure) as refused:

@@ -124,9 +124,13 @@ def trained(workspace, model_folder, started):
 @pytest.fixture(scope="module")
 def of_run(workspace, trained):
     run = create_run(workspace, InspectSpec(run=str(trained.path), idle_seconds=120))
-    for command in [*STUDIES, Study(what="importance", text=TEXT, options={"rows": 3}), Explain(text=TEXT)]:
+    over_rows = Study(what="importance", text=TEXT, options={"rows": 3, "about": 7})
+    for command in [*STUDIES, over_rows, Explain(text=TEXT)]:
         send(run.path, command)
-    state = go_on(run, lambda report, event: isinstance(event, ev.Explained) and report.obey(Stop()))
+    # A short question does not wait for the rows: it is answered between them.
+    state = go_on(
+        run, lambda report, event: isinstance(event, ev.Studied) and event.id == over_rows.id and report.obey(Stop())
+    )
     return state, list(state.explained.values())
 
 
@@ -248,6 +252,9 @@ def test_studies_see_before_and_after_of_an_adapter(of_run, trained, model_folde
     assert important["before"] != important["after"]
     over_rows = [each for each in state.studied.values() if each.result.get("n_rows") == 3]
     assert len(over_rows) == 1 and over_rows[0].result["states"]["after"] != important["after"]
+    assert over_rows[0].about == 7 and state.studied[STUDIES[1].id].about is None
+
+
 def test_vectors_of_a_head_give_the_maps_of_both_states(workspace, trained, of_run):
     """A study of an adapter's run: each state's own queries and keys, and from them the weights that were captured."""
     _, (answer,) = of_run

@@ -249,6 +249,24 @@ def test_the_answer_is_read_from_where_the_head_looks(make_subject: Callable) ->
     assert "“{token}”" in one["target"]["words"] and len(one["states"]["after"]["plain"]["probabilities"]) == 3
 
 
+def test_two_tokens_of_one_name_have_their_own_chance(make_subject: Callable) -> None:
+    """The same word twice in a text: what is asked of one of them is no answer for the other."""
+    subject = make_subject("token-classification")
+    text = {"text": "the red cup of the old house"}
+    tokens = subject.tokenizer.convert_ids_to_tokens(subject.encode("", text)["input_ids"][0].tolist())
+    first, second = (i for i, token in enumerate(tokens) if token == "the")
+    weights = {"after": list(range(len(tokens)))}
+    found = []
+    for place in (first, second):
+        asked = {"method": "given", "weights": weights, "states": ["after"], "token": place, "label": "B-X"}
+        found.append(ask(subject, "attributions", text, **asked))
+    assert found[0]["target"] == found[1]["target"]
+    one, other = (each["states"]["after"] for each in found)
+    assert one["deletion"] != other["deletion"] and one["occlusion"] != other["occlusion"]
+    for each in (one, other):
+        assert each["random_deletion"][0] == pytest.approx(each["deletion"][0], abs=1e-6)
+
+
 def test_a_better_order_falls_sooner_and_a_wrong_one_does_not(make_subject: Callable) -> None:
     """Sabotage: occlusion's own order must win, its reverse must lose, and agree with nothing."""
     subject = make_subject("text-classification")

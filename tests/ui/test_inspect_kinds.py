@@ -26,7 +26,10 @@ FACTS = {
     "segments": [0, 0, 0, 0, 0, None], "decoder_tokens": WRITTEN, "decoder_ids": [0, 11, 12, 13],
     "decoder_special": [True, False, False, False], "text": TEXT,
 }  # fmt: skip
-ANY_KIND = {"cross": {"matrix", "lines", "table"}, "decoder": {"matrix", "lines", "table", "search"}}
+ANY_KIND = {
+    "cross": {"matrix", "lines", "table", "ablate", "attributions"},
+    "decoder": {"matrix", "lines", "table", "ablate", "search"},
+}
 
 
 def weights(seed, shape):
@@ -152,8 +155,8 @@ def test_views_of_the_encoders_text_say_why_not(qtbot, panel):
             place = stage.places[0]
             assert place.view.isVisible() == (name in able) and bool(place._refusal.text()) == (name not in able), name
     choose(qtbot, panel, "encoder")
-    stage.show_view("ablate")
-    assert stage.view("ablate").isVisible()
+    stage.show_view("query_key")
+    assert stage.view("query_key").isVisible()
 
 
 def test_search_and_filters_are_of_the_decoders_own_tokens(qtbot, panel):
@@ -258,3 +261,6 @@ def test_a_model_that_writes_is_given_two_fields(qtbot, panel, workspace, tmp_pa
         {"model_type": "bart", "is_encoder_decoder": True, "architectures": ["BartForSequenceClassification"]},
     )
     assert roles_of(workspace, of_model(str(tmp_path))) == []
+    for name, roles in (("BertForQuestionAnswering", ["text", "text_pair"]), ("GPT2LMHeadModel", [])):
+        write_json(tmp_path / "config.json", {"model_type": "bert", "architectures": [name]})
+        assert [role for role, _ in roles_of(workspace, of_model(str(tmp_path)))] == roles

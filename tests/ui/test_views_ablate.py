@@ -67,7 +67,7 @@ def test_chosen_heads_are_asked_about_and_only_the_newest_choice(qtbot, selectio
     view = AblateView(selection)
     asked = shown(qtbot, view)
     qtbot.waitUntil(lambda: len(asked) == 1)
-    assert asked[0] == ("ablate", {"edits": [[0, 0, "zero"]], "token": -1})
+    assert asked[0] == ("ablate", {"edits": [[0, 0, "zero"]], "kind": "attention", "token": -1, "about": 2})
     for head in (1, 2):  # while the answer is on its way
         selection.choose_head(1, head, add=True)
     qtbot.wait(300)
@@ -141,6 +141,61 @@ def test_importance_orders_the_grid(qtbot, selection):
     assert len(measured) == 5
 
 
+def important(value: float, about: int, **rows) -> Studied:
+    values = {BEFORE: np.zeros((2, 3)).tolist(), AFTER: np.full((2, 3), value).tolist()}
+    result = {"target": TARGET, "states": values, "part": "", "n_rows": 1, "n_left_out": 0} | rows
+    return Studied(id="6", what="importance", about=about, result=result)
+
+
+def test_importance_over_rows_says_how_many_and_can_be_stopped(qtbot, selection):
+    view = AblateView(selection)
+    asked, measured = shown(qtbot, view), []
+    view.measured.connect(lambda *found: measured.append(found))
+    tool = view.importance
+    tool.over.setCurrentIndex(tool.over.findData(100))
+    tool.button.click()
+    what, options = asked[-1]
+    assert (what, options["rows"], options["kind"], "token" in options) == ("importance", 100, "attention", False)
+    assert tool.button.text() == "Stop" and tool.bar.isVisible()
+    view.show_progress(3, 98)
+    assert "row 4 of 98" in tool.said.text() and tool.bar.value() == 3
+    view.show_look(replace(LOOK, text="another"))  # the rows are the same whatever is on screen
+    view.take(important(2.0, options["about"], part="test", n_rows=96, n_left_out=2))
+    assert tool.said.text() == "Importance: mean over 96 test rows · 2 left out: too long, or empty"
+    assert measured[-1][1] == "Importance · After, 96 rows" and (measured[-1][2] == 2.0).all()
+    assert tool.button.text() == "Importance of all heads" and not tool.bar.isVisible()
+    view.show_look(LOOK)
+    assert len(measured) == 2 and measured[-1][1] == "Importance · After, 96 rows"
+    tool.button.click()
+    tool.button.click()
+    assert asked[-1][1]["stop"] is True and asked[-1][1]["about"] == asked[-2][1]["about"]
+    view.take(Studied(id="7", what="importance", about=asked[-1][1]["about"], reason="study-replaced"))
+    assert "stopped" in tool.said.text() and tool.button.text() == "Importance of all heads"
+    view.show_look(replace(LOOK, subject="another model"))
+    assert len(measured) == 2 and not tool.states
+    view.show_look(replace(LOOK, maps={AFTER: LOOK.maps[AFTER]}))  # a model folder has no rows
+    assert not tool.over.isVisible()
+    tool.button.click()
+    assert "rows" not in asked[-1][1] and asked[-1][1]["token"] == -1
+
+
+def test_what_was_asked_of_another_text_or_kind_is_not_its_answer(qtbot, selection):
+    view = AblateView(selection)
+    asked = shown(qtbot, view)
+    view.button.click()
+    view.importance.button.click()
+    former = {what: options["about"] for what, options in asked[-2:]}
+    view.show_look(replace(LOOK, kind="decoder"))  # of the same text
+    view.take(important(2.0, former["importance"]))
+    view.take(ablated(0.31).model_copy(update={"about": former["ablate"]}))
+    assert not view.importance.states and not view._shown and view.rank.isEnabled()
+    selection.lock(3)
+    view.button.click()
+    assert (asked[-1][1]["kind"], asked[-1][1]["token"]) == ("decoder", 3)
+    view.take(ablated(0.31).model_copy(update={"about": asked[-1][1]["about"]}))
+    assert view._shown
+
+
 def test_numbers_of_heads_that_were_chosen_before_say_so(qtbot, selection):
     view = AblateView(selection)
     asked = shown(qtbot, view)
@@ -186,7 +241,8 @@ def test_an_explanation_stands_beside_its_test(qtbot, selection, tmp_path: Path)
     asked, tints = shown(qtbot, view), []
     view.tinted.connect(lambda *tint: tints.append(tint))
     qtbot.waitUntil(lambda: bool(asked))
-    assert asked == [("attributions", {"method": "gradient", "token": -1, "states": [AFTER]})]
+    options = {"method": "gradient", "kind": "attention", "token": -1, "states": [AFTER], "about": 1}
+    assert asked == [("attributions", options)]
     view.take(explained())
     np.testing.assert_array_equal(tints[-1][0], [0, 1, 4, 0.5, -2, 3, 0])
     assert tints[-1][1] is True and "gradient" in tints[-1][2]
@@ -244,11 +300,53 @@ def test_what_follows_from_the_maps_is_computed_here_and_tested_there(qtbot, sel
     assert len(view.weights()) == len(look.tokens) and view._found["method"] == "rollout"
 
 
+def test_a_rollout_and_a_head_under_way_at_once_are_told_apart(qtbot, selection):
+    """Both are tested as weights that were given; so are two heads, one chosen after the other."""
+    view = AttributionsView(selection)
+    asked = shown(qtbot, view)
+    tickets = []
+    for name in ("rollout", "head"):
+        view.method.setCurrentIndex(view.method.findData(name))
+        if not view._reads:
+            qtbot.waitUntil(lambda: bool(asked) and asked[-1][1]["method"] == "reads")
+            view.take(reads().model_copy(update={"about": asked[-1][1]["about"]}))
+        qtbot.waitUntil(lambda: asked[-1][1]["method"] == "given" and asked[-1][1]["about"] not in tickets)
+        tickets.append(asked[-1][1]["about"])
+    rollout = explained("given").model_copy(update={"about": tickets[0]})
+    view.take(rollout)
+    assert view.weights() is None  # not the head's, though the head is chosen
+    refused = Studied(id="8", what="attributions", about=tickets[0], reason="flow-too-long", facts={})
+    view.take(refused)
+    assert "Asking" in view.verdict.text()
+    selection.choose_head(1, 1)
+    qtbot.waitUntil(lambda: asked[-1][1]["about"] != tickets[1])
+    view.take(explained("given").model_copy(update={"about": tickets[1]}))
+    assert view.weights() is None  # another head's
+    view.take(explained("given").model_copy(update={"about": asked[-1][1]["about"]}))
+    assert view._found["method"] == "head" and view.weights() is not None
+
+
+def test_across_a_text_is_explained_and_what_has_no_meaning_there_says_so(qtbot, selection):
+    view = AttributionsView(selection)
+    across = {state: np.full((2, 3, 4, N), 1 / N, dtype=np.float32) for state in LOOK.maps}
+    look = replace(LOOK, kind="cross", maps=across, queries=list("abcd"))
+    selection.lock(2)
+    asked = shown(qtbot, view, look)
+    qtbot.waitUntil(lambda: bool(asked))
+    assert (asked[-1][1]["kind"], asked[-1][1]["token"]) == ("cross", 2)
+    view.take(explained())
+    assert view.weights() is not None and "0.970" in view.verdict.text()
+    n = len(asked)
+    view.method.setCurrentIndex(view.method.findData("rollout"))
+    qtbot.waitUntil(lambda: "no meaning in cross" in view.verdict.text())
+    assert len(asked) == n and "Encoder" in view.verdict.text() and view.weights() is None
+    assert not view.why_not(look) and "Encoder" in view.why_not(replace(LOOK, kind="decoder"))
+
+
 def test_a_head_is_what_it_looks_at():
-    rows = np.eye(N)[0]
-    head = weights_of("head", LOOK, AFTER, (1, 2), 3, rows)
+    head = weights_of("head", LOOK, AFTER, (1, 2), 3, {})
     np.testing.assert_array_equal(head, LOOK.maps[AFTER][1, 2, 3].astype(float))
-    mean = weights_of("head", LOOK, AFTER, (1, 2), -1, rows)
+    mean = weights_of("head", LOOK, AFTER, (1, 2), -1, {})
     np.testing.assert_allclose(mean, LOOK.maps[AFTER][1, 2].mean(axis=0), rtol=1e-6)
 
 

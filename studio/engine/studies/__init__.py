@@ -11,7 +11,13 @@ import pkgutil
 from collections.abc import Callable
 from typing import Any
 
+from studio.core.commands import Explain, Study
 from studio.core.reasons import Failure
+
+
+def is_long(asked: Explain | Study) -> bool:
+    """Return whether a question is about many rows, and takes minutes."""
+    return isinstance(asked, Study) and (asked.what == "aggregate" or bool(asked.options.get("rows")))
 
 
 def find(what: str) -> Callable[..., dict[str, Any]]:

@@ -1,9 +1,9 @@
 """What a model answers when some of its heads do something else.
 
 options: `edits`, [[layer, head, "zero" | "uniform" | factor], …], layers and heads from 0 in the order of the maps;
-`label`, `token`, `gold` as `target.target_of` has them. result: `target` in words; `states`: by name `plain` and
-`edited`, each with the target's `value`, `probabilities` by label, `answers` in words, and `loss` where the right
-answer is known.
+`kind` of the attention whose heads they are (encoder, decoder, cross); `label`, `token`, `gold` as `target.target_of`
+has them. result: `target` in words; `states`: by name `plain` and `edited`, each with the target's `value`,
+`probabilities` by label, `answers` in words, and `loss` where the right answer is known.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def study(subject: Subject, asked: Study, states: tuple[str, ...], out: Path) ->
     for name, model, target in states_of(subject, states, asked, asked.options):
         require_heads(model)
         plain, seen = _answer(model, target, {})
-        edits = by_module(asked.options.get("edits", []), layers_of(model, seen))
+        edits = by_module(asked.options.get("edits", []), layers_of(model, seen, asked.options.get("kind", "")))
         found[name] = {"plain": plain, "edited": _answer(model, target, edits)[0]}
         told = target.told()
     return {"result": {"target": told, "states": {name: found[name] for name in states}}}
@@ -41,15 +41,19 @@ def require_heads(model: Any) -> None:
         raise Failure("heads-fixed", model_type=inner.config.model_type)
 
 
-def layers_of(model: Any, seen: dict[str, list[int]]) -> dict[str, int]:
+def layers_of(model: Any, seen: dict[str, list[int]], kind: str = "") -> dict[str, int]:
     """Return the modules whose maps are shown, in the order of the layers, with their numbers of heads.
 
-    seen: what ran (see `gates.ablated`). Raises Failure "heads-shared" where one module serves several layers.
+    seen: what ran (see `gates.ablated`). kind: of attention, of an encoder-decoder; by default what the text is read
+    with. Raises Failure: heads-shared (one module serves several layers), kind-unknown.
     """
     inner = inner_model(model)
     if any(len(heads) > 1 for heads in seen.values()):
         raise Failure("heads-shared")
-    shown = [name for name in sorted(seen, key=by_number) if kind_of(name, inner.config) in ("attention", "encoder")]
+    kinds = (kind,) if kind else ("attention", "encoder")
+    shown = [name for name in sorted(seen, key=by_number) if kind_of(name, inner.config) in kinds]
+    if not shown:
+        raise Failure("kind-unknown", kind=kind or "its own")
     return {name: seen[name][0] for name in shown}
 
 

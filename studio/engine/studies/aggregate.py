@@ -62,7 +62,7 @@ def _measure(subject: Any, row: dict[str, Any], states: tuple[str, ...]) -> dict
     seen, numbers = {}, {}
     for name in states:
         with subject.state(name) as model:
-            captured = attention.capture(model, subject.inputs(encoded, model))
+            captured = attention.capture(subject.body(model), subject.inputs(encoded, model))
         if captured.checks.get("verified") is not True:
             raise Failure(UNVERIFIED)
         found = captured.attention

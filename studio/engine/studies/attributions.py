@@ -2,11 +2,11 @@
 
 options: `method`: gradient (× attention, signed), relevance (Chefer), integrated (gradients, signed), flow, `given`
 with `weights` by state [token] that were found elsewhere, or `reads`, which only says from where the answer is read;
-`states`, only those of them; `label`, `token` as `target.target_of` has them. result: `target` in words; `ids`;
-`added` [token], those of the tokenizer; `stays` [token], those that are never left out; `blank`, the token that
-stands for one that is; `states`: by name `reads` [token], the share of each token's row in the last layer, None where
-heads give no gradients; `weights` [token]; `missing`, the share that integrated gradients lack of the whole; and what
-`faithfulness.faithfulness` returns.
+`states`, only those of them; `kind` of the attention that is shown; `label`, `token` as `target.target_of` has them.
+result: `target` in words; `ids`; `added` [token], those of the tokenizer; `stays` [token], those that are never left
+out; `blank`, the token that stands for one that is; `states`: by name `reads` [token], the share of each token's row in
+the last layer, None where heads give no gradients; `weights` [token]; `missing`, the share that integrated gradients
+lack of the whole; and what `faithfulness.faithfulness` returns.
 """
 
 from __future__ import annotations
@@ -31,20 +31,29 @@ MOST_FLOW_TOKENS, MOST_FLOW_ROWS = 128, 4  # each pair of tokens is a flow of it
 
 
 def study(subject: Subject, asked: Study, states: tuple[str, ...], out: Path) -> dict[str, Any]:
-    """Return weights and their test. Raises Failure: heads-fixed, heads-shared, flow-too-long, nothing-to-leave-out."""
+    """Return weights and their test.
+
+    Raises Failure: heads-fixed, heads-shared, kind-unknown, flow-too-long, nothing-to-leave-out, method-kind.
+    """
     options, found = asked.options, {}
-    method = options.get("method", "gradient")
+    method, kind = options.get("method", "gradient"), options.get("kind", "")
+    if kind == "decoder" or kind == "cross" and method == "flow":
+        raise Failure("method-kind", method=method, kind=kind)
     for name, model, target in states_of(subject, states, asked, options):
         if target.stays.all():
             raise Failure("nothing-to-leave-out", "text")
         if name not in options.get("states", states):
             continue  # it only says what is predicted
         if method == "reads":
-            found[name] = {"reads": _reads(model, target)}
+            found[name] = {"reads": _reads(model, target, kind)}
         else:
             given = options.get("weights", {}).get(name)
-            weights, facts = _weights(method, model, target, given)
-            key = [asked.text, asked.fields, name, target.choice, target.told()]
+            if method == "relevance" and subject.writes:
+                weights, facts = _relevance_across(model, target), {}
+            else:
+                weights, facts = _weights(method, model, target, kind, given)
+            # The same words may come twice in a text: which of them is asked about tells their targets apart.
+            key = [asked.text, asked.fields, name, target.choice, target.told(), options.get("token", -1), kind]
             found[name] = {"weights": weights.tolist()} | facts
             found[name] |= faithfulness(subject, model, target, weights, key)
         told, ids = target.told(), target.inputs["input_ids"].flatten().tolist()
@@ -55,7 +64,7 @@ def study(subject: Subject, asked: Study, states: tuple[str, ...], out: Path) ->
 
 
 def _weights(
-    method: str, model: Any, target: Target, given: list[float] | None
+    method: str, model: Any, target: Target, kind: str, given: list[float] | None
 ) -> tuple[np.ndarray, dict[str, float | None]]:
     """Return the weights [token] of a method, and what else it says."""
     n_tokens = len(target.stays)
@@ -65,7 +74,7 @@ def _weights(
     if method == "flow" and n_tokens > MOST_FLOW_TOKENS:
         raise Failure("flow-too-long", "text", n_tokens=n_tokens, most=MOST_FLOW_TOKENS)
     if method in ("gradient", "relevance", "flow"):
-        maps, gradients = _maps(model, target)
+        maps, gradients = _maps(model, target, kind)
         if method == "gradient":
             return paths.gradient_times_attention(maps, gradients).sum(axis=(0, 1, 2)), {}
         if method == "flow":
@@ -81,16 +90,27 @@ def _weights(
     return np.asarray(given, dtype=np.float64), {}
 
 
-def _reads(model: Any, target: Target) -> list[float] | None:
-    inner = inner_model(model)
-    return _rows_read(_maps(model, target)[1]).tolist() if uses_interface(inner) else None
-
-
-def _maps(model: Any, target: Target) -> tuple[np.ndarray, np.ndarray]:
-    """Return the maps and the target's derivatives by their cells, [layer, head, query, key]."""
+def _relevance_across(model: Any, target: Target) -> np.ndarray:
+    """Return the relevance of the encoder's tokens for what the decoder writes, whichever attention is shown."""
     require_heads(model)
     found = gates.head_gradients(model, target.inputs, target.one)
-    layers = layers_of(model, {name: [len(each)] for name, each in found.gates.items()})
+    encoder, decoder, cross = (_of_kind(model, found, kind) for kind in ("encoder", "decoder", "cross"))
+    return _rows_read(cross[1]) @ paths.relevance_across(encoder, decoder, cross)
+
+
+def _reads(model: Any, target: Target, kind: str) -> list[float] | None:
+    inner = inner_model(model)
+    return _rows_read(_maps(model, target, kind)[1]).tolist() if uses_interface(inner) else None
+
+
+def _maps(model: Any, target: Target, kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the maps and the target's derivatives by their cells, [layer, head, query, key]."""
+    require_heads(model)
+    return _of_kind(model, gates.head_gradients(model, target.inputs, target.one), kind)
+
+
+def _of_kind(model: Any, found: gates.HeadGradients, kind: str) -> tuple[np.ndarray, np.ndarray]:
+    layers = layers_of(model, {name: [len(each)] for name, each in found.gates.items()}, kind)
     maps, gradients = (np.stack([each[name] for name in layers]) for each in (found.weights, found.gradients))
     return maps, gradients
 

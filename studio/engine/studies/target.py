@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -11,14 +12,14 @@ import numpy as np
 from studio.attention.capture import token_facts
 from studio.attention.gates import token_value
 from studio.attention.interface import undisturbed
-from studio.core.reasons import Failure
+from studio.core.anatomy import NEXT_TOKEN, WRITTEN
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from studio.engine.inspect import Subject
 
-_SHOWN_TOKENS = 5  # of a vocabulary, beside the one that is predicted
+SHOWN_TOKENS = 5  # of a vocabulary, beside the one that is predicted
 _NEVER = 1e6
 
 
@@ -67,7 +68,7 @@ class Target:
 
 
 @dataclass(frozen=True, eq=False)
-class _Asked:
+class Asked:
     """A text as a model in one state was given it, and what came out."""
 
     subject: Subject
@@ -94,13 +95,42 @@ def target_of(
     """Return the number that a model's answer to an encoded text comes down to.
 
     options: `label` the name of the class (else the predicted one), `token` the place of the token whose tag or word
-    it is about (else all), `gold` what is right. Of another state of the model ask with the `choice` of the first.
-    Raises Failure "target-written": the model answers with a text of its own.
+    it is about (else all), `gold` what is right, `kind` the attention that is shown. Of another state of the model ask
+    with the `choice` of the first.
     """
+    asked = _asked(subject, model, encoded, fields, options)
+    return replace(_kind(subject)(asked), added=asked.special)
+
+
+def said_of(subject: Subject, model: Any, encoded: Any) -> Said:
+    """Return what a model says of an encoded text by itself, nothing of one that has no head."""
     import torch
 
-    if subject.writes:
-        raise Failure("target-written")
+    if subject.answers == NEXT_TOKEN:
+        from studio.engine.studies.following import said_next
+
+        inputs, takes = subject.inputs(encoded, model), inspect.signature(model.forward).parameters
+        last = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}  # of a long text all would take gigabytes
+        with undisturbed(model, next(model.parameters()).device), torch.inference_mode():
+            return said_next(subject.tokenizer, model(**inputs, **last).logits[0, -1])
+    if subject.answers == "embeddings":
+        return Said()
+    asked = _asked(subject, model, encoded, {}, {})
+    if subject.answers == "masked-lm" and subject.tokenizer.mask_token_id not in asked.inputs["input_ids"]:
+        return Said()  # nothing was asked of it
+    return _kind(subject)(asked).say(asked.outputs)
+
+
+def _kind(subject: Subject) -> Callable[[Asked], Target]:
+    from studio.engine.studies.following import next_token, written_text  # built on what stands here
+
+    return {**_KINDS, NEXT_TOKEN: next_token, WRITTEN: written_text}[subject.answers]
+
+
+def _asked(subject: Subject, model: Any, encoded: Any, fields: Mapping[str, str], options: Mapping[str, Any]) -> Asked:
+    """Give a text to a model, and return what is known of both."""
+    import torch
+
     inputs = subject.inputs(encoded, model)
     with undisturbed(model, next(model.parameters()).device), torch.inference_mode():
         outputs = model(**inputs)
@@ -114,10 +144,7 @@ def target_of(
     starts = ~special
     if word_ids is not None:
         starts &= np.array([i == 0 or word != word_ids[i - 1] for i, word in enumerate(word_ids)])
-    asked = _Asked(subject, model, encoded, inputs, outputs, fields, options, special, starts)
-    usual = _class if subject.labels else _vector
-    target = _KINDS.get(subject.trained.task.id if subject.trained else "", usual)(asked)
-    return replace(target, added=special)
+    return Asked(subject, model, encoded, inputs, outputs, fields, options, special, starts)
 
 
 def states_of(subject: Subject, states: tuple[str, ...], asked: Any, options: Mapping[str, Any]) -> Any:
@@ -152,7 +179,7 @@ def value_function(model: Any, target: Target, blank: int) -> Callable[[np.ndarr
 # --- the tasks ---------------------------------------------------------------------------------------------------
 
 
-def _class(asked: _Asked) -> Target:
+def _class(asked: Asked) -> Target:
     import torch
 
     labels, config, logits = asked.subject.labels, asked.model.config, asked.outputs.logits
@@ -179,7 +206,7 @@ def _class(asked: _Asked) -> Target:
     )  # fmt: skip
 
 
-def _number(asked: _Asked) -> Target:
+def _number(asked: Asked) -> Target:
     def of(outputs: Any) -> Tensor:
         return outputs.logits.float().flatten(1)[:, 0]
 
@@ -194,7 +221,7 @@ def _number(asked: _Asked) -> Target:
     return Target("predicted number", {}, asked.inputs, of, of, say, asked.special)
 
 
-def _option(asked: _Asked) -> Target:
+def _option(asked: Asked) -> Target:
     """The score of the option that is read; all of them compete when the model is asked for its answer."""
     from studio.tasks.multiple_choice import LETTERS
 
@@ -224,7 +251,7 @@ def _option(asked: _Asked) -> Target:
     )
 
 
-def _tags(asked: _Asked) -> Target:
+def _tags(asked: Asked) -> Target:
     import torch
 
     labels, starts = asked.subject.labels, asked.starts
@@ -255,8 +282,11 @@ def _tags(asked: _Asked) -> Target:
     )  # fmt: skip
 
 
-def _span(asked: _Asked) -> Target:
-    tokenizer, config = asked.subject.tokenizer, asked.subject.trained.task.config
+def _span(asked: Asked) -> Target:
+    from studio.tasks.question_answering import Config
+
+    tokenizer, trained = asked.subject.tokenizer, asked.subject.trained
+    config = trained.task.config if trained else Config()
     ids = asked.encoded["input_ids"][0].tolist()
     parts = asked.encoded.sequence_ids(0)
     context = np.array([part == 1 for part in parts]) if 1 in parts else ~asked.special
@@ -297,7 +327,7 @@ def _span(asked: _Asked) -> Target:
     )  # fmt: skip
 
 
-def _word(asked: _Asked) -> Target:
+def _word(asked: Asked) -> Target:
     tokenizer, ids = asked.subject.tokenizer, asked.inputs["input_ids"][0]
     masked = np.array(ids.tolist()) == tokenizer.mask_token_id
     places = np.flatnonzero(masked if masked.any() else ~asked.special).tolist()
@@ -315,7 +345,7 @@ def _word(asked: _Asked) -> Target:
         told = tokenizer.convert_ids_to_tokens(shares.argmax(-1).tolist())
         if len(places) > 1:
             return Said({}, told)
-        likely = [tokens[0], *(i for i in shares[0].topk(_SHOWN_TOKENS).indices.tolist() if i != tokens[0])]
+        likely = [tokens[0], *(i for i in shares[0].topk(SHOWN_TOKENS).indices.tolist() if i != tokens[0])]
         return Said({tokenizer.convert_ids_to_tokens(i): shares[0, i].item() for i in likely}, told)
 
     words, facts = "mean probability of the text's own tokens", {}
@@ -329,7 +359,7 @@ def _word(asked: _Asked) -> Target:
     )  # fmt: skip
 
 
-def _vector(asked: _Asked) -> Target:
+def _vector(asked: Asked) -> Target:
     """The cosine with the text's own vector; it is at its highest there, and its gradient is 0.
 
     Gradients are therefore of another number: how far the vector has come from an empty text's to the text's own.

@@ -272,7 +272,7 @@ class InspectPanel(QWidget):
         is_past = self._look is not None and self._look.step is not None
         if is_past or (self._subject is not None and self._subject.file):
             why = {"facts": {"step": self._look.step}, "reason": "step-no-model"} if is_past else {}
-            answer = Studied(id="", what=what, **{"reason": "look-no-model"} | why)
+            answer = Studied(id="", what=what, about=options.get("about"), **{"reason": "look-no-model"} | why)
             QTimer.singleShot(0, self, lambda: self.maps.take(answer))  # after the view has asked
         elif self._look is not None:
             self._inspection.study(what, self._look.text, self._look.fields, options)

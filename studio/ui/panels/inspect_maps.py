@@ -197,9 +197,9 @@ class MapsView(QWidget):
         """Give the worker's answer to the view that asked."""
         self.head.take(answer)
 
-    def show_progress(self, done: float, total: float) -> None:
-        """Say to the views that wait for the worker how far it is."""
-        self.head.show_progress(done, total)
+    def show_progress(self, what: str, done: float, total: float) -> None:
+        """Say to the views that wait for a study how far the worker is with it."""
+        self.head.show_progress(what, done, total)
 
     def _lock_token(self, query: int) -> None:
         """Lock the token that was clicked; one that is locked with the token it looks at stays so.

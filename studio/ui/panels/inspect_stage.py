@@ -207,9 +207,9 @@ class HeadStage(Card):
             if is_of_now or not view.asks_of_look:
                 view.take(answer)
 
-    def show_progress(self, done: float, total: float) -> None:
-        """Say to the views that wait for an answer how far the worker is."""
-        for view in {each.view for waiting in self._askers.values() for each in waiting}:
+    def show_progress(self, what: str, done: float, total: float) -> None:
+        """Say to the views that wait for the answer to a study how far the worker is."""
+        for view in {each.view for each in self._askers.get(what, [])}:
             view.show_progress(done, total)
 
     def forget(self) -> None:

@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QFileDialog, QSizePolicy, QWidget
 
 from studio import demo
 from studio.attention import timeline
-from studio.core.anatomy import describe_model, writes
+from studio.core.anatomy import WRITTEN, answers_with, describe_model
 from studio.core.events import Explained
 from studio.core.files import read_json
 from studio.core.reasons import Failure
@@ -146,15 +146,18 @@ def last_watched(workspace: Path, subject: Subject) -> Look | None:
 
 
 def roles_of(workspace: Path, subject: Subject) -> list[tuple[str, str]]:
-    """Return id and label of the texts that a run's model reads at once, or those of a model that writes.
+    """Return id and label of the texts that a run's model reads at once, or those of a folder's that reads two.
 
-    None for any other model of its own.
+    None for any other folder: it has a text, a pair or a chat.
     """
     if not subject.run:
-        if not subject.model or not writes(model_path(subject.model)):
-            return []
-        written = tr("What the decoder writes; empty: the model writes it")
-        return [("text", tr("Type or paste a text: the encoder reads it")), ("text_pair", written)]
+        answers = answers_with(model_path(subject.model)) if subject.model else ""
+        if answers == WRITTEN:
+            written = tr("What the decoder writes; empty: the model writes it")
+            return [("text", tr("Type or paste a text: the encoder reads it")), ("text_pair", written)]
+        if answers == "question-answering":
+            return [("text", tr("Question")), ("text_pair", tr("Type or paste the text that answers it"))]
+        return []
     spec = RunDir(workspace / "runs" / subject.run).spec()
     task = task_of(spec.task)
     labels = {role.id: tr(role.label) for role in task.roles}

@@ -19,13 +19,13 @@ class Inspection(QObject):
     """Keeps one worker with both states of a model in memory while texts come in.
 
     Only the newest text counts: one is on its way, one waits. answered: the worker's word to a text. studied:
-    its word to a study. progressed: how far it is with one, done of a total. changed: the worker is in another phase
-    (`is_loading`, `problem`). With `attention` the answers bring attention maps too.
+    its word to a study. progressed: how far it is with one of a name, done of a total. changed: the worker is in
+    another phase (`is_loading`, `problem`). With `attention` the answers bring attention maps too.
     """
 
     answered = Signal(object)
     studied = Signal(object)
-    progressed = Signal(float, float)
+    progressed = Signal(str, float, float)
     changed = Signal()
 
     def __init__(self, store: Store, parent: QObject | None = None, attention: bool = False):
@@ -127,8 +127,8 @@ class Inspection(QObject):
                 del self._studies[what]
                 self._has_answered = True
                 self.studied.emit(state.studied[asked.id])
-        if self._studies and state.progress[1]:
-            self.progressed.emit(*state.progress)
+        if state.progress_of in self._studies and state.progress[1]:
+            self.progressed.emit(state.progress_of, *state.progress)
         answer = state.explained.get(self._sent.id) if self._sent else None
         if answer is not None:
             self._take(answer)

@@ -23,6 +23,7 @@ from studio.ui.i18n import tr
 from studio.ui.notices import message_of
 from studio.ui.theme import GRID, GROUP
 from studio.ui.views.base import View
+from studio.ui.views.importance import Importance
 from studio.ui.views.look import AFTER, BEFORE, Look
 from studio.ui.views.numbers import three
 from studio.ui.views.selection import CELL, HEADS, STATE, Selection
@@ -45,6 +46,8 @@ class AblateView(View):
     title = "Ablate"
     help = "What the model answers when the chosen heads are silent, look evenly, or count more or less."
     order = 60
+    takes_all_kinds = True
+    asks_of_look = False  # importance over rows is of no text; what is of another one is told by its ticket
 
     def __init__(self, selection: Selection, parent: QWidget | None = None) -> None:
         super().__init__(selection, parent)
@@ -53,13 +56,12 @@ class AblateView(View):
         self._shown: dict[str, Any] = {}  # the newest answer's result
         self._is_waiting = self._is_stale = False
         self._sent: list[list[Any]] = []  # the edits that were asked about
-        self._importance: dict[str, Any] = {}
+        self._ticket = 0  # of the newest question
         self._told = ""  # the state whose importance the grid knows
-        self.rank = quiet_button(tr("Importance of all heads"), "ablate.importance")
-        self.rank.setToolTip(
-            tr("How much the answer hangs on each head (the gradient by a gate on it); orders the grid")
-        )
-        self.rank.clicked.connect(self.ask_importance)
+        self.importance = Importance()
+        self.importance.asked.connect(self._ask_importance)
+        self.importance.found.connect(self._tell_importance)
+        self.rank = self.importance.button
         self._timer = QTimer(self, singleShot=True, interval=PAUSE_MS)
         self._timer.timeout.connect(self._ask_live)
         layout = QVBoxLayout(self)
@@ -67,6 +69,7 @@ class AblateView(View):
         layout.setSpacing(GRID)
         layout.addWidget(self._make_heads())
         layout.addLayout(self._make_row())
+        layout.addWidget(self.importance)
         layout.addWidget(self._make_answers(), 1)
 
     # --- making ------------------------------------------------------------------------------------------------
@@ -117,19 +120,19 @@ class AblateView(View):
         return area
 
     def tools(self) -> list[QWidget]:
-        return [self.rank]
+        return [self.importance.tool]
 
     # --- following ---------------------------------------------------------------------------------------------
 
     def show_look(self, look: Look) -> None:
-        is_other = self.look is None or self.look.key != look.key
+        is_other = self.look is None or (self.look.key, self.look.kind) != (look.key, look.kind)
         super().show_look(look)
         for state, answer in self.answers.items():
             answer.title.setText(tr(look.title(state)))
+        self.importance.show_look(look)
         if is_other:
-            self._shown, self._importance = {}, {}
-            self._is_waiting = False
-            self.rank.setEnabled(True)
+            self._shown, self._is_waiting = {}, False
+            self._ticket += 1
             for answer in self.answers.values():
                 answer.hide()
         self._fill()
@@ -204,30 +207,32 @@ class AblateView(View):
             return
         self._is_waiting, self._is_stale, self._sent = True, False, self.edits()
         self.note.setText(tr("Asking the model…"))
-        self.asked.emit("ablate", {"edits": self._sent, "token": self._token()})
+        self._ticket += 1
+        self.asked.emit("ablate", {"edits": self._sent, **self._place(), "about": self._ticket})
 
-    def ask_importance(self) -> None:
-        """Ask the worker how much each head matters."""
-        self.rank.setEnabled(False)
-        self.asked.emit("importance", {"token": self._token()})
+    def _ask_importance(self, options: dict[str, Any]) -> None:
+        if self.look is not None:
+            place = {"kind": self.look.kind} if options.get("rows") else self._place()
+            self.asked.emit("importance", place | options)
+
+    def _place(self) -> dict[str, Any]:
+        """Return of which attention the heads are, and which of its tokens the answer is about."""
+        return {"kind": self.look.kind, "token": self._token()}
 
     def _token(self) -> int:
         return -1 if self.look is None or self.look.is_filtered else self.selection.cell[0]
 
     def take(self, answer: Studied) -> None:
         if answer.what == "importance":
-            self.rank.setEnabled(True)
-        else:
-            self._is_waiting = False
+            self.importance.take(answer)
+            return
+        if answer.about not in (None, self._ticket):
+            return
+        self._is_waiting = False
         if answer.reason:
             self.note.setText(message_of(Problem(answer.reason, answer.facts)))
-            if answer.what != "importance":
-                self._shown = {}
-                self._draw()
-            return
-        if answer.what == "importance":
-            self._importance = answer.result
-            self._tell_importance()
+            self._shown = {}
+            self._draw()
             return
         self._shown = answer.result
         self._say()
@@ -235,23 +240,28 @@ class AblateView(View):
         if self._is_stale and self.live.isChecked():
             self._timer.start()
 
-    def _importance_state(self) -> str:
-        """Return the state whose importance is told: the one on screen, of two at once the later."""
-        states = self._importance["states"]
-        return self.selection.state if self.selection.state in states else next(reversed(states))
+    def show_progress(self, done: float, total: float) -> None:
+        self.importance.show_progress(done, total)
+
+    def forget(self) -> None:
+        super().forget()
+        self.importance.forget()
 
     def _tell_importance(self) -> None:
-        if not self._importance:
+        states = self.importance.states
+        if not states:
             return
-        states, state = self._importance["states"], self._importance_state()
-        self._told = state
+        state = self._told = self.importance.state_of(self.selection.state)
         several = tr("Importance · {state}", state=tr(self.look.title(state)))
         title = several if len(states) > 1 else tr("Importance")
+        if self.importance.n_rows:
+            title = tr("{importance}, {n} rows", importance=title, n=self.importance.n_rows)
         self.measured.emit("importance", title, np.array(states[state], dtype=np.float32), False)
 
     def _follow_importance(self) -> None:
         # Whoever does not look at this view may have ordered the grid by something else.
-        if self._importance and self.isVisible() and self._importance_state() != self._told:
+        known = self.importance
+        if known.states and self.isVisible() and known.state_of(self.selection.state) != self._told:
             self._tell_importance()
 
     def _draw(self) -> None:

@@ -19,7 +19,7 @@ from studio.ui.theme import GRID, GROUP
 from studio.ui.threads import background
 from studio.ui.views.base import View
 from studio.ui.views.files import Write, write_table
-from studio.ui.views.look import AFTER, BEFORE, DIFFERENCE, Look, marked
+from studio.ui.views.look import AFTER, BEFORE, DECODER, DIFFERENCE, Look, marked
 from studio.ui.views.numbers import three
 from studio.ui.views.selection import CELL, HEADS, STATE, Selection
 from studio.ui.widgets.bars import BarsView
@@ -37,6 +37,7 @@ METHODS = {
 }  # fmt: skip
 SIGNED = ("gradient", "integrated")
 FROM_MAPS = ("rollout", "head")  # computed here; the worker only tests them
+WITHIN = ("rollout", "flow")  # what follows attention from layer to layer, of one text to itself
 GIVEN = "given"  # what the worker calls them
 MOST_BARS = 40
 PAUSE_MS = 120
@@ -51,12 +52,14 @@ class AttributionsView(View):
     help = "What each token did for the answer, by several methods, and the test of whether to believe it."
     order = 65
     takes_filtered = False
+    takes_all_kinds = True
 
     def __init__(self, selection: Selection, parent: QWidget | None = None) -> None:
         super().__init__(selection, parent)
         self._found: dict[str, Any] = {}  # the newest answer's result
         self._reads: dict[str, Any] = {}  # the same of where the answer is read from
         self._sent = ""  # the method that is asked about
+        self._ticket = 0  # of that question: two of maps are both tested as weights that were given
         self._is_stale = True
         self._timer = QTimer(self, singleShot=True, interval=PAUSE_MS)
         self._timer.timeout.connect(self._ask)
@@ -87,10 +90,15 @@ class AttributionsView(View):
     def tools(self) -> list[QWidget]:
         return [self.method]
 
+    def why_not(self, look: Look) -> str:
+        if look.kind == DECODER:
+            return tr("{view} is about the text that is read. Choose “Encoder” or “Cross” above.", view=tr(self.title))
+        return ""
+
     # --- following ---------------------------------------------------------------------------------------------
 
     def show_look(self, look: Look) -> None:
-        is_other = self.look is None or self.look.key != look.key
+        is_other = self.look is None or (self.look.key, self.look.kind) != (look.key, look.kind)
         super().show_look(look)
         if is_other:
             self._found, self._reads = {}, {}
@@ -145,7 +153,11 @@ class AttributionsView(View):
         if self.look is None or not self.isVisible():
             return
         method = self._sent = self._chosen()
+        self._ticket += 1
         self._is_stale = False
+        if self.look.is_cross and method in WITHIN:
+            self._refuse(Problem("method-kind", {"method": tr(METHODS[method][0]).lower(), "kind": self.look.kind}))
+            return
         self.verdict.setText(tr("Asking the model…"))
         if method in FROM_MAPS and not {*self._reads.get("states", {})} >= {*self._states()}:
             self._study("reads")
@@ -155,7 +167,8 @@ class AttributionsView(View):
             self._study(method)
 
     def _study(self, method: str, **options: Any) -> None:
-        self.asked.emit("attributions", {"method": method, "token": self._token(), "states": self._states()} | options)
+        asked = {"method": method, "kind": self.look.kind, "token": self._token(), "states": self._states()}
+        self.asked.emit("attributions", asked | {"about": self._ticket} | options)
 
     def _token(self) -> int:
         """Return the locked token, counted with those that the tokenizer added."""
@@ -169,25 +182,26 @@ class AttributionsView(View):
         """Follow the maps in the background, and let the worker test what comes of it."""
         states = [state for state in self._states() if state in self._reads["states"]]
         look, head, query, reads = self.look, self.selection.head, self.selection.cell[0], self._reads
+        ticket = self._ticket
 
         def work() -> dict[str, list[float]]:
             return {
-                state: whole(
-                    look, reads["added"], weights_of(method, look, state, head, query, rows_of(look, reads, state))
-                )
+                state: whole(look, reads["added"], weights_of(method, look, state, head, query, reads))
                 for state in states
             }
 
         def test(weights: dict[str, list[float]]) -> None:
-            if look is self.look and method == self._sent:
+            if look is self.look and ticket == self._ticket:
                 self._study(GIVEN, weights=weights)
 
         background(work, test, self.failed.emit, self, key="weights")
 
     def take(self, answer: Studied) -> None:
+        # What was asked before another method or head was chosen may still come in, and is not of that one.
+        if answer.about not in (None, self._ticket):
+            return
         if answer.reason:
-            self._clear()
-            self.verdict.setText(message_of(Problem(answer.reason, answer.facts)))
+            self._refuse(Problem(answer.reason, answer.facts))
             return
         if self.look is None or len(answer.result["ids"]) - self._n_cut(answer.result) != len(self.look.tokens):
             return
@@ -196,11 +210,14 @@ class AttributionsView(View):
             if self._sent in FROM_MAPS:
                 self._weigh(self._sent)
             return
-        # What was asked before another method was chosen may still come in, and is not of that one.
         if self._sent and answer.result["method"] != (GIVEN if self._sent in FROM_MAPS else self._sent):
             return
         self._found = answer.result | {"method": self._sent or answer.result["method"]}
         self._draw()
+
+    def _refuse(self, problem: Problem) -> None:
+        self._clear()
+        self.verdict.setText(message_of(problem))
 
     def _n_cut(self, result: dict[str, Any]) -> int:
         return sum(result["added"]) if self.look.without_special else 0
@@ -299,16 +316,15 @@ def rows_of(look: Look, reads: dict[str, Any], state: str) -> np.ndarray:
     return shares / shares.sum() if shares.sum() > 0 else np.full(n_tokens, 1 / n_tokens)
 
 
-def weights_of(method: str, look: Look, state: str, head: tuple[int, int], query: int, rows: np.ndarray) -> np.ndarray:
-    """Return what a method that needs only maps gives each shown token, [token].
-
-    rows [token]: from where the answer is read.
-    """
+def weights_of(
+    method: str, look: Look, state: str, head: tuple[int, int], query: int, reads: dict[str, Any]
+) -> np.ndarray:
+    """Return what a method that needs only maps gives each shown token, [token]; reads: from where the answer is."""
     maps = look.maps[state]
     if method == "head":
         values = np.asarray(maps[head[0]][head[1]], dtype=np.float64)
         return values[query] if query >= 0 else values.mean(axis=0)
-    return rows @ paths.rollout(maps)
+    return rows_of(look, reads, state) @ paths.rollout(maps)
 
 
 def whole(look: Look, added: list[bool], weights: np.ndarray) -> list[float]:

@@ -1,0 +1,124 @@
+"""What a model says that writes: the token that comes next, and the text of an encoder-decoder, as one number."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from studio.engine import decoders
+from studio.engine.studies.target import SHOWN_TOKENS, Asked, Said, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from torch import Tensor
+
+OF_DECODER = ("decoder", "cross")  # kinds of attention whose rows are the decoder's tokens
+
+
+def next_token(asked: Asked) -> Target:
+    """Return the probability of the token that comes next, or that came after the one that `token` names.
+
+    Its `label` may name another one. The loss is that of the whole text, the mean over its tokens but the first.
+    """
+    tokenizer, ids = asked.subject.tokenizer, asked.inputs["input_ids"][0]
+    token, last = asked.options.get("token", -1), len(ids) - 1
+    place = token if 0 <= token <= last else last
+    own = ids[place + 1] if place < last else asked.outputs.logits[0, place].argmax()
+    chosen = id_of(tokenizer, asked.options.get("label"))
+    wanted = int(own) if chosen is None else chosen
+
+    def of(outputs: Any) -> Tensor:
+        return outputs.logits[:, place].float().log_softmax(-1)[:, wanted]
+
+    def say(outputs: Any) -> Said:
+        logits = outputs.logits[0].float()
+        likely = named(tokenizer, logits[place], [wanted])
+        best = readable(tokenizer, [int(logits[place].argmax())])
+        loss = -logits[:-1].log_softmax(-1)[range(last), ids[1:]].mean().item() if last else None
+        return Said(likely, best, loss)
+
+    facts = {"token": readable(tokenizer, [wanted])[0]}
+    words = "probability that “{token}” comes next"
+    if place < last:
+        words = "probability that “{token}” comes after “{before}”"
+        facts["before"] = readable(tokenizer, [int(ids[place])])[0]
+    return Target(
+        words, facts, asked.inputs, of, lambda outputs: of(outputs).exp(), say,
+        asked.special | (np.arange(len(ids)) > place), is_log=True, per_token=True,
+        choice={"label": tokenizer.convert_ids_to_tokens(wanted)},
+    )  # fmt: skip
+
+
+def written_text(asked: Asked) -> Target:
+    """Return the probability of what the decoder is given to write, per token, each after those before it.
+
+    Of a `kind` of attention with the decoder's rows, `token` names one of them: then it is the probability of the
+    token that follows that one. The loss is that of the whole text.
+    """
+    import torch
+
+    tokenizer, follow = asked.subject.tokenizer, asked.encoded["labels"][0].tolist()
+    is_of_decoder = asked.options.get("kind") in OF_DECODER
+    token = asked.options.get("token", -1) if is_of_decoder else -1
+    known = [place for place, label in enumerate(follow) if label != decoders.UNKNOWN]
+    places = [token] if 0 <= token < len(follow) else known or [0]
+    best = asked.outputs.logits[0].argmax(-1).tolist()
+    wanted = asked.options.get("tokens") or [
+        best[place] if follow[place] == decoders.UNKNOWN else follow[place] for place in places
+    ]
+    loss = torch.nn.functional.cross_entropy
+
+    def of(outputs: Any) -> Tensor:
+        return outputs.logits[:, places].float().log_softmax(-1)[:, range(len(places)), wanted].mean(-1)
+
+    def say(outputs: Any) -> Said:
+        logits = outputs.logits[0].float()
+        labels = torch.tensor(follow, device=logits.device)
+        told = loss(logits, labels, ignore_index=decoders.UNKNOWN).item() if known else None
+        if len(places) == 1 and is_of_decoder:
+            best = readable(tokenizer, [int(logits[places[0]].argmax())])
+            return Said(named(tokenizer, logits[places[0]], wanted), best, told)
+        # Whatever its decoder was given: what it would write now, with heads as they are.
+        read = {name: value for name, value in asked.inputs.items() if name != "decoder_input_ids"}
+        ids = decoders.written(asked.model, read)[0][0]
+        return Said({}, [tokenizer.decode(ids, skip_special_tokens=True).strip()], told)
+
+    words, facts = "probability per token of what is written", {}
+    if asked.fields.get("text_pair", "").strip():
+        words = "probability per token of the given text"
+    if 0 <= token < len(follow):
+        after, then = readable(tokenizer, [asked.inputs["decoder_input_ids"][0, token].item(), wanted[0]])
+        words, facts = "probability that “{token}” is written after “{before}”", {"token": then, "before": after}
+    return Target(
+        words, facts, asked.inputs, of, lambda outputs: of(outputs).exp(), say, asked.special, is_log=True,
+        choice={"tokens": wanted}, per_token=is_of_decoder,
+    )  # fmt: skip
+
+
+def said_next(tokenizer: Any, logits: Tensor) -> Said:
+    """Return what is most likely to come next, from the logits [token of the vocabulary] of one place."""
+    found = named(tokenizer, logits.float(), [])
+    return Said(found, [next(iter(found))])
+
+
+def named(tokenizer: Any, logits: Tensor, first: list[int]) -> dict[str, float]:
+    """Return probabilities by name of some tokens and then of the likeliest others."""
+    shares = logits.softmax(-1)
+    likely = [*first, *(i for i in shares.topk(min(SHOWN_TOKENS, len(shares))).indices.tolist() if i not in first)]
+    return dict(zip(readable(tokenizer, likely), shares[likely].tolist(), strict=True))
+
+
+def id_of(tokenizer: Any, token: str | None) -> int | None:
+    """Return the id of a token by its name in the vocabulary, None for any other word."""
+    found = tokenizer.convert_tokens_to_ids(token) if token else None
+    return found if found is not None and tokenizer.convert_ids_to_tokens(found) == token else None
+
+
+def readable(tokenizer: Any, ids: Iterable[int]) -> list[str]:
+    """Return tokens as people write them; those that would read alike, or as nothing, as the tokenizer names them."""
+    ids = list(ids)
+    texts = [tokenizer.decode([i]).strip() for i in ids]
+    unclear = {text for text in texts if texts.count(text) > 1 or not text or "\ufffd" in text}
+    return [tokenizer.convert_ids_to_tokens(i) if text in unclear else text for i, text in zip(ids, texts, strict=True)]
