@@ -309,7 +309,7 @@ class MapsView(QWidget):
         self.head.set_view_options(options.get("view_options"))
         cell = _pair(options.get("cell"))
         n_queries, n_keys = len(self._shown.query_tokens), len(self._shown.key_tokens)
-        if cell is not None and 0 <= cell[0] < n_queries and -1 <= cell[1] < n_keys:
+        if cell is not None and -1 <= cell[0] < n_queries and -1 <= cell[1] < n_keys:
             chosen.lock(*cell)
 
 
