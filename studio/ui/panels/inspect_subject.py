@@ -23,6 +23,7 @@ from studio.ui.panels.trained import describe_run, is_trained
 from studio.ui.store import Store
 from studio.ui.threads import background
 from studio.ui.views.look import Look, look_at_step
+from studio.ui.widgets.choice import Choice
 
 N_EXAMPLES = 40
 SAMPLE_WORDS = (7, 24)  # a text of so many words fills a head's map without crowding it
@@ -140,7 +141,7 @@ def earlier_look(workspace: Path, subject: Subject) -> Explained | None:
     return None
 
 
-class SubjectChooser(QComboBox):
+class SubjectChooser(Choice):
     """Trained runs, the starter, recent model folders, and any other folder.
 
     chosen: the subject that the page is about now, None while nothing is. A trained run that becomes the window's
@@ -159,10 +160,9 @@ class SubjectChooser(QComboBox):
         self._untrained: set[str] = set()  # ids of runs without a model
         self.setObjectName("inspect.subject")
         self.setAccessibleName(tr("Model to look into"))
-        self.setToolTip(tr("The trained run or model that this page is about"))
         self.setPlaceholderText(tr("Choose a model"))
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.setMinimumContentsLength(28)
+        self.setMinimumContentsLength(34)
         self.setMaxVisibleItems(24)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         self.activated.connect(self._pick)
@@ -247,6 +247,8 @@ class SubjectChooser(QComboBox):
 
     def _select(self) -> None:
         self.setCurrentIndex(self._index(self._subject))
+        about = tr("The trained run or model that this page is about")
+        self.setToolTip("\n".join(filter(None, (self.currentText(), about))))
 
     def _fill(self) -> None:
         self.clear()

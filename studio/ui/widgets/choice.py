@@ -1,0 +1,29 @@
+"""A choice that shortens what does not fit, with an ellipsis, where Qt would cut it in the middle of a letter."""
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QPaintEvent
+from PySide6.QtWidgets import QComboBox, QStyle, QStyleOptionComboBox, QStylePainter
+
+
+class Choice(QComboBox):
+    """A QComboBox whose text ends in an ellipsis where it is too long; the list below has it whole."""
+
+    def shown_text(self) -> str:
+        """Return what stands in it, as it is painted."""
+        option = QStyleOptionComboBox()
+        self.initStyleOption(option)
+        return self._fit(option).currentText
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        option = QStyleOptionComboBox()
+        self.initStyleOption(option)
+        painter = QStylePainter(self)
+        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
+        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, self._fit(option))
+
+    def _fit(self, option: QStyleOptionComboBox) -> QStyleOptionComboBox:
+        place = QStyle.SubControl.SC_ComboBoxEditField
+        room = self.style().subControlRect(QStyle.ComplexControl.CC_ComboBox, option, place, self).width()
+        text = option.currentText or self.placeholderText()
+        option.currentText = self.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, room - 4)
+        return option
