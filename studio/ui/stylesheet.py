@@ -66,6 +66,22 @@ QLineEdit[wrong="true"], QAbstractSpinBox[wrong="true"], QComboBox[wrong="true"]
 QLineEdit:disabled, QAbstractSpinBox:disabled, QComboBox:disabled {{ color: {faded}; background: {ground}; }}
 QComboBox::drop-down {{ border: none; width: 20px; }}
 QComboBox::down-arrow {{ image: url("{chevron}"); width: 10px; height: 10px; }}
+QAbstractSpinBox {{ padding-right: 20px; }}
+QAbstractSpinBox::up-button, QAbstractSpinBox::down-button {{
+    subcontrol-origin: border; width: 20px; border: none; background: transparent;
+}}
+QAbstractSpinBox::up-button {{ subcontrol-position: top right; margin-top: 2px; }}
+QAbstractSpinBox::down-button {{ subcontrol-position: bottom right; margin-bottom: 2px; }}
+QAbstractSpinBox::up-button:hover, QAbstractSpinBox::down-button:hover {{ background: {hover}; }}
+QAbstractSpinBox::up-arrow {{ image: url("{chevron_up}"); width: 8px; height: 8px; }}
+QAbstractSpinBox::down-arrow {{ image: url("{chevron}"); width: 8px; height: 8px; }}
+QSlider::groove:horizontal {{ background: {held}; height: 4px; border-radius: 2px; }}
+QSlider::sub-page:horizontal {{ background: {accent}; height: 4px; border-radius: 2px; }}
+QSlider::handle:horizontal {{
+    background: {accent}; border: 2px solid {surface}; width: 12px; margin: -6px 0; border-radius: 8px;
+}}
+QSlider::handle:horizontal:hover {{ background: {accent_hover}; }}
+QSlider::handle:horizontal:focus {{ border-color: {text}; }}
 QComboBox QAbstractItemView {{
     background: {raised}; border: 1px solid {hairline}; padding: 4px; outline: none;
     selection-background-color: {selected}; selection-color: {text};
@@ -148,4 +164,5 @@ def stylesheet(theme: Any, folder: Path) -> str:
         "accent_hover": theme.mix("text", 0.15, "accent"),
     }
     tints |= {f"{name}_tint": theme.mix(name, 0.12) for name in ("accent", "good", "warning", "bad")}
-    return TEMPLATE.format(**vars(theme), **tints, chevron=(folder / "chevron.svg").as_posix())
+    pictures = {"chevron": folder / "chevron.svg", "chevron_up": folder / "chevron-up.svg"}
+    return TEMPLATE.format(**vars(theme), **tints, **{name: path.as_posix() for name, path in pictures.items()})

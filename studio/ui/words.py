@@ -124,9 +124,11 @@ def duration(seconds: float) -> str:
 
 
 def number(value: float, digits: int = 4) -> str:
-    """Return a measured number to `digits` significant digits: `0.8784`, `1.2e-05`, `NaN`."""
+    """Return a measured number to `digits` significant digits: `0.8784`, `−4.32`, `1.2e-05`, `NaN`."""
     if not math.isfinite(value):
         return "NaN" if math.isnan(value) else "∞" if value > 0 else "−∞"
+    if value < 0:
+        return "−" + number(-value, digits)
     if value == 0:
         return "0"
     if 1e-3 <= abs(value) < 1e6:

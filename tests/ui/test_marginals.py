@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from looks import make_look, random_maps
+from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QColor
 
 from studio.ui.theme import current
@@ -63,3 +64,37 @@ def test_of_a_difference_they_say_what_moved(view):
     np.testing.assert_allclose(marginals.columns, [sum(moved[:, key]) for key in range(9)], atol=1e-6)
     view.set_options({"sums": False})
     assert view.matrices["left"]._marginals is None and view.options() == {"sums": False}
+
+
+def test_a_click_on_a_bar_locks_its_token(view, qtbot):
+    matrix = view.matrices["left"]
+    beside = matrix._whole().right() + GAP + 2
+
+    def press(x: float, y: float) -> None:
+        qtbot.mouseClick(matrix.viewport(), Qt.MouseButton.LeftButton, pos=QPoint(int(x), int(y)))
+
+    press(beside, matrix.cell_rect(4, 0).center().y())
+    assert view.selection.cell == (-1, -1), "there are no bars yet"
+    view.sums.setChecked(True)
+    whole = matrix._whole()
+    press(whole.right() + GAP + 2, matrix.cell_rect(4, 0).center().y())
+    assert view.selection.cell == matrix.locked() == (4, -1)
+    assert matrix.describe(4, -1).startswith("the row of “film” · entropy ")
+    press(matrix.cell_rect(0, 7).center().x(), whole.bottom() + GAP + 2)
+    assert view.selection.cell == (-1, 7) and "the column of “dull” · sum " in matrix.accessibleDescription()
+    press(matrix.cell_rect(0, 7).center().x(), whole.bottom() + GAP + 2)
+    assert view.selection.cell == (-1, -1), "a second click lets it go"
+
+
+def test_a_locked_token_is_seen_in_the_map(view):
+    """Whoever clicks a token in the strip sees its row; before, the map said nothing."""
+    matrix = view.matrices["left"]
+    top, middle = matrix.cell_rect(3, 0).top(), int(matrix._whole().center().x()) + 3
+
+    def has_line() -> bool:
+        image = matrix.viewport().grab().toImage()
+        return QColor(current().accent) in [image.pixelColor(middle, int(top) + at) for at in (-1, 0, 1)]
+
+    assert not has_line()
+    view.selection.lock(3)
+    assert has_line()

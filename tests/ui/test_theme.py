@@ -80,3 +80,39 @@ def test_widgets_follow_a_change_of_theme(qtbot, qapp) -> None:
     theme.apply(qapp, theme.load_theme("dark"))
     theme.apply(qapp, theme.load_theme("light"))
     assert seen == ["light", "dark", "light"]
+
+
+# Machado, Oliveira and Fernandes 2009, at full severity: linear RGB as a protanope, deuteranope and tritanope sees it.
+SEEN = {
+    "everyone": np.eye(3),
+    "protan": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deutan": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "tritan": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+XYZ = np.array(
+    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+)
+
+
+def seen(colours: np.ndarray, by: str) -> np.ndarray:
+    """Return colours 0xRRGGBB as CIE Lab, the way someone sees them."""
+    parts = np.stack([np.asarray(colours, dtype=np.int64) >> shift & 255 for shift in (16, 8, 0)], -1) / 255
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    xyz = np.clip(linear @ np.array(SEEN[by]).T, 0, 1) @ XYZ.T / [0.95047, 1.0, 1.08883]
+    x, y, z = np.moveaxis(np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116), -1, 0)
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], -1)
+
+
+@pytest.mark.parametrize("name", THEMES)
+@pytest.mark.parametrize("by", SEEN)
+def test_colours_are_told_apart_by_the_colour_blind_too(name: str, by: str) -> None:
+    """The sign of a difference, more attention from less, and the lines of several heads (2 is just noticeable)."""
+    look = theme.load_theme(name)
+    lab = seen(theme.lookup_table("difference", look), by)
+    for step in (20, 64, 127):
+        assert np.linalg.norm(lab[128 + step] - lab[127 - step]) > step * 0.65
+    lightness = seen(theme.lookup_table("attention", look)[::16], by)[:, 0]
+    assert (np.diff(lightness) < 0).all() if name == "light" else (np.diff(lightness) > 0).all()
+    lines = seen(np.array([int(colour[1:], 16) for colour in look.series]), by)
+    apart = np.linalg.norm(lines[:, None] - lines[None], axis=-1)[~np.eye(len(lines), dtype=bool)]
+    assert apart.min() > 8

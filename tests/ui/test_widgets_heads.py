@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, Qt
-from PySide6.QtGui import QImage
+from PySide6.QtGui import QFontMetrics, QImage
 from pytestqt.qtbot import QtBot
 
-from studio.ui.theme import load_theme, lookup_table
+from studio.ui.theme import current, load_theme, lookup_table, number_font
 from studio.ui.widgets.head_figure import write_png, write_svg
 from studio.ui.widgets.head_matrix import HeadMatrix
 from studio.ui.widgets.heads import HeadGrid
-from studio.ui.widgets.heat import Scale, furthest, picture
+from studio.ui.widgets.heat import Scale, first_fitting, furthest, picture
 
 
 def some_maps(n_layers: int, n_heads: int, n: int) -> np.ndarray:
@@ -113,6 +113,30 @@ def test_a_click_locks_and_the_arrows_move_on(matrix: HeadMatrix, qtbot: QtBot) 
     assert matrix.locked() == (2, 2) and "1.000" in matrix.accessibleDescription()
     qtbot.keyClick(matrix, Qt.Key.Key_Escape)
     assert matrix.locked() == (-1, -1)
+
+
+def test_a_map_grows_sharp_with_its_window(matrix: HeadMatrix) -> None:
+    """A picture that was pooled to a few pixels must not be stretched over a large map."""
+    n = 420
+    tokens = [f"t{i}" for i in range(n)]
+    matrix.resize(200, 140)
+    matrix.set_matrix(np.eye(n, dtype=np.float32), tokens, tokens)
+    matrix.viewport().grab()
+    small = matrix._image.width()
+    matrix.resize(700, 600)
+    matrix.viewport().grab()
+    assert small < 120 and matrix._image.width() == min(n, int(n * matrix._cell())) > 300
+
+
+def test_long_words_leave_room_for_the_map_and_the_value_is_always_read(matrix: HeadMatrix) -> None:
+    tokens = [f"an-unusually-long-word-{i}" for i in range(6)]
+    matrix.resize(260, 200)
+    matrix.set_matrix(np.eye(6, dtype=np.float32), tokens, tokens)
+    assert matrix._whole().height() > 200 * 0.35
+    metrics = QFontMetrics(number_font(current().small))
+    full, short = matrix.describe(2, 2), [matrix._tell(2, 2, most) for most in (12, 6, 3)]
+    said = first_fitting(metrics, metrics.horizontalAdvance(short[1]), full, *short)
+    assert said == short[1] and said.endswith(": 1.000") and "an-un…" in said
 
 
 def test_pooling_keeps_the_value_furthest_from_nothing() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QTimer
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import (
     QHBoxLayout,
     QPushButton,
@@ -25,7 +26,7 @@ from studio.ui.panels.inspect_against import AgainstChooser
 from studio.ui.panels.inspect_files import InspectionFiles
 from studio.ui.panels.inspect_loading import Loading
 from studio.ui.panels.inspect_maps import MapsView
-from studio.ui.panels.inspect_question import Question
+from studio.ui.panels.inspect_question import MOST_LINES, Question
 from studio.ui.panels.inspect_subject import (
     Other,
     Subject,
@@ -47,6 +48,8 @@ from studio.ui.views.look import Look, load_look
 from studio.ui.widgets.buttons import main_button, quiet_button
 from studio.ui.widgets.cards import EmptyState, ErrorLine
 from studio.ui.widgets.labels import Title
+
+LOW, LOW_LINES = 640, 2  # a page that is not as high has fields of so many lines
 
 
 @dataclass(frozen=True)
@@ -145,6 +148,10 @@ class InspectPanel(QWidget):
             self.stage.addWidget(page)
         layout.addWidget(self.stage, 1)
         return content
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self.question.set_most_lines(MOST_LINES if self.height() >= LOW else LOW_LINES)
 
     def _make_refusal(self) -> QWidget:
         page = QWidget()

@@ -5,13 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QApplication, QComboBox, QWidget
+from PySide6.QtWidgets import QApplication, QWidget
 
 from studio.ui.i18n import tr
 from studio.ui.theme import GROUP
 from studio.ui.threads import background
 from studio.ui.views.look import AFTER, BEFORE, BOTH, DIFFERENCE, Look, Statistics, difference_thumbnails
+from studio.ui.widgets.buttons import icon_button
 from studio.ui.widgets.cards import Card
+from studio.ui.widgets.choice import Choice
 from studio.ui.widgets.heads import MOST_CELL, HeadGrid
 from studio.ui.widgets.labels import Small, Strong
 from studio.ui.widgets.ranking import LINE, HeadRanking
@@ -53,13 +55,15 @@ class HeadsCard(Card):
         self._statistics = Statistics()
         self._state = "after"
         self._heads: tuple[tuple[int, int], ...] = ((0, 0),)
-        self.order = QComboBox()
+        self.order = Choice()
         self.order.setObjectName("inspect.order")
         self.order.setAccessibleName(tr("Order of the heads"))
         for key, title in ORDERS.items():
             self.order.addItem(tr(title), key)
         self.order.currentIndexChanged.connect(self._arrange)
         self.add_to_header(self.order)
+        self.fold = icon_button("panel", tr("Fold the heads away, for more room (Ctrl+B)"), "inspect.fold")
+        self.add_to_header(self.fold)
         self.grid = HeadGrid()
         self.grid.head_chosen.connect(self._choose)
         self.add(self.grid)
@@ -108,6 +112,11 @@ class HeadsCard(Card):
         self._heads = tuple(heads)
         self.grid.select(*heads[0], others=heads[1:])
         self.ranking.select(*heads[0])
+
+    def step(self, by: int) -> None:
+        """Choose the head so many places further, in the order of the grid."""
+        if self._look is not None:
+            self.head_chosen.emit(*self.grid.beside(by), False)
 
     def _choose(self, layer: int, head: int) -> None:
         held = QApplication.keyboardModifiers()
@@ -172,6 +181,7 @@ class HeadsCard(Card):
         # Two models that were trained apart did not change from one to the other.
         self._ranking_title.setText(tr("Differ most") if ranked == "change" and self._look.names else tr(title))
         self._note.setText(tr(note) if values is not None else tr("Measuring the heads…"))
+        self._note.setVisible(bool(self._note.text()))
         order = self._statistics.order(ranked, self._state)
         self.ranking.set_ranking([] if order is None else order, values, self._look.shape[1])
         self.select(self._heads)

@@ -7,21 +7,26 @@ from typing import Any
 
 import numpy as np
 from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QKeySequence, QResizeEvent, QShortcut
 from PySide6.QtWidgets import QHBoxLayout, QInputDialog, QVBoxLayout, QWidget
 
 from studio.core.events import Studied
 from studio.ui.i18n import tr
 from studio.ui.notices import Notice
 from studio.ui.panels.inspect_heads import HeadsCard
+from studio.ui.panels.inspect_rail import HeadsRail
 from studio.ui.panels.inspect_stage import HeadStage
-from studio.ui.panels.inspect_strip import Prediction, StripArea, TokenStrip
+from studio.ui.panels.inspect_strip import MOST_LINES, Prediction, StripArea, TokenStrip
 from studio.ui.store import Store
 from studio.ui.theme import GROUP
 from studio.ui.threads import background
 from studio.ui.views.look import AFTER, BOTH, DIFFERENCE, Look, Measured, Statistics, measure
 from studio.ui.views.selection import CELL, HEADS, HOVER, SCALE, STATE, Selection
+from studio.ui.widgets.buttons import icon_button
 from studio.ui.widgets.cards import Card
 from studio.ui.widgets.labels import ElidedLabel
+
+ROOM_FOR_TWO, LOW = 1150, 520  # pixels: the width that two views beside all heads take, and a page that is low
 
 
 class MapsView(QWidget):
@@ -54,8 +59,14 @@ class MapsView(QWidget):
         layout.addWidget(self._make_strip())
         row = QHBoxLayout()
         row.setSpacing(GROUP)
-        self.heads, self.head = HeadsCard(), HeadStage(self.selection)
+        self.heads, self.rail, self.head = HeadsCard(), HeadsRail(), HeadStage(self.selection)
+        self._wants_fold: bool | None = None  # as the person said; else by how much room two views have
+        self._wants_strip = False  # all of the strip, in a low window too
         self.heads.head_chosen.connect(self.choose_head)
+        self.rail.stepped.connect(self.heads.step)
+        for signal in (self.heads.fold.clicked, self.rail.opened, QShortcut(QKeySequence("Ctrl+B"), self).activated):
+            signal.connect(self.fold)
+        self.head.split.toggled.connect(self._split)
         self.head.filter_chosen.connect(self._filter)
         self.head.asked.connect(self.asked)
         self.head.look_at.connect(self._look_at)
@@ -66,6 +77,7 @@ class MapsView(QWidget):
         self.head.failed.connect(self._store.fail)
         self.selection.changed.connect(self._follow)
         self._follow(SCALE)
+        row.addWidget(self.rail)
         row.addWidget(self.heads, 4)
         row.addWidget(self.head, 7)
         layout.addLayout(row, 1)
@@ -79,7 +91,9 @@ class MapsView(QWidget):
         self.strip_note.setProperty("level", "small")
         self.strip_note.setFixedWidth(self.prediction.width())
         self.strip.setToolTip(tr("Click a token to see where it looks"))
-        area = StripArea(self.strip)
+        self.area = StripArea(self.strip)
+        self.unfold = icon_button("chevron-down", tr("Show more of the text and of the answer"), "inspect.strip")
+        self.refold = icon_button("chevron-up", tr("Show one line of the text"), "inspect.line")
         left = QVBoxLayout()
         left.setSpacing(4)
         left.addWidget(self.prediction)
@@ -88,9 +102,48 @@ class MapsView(QWidget):
         row = QHBoxLayout()
         row.setSpacing(GROUP)
         row.addLayout(left)
-        row.addWidget(area, 1, Qt.AlignmentFlag.AlignTop)
+        row.addWidget(self.area, 1, Qt.AlignmentFlag.AlignTop)
+        for button, wanted in ((self.unfold, True), (self.refold, False)):
+            button.clicked.connect(lambda _, wanted=wanted: self._unfold(wanted))
+            row.addWidget(button, 0, Qt.AlignmentFlag.AlignTop)
         card.body.addLayout(row)
         return card
+
+    # --- room --------------------------------------------------------------------------------------------------
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._make_room()
+
+    def fold(self) -> None:
+        """Fold the card of all heads away, or bring it back; so it stays until there is another number of views."""
+        self._wants_fold = not self.heads.isHidden()
+        had_focus = self.heads.isAncestorOf(self.focusWidget()) if self.focusWidget() is not None else False
+        self._make_room()
+        if had_focus and self._wants_fold:
+            self.rail.open.setFocus()
+
+    def _split(self) -> None:
+        self._wants_fold = None
+        self._make_room()
+
+    def _unfold(self, wanted: bool) -> None:
+        self._wants_strip = wanted
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Give a small window's room to the views: the strip has one line, and of two views the heads make way."""
+        crowded = self.head.split.isChecked() and self.width() < ROOM_FOR_TWO
+        folds = crowded if self._wants_fold is None else self._wants_fold
+        self.heads.setHidden(folds)
+        self.rail.setVisible(folds)
+        is_low = self.height() < LOW
+        is_short = is_low and not self._wants_strip
+        self.unfold.setVisible(is_short)
+        self.refold.setVisible(is_low and not is_short)
+        self.prediction.set_short(is_short)
+        self.strip_note.setHidden(is_short)
+        self.area.set_most_lines(1 if is_short else MOST_LINES)
 
     @property
     def shown_look(self) -> Look | None:
@@ -141,6 +194,7 @@ class MapsView(QWidget):
         self.strip.lock(self._locked_in_strip())
         self.heads.show_look(shown, self.selection.state, self._statistics)
         self.heads.select(self.selection.heads)
+        self.rail.show_head(*self.selection.head)
         ordered_by = self.heads.order_name()
         self.head.show_look(shown)
         self.heads.order_by(ordered_by)  # what views know of the heads from before is no reason for another order
@@ -238,6 +292,7 @@ class MapsView(QWidget):
         if part == HEADS:
             self._has_chosen = True
             self.heads.select(self.selection.heads)
+            self.rail.show_head(*self.selection.head)
         elif part == STATE:
             self.heads.show_look(self._shown, self.selection.state, self._statistics)
         elif part == CELL:
@@ -245,6 +300,7 @@ class MapsView(QWidget):
             self.strip.blockSignals(True)
             self.strip.lock(self._locked_in_strip())
             self.strip.blockSignals(False)
+            self.area.show_token(self._locked_in_strip())
         if part in (HEADS, STATE, CELL, HOVER):
             self._paint_strip()
 
@@ -308,7 +364,7 @@ class MapsView(QWidget):
         self.head.set_view_options(options.get("view_options"))
         cell = _pair(options.get("cell"))
         n_queries, n_keys = len(self._shown.query_tokens), len(self._shown.key_tokens)
-        if cell is not None and 0 <= cell[0] < n_queries and -1 <= cell[1] < n_keys:
+        if cell is not None and -1 <= cell[0] < n_queries and -1 <= cell[1] < n_keys:
             chosen.lock(*cell)
 
 

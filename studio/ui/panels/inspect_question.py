@@ -44,6 +44,7 @@ class Question(QWidget):
         self._roles: list[str] = ["text"]
         self._rows: list[dict[str, str]] = []
         self._gold = ""
+        self._most = MOST_LINES
         self.is_typed = False  # whether a person typed what stands here
         self.mode = QComboBox()
         self.mode.setObjectName("inspect.mode")
@@ -85,9 +86,23 @@ class Question(QWidget):
         field.setTabChangesFocus(True)
         field.installEventFilter(self)
         field.textChanged.connect(self._type)
-        field.document().documentLayout().documentSizeChanged.connect(lambda _: _fit(field))
-        _fit(field)
+        field.document().documentLayout().documentSizeChanged.connect(lambda _: self._fit(field))
+        self._fit(field)
         return field
+
+    def set_most_lines(self, most: int) -> None:
+        """Make fields no higher than so many lines; a longer text scrolls."""
+        if most != self._most:
+            self._most = most
+            for field in (self.text, self.second):
+                self._fit(field)
+
+    def _fit(self, field: QPlainTextEdit) -> None:
+        """Make a field as high as its text, so that the room goes to the maps."""
+        n_all = max(1, round(field.document().size().height()))
+        n_lines = min(n_all, self._most)
+        field.setViewportMargins(0, 0, 0, 4 if n_all > n_lines else 0)  # else half of one line more is seen
+        field.setFixedHeight(n_lines * field.fontMetrics().lineSpacing() + 18)
 
     def _make_list(self) -> QMenu:
         menu = QMenu(self)
@@ -223,9 +238,3 @@ def messages(text: str) -> list[dict[str, str]]:
             line = line[speaker.end() :] if speaker else line
         found[-1]["content"] = "\n".join(filter(None, (found[-1]["content"], line)))
     return found
-
-
-def _fit(field: QPlainTextEdit) -> None:
-    """Make a field as high as its text, so that the room goes to the maps."""
-    n_lines = min(max(1, round(field.document().size().height())), MOST_LINES)
-    field.setFixedHeight(n_lines * field.fontMetrics().lineSpacing() + 18)

@@ -40,6 +40,7 @@ SECOND = "lines"  # what stands on the right when a person first asks for two vi
 
 
 LEAST = QSize(272, 176)  # of a view
+MOST_WORDS = 440  # the width of a sentence that stands in a view's place
 
 
 @dataclass(frozen=True, eq=False)
@@ -364,8 +365,14 @@ class _Place(QWidget):
         self._layout.addWidget(head)
         self._refusal = Body()
         self._refusal.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self._refusal.hide()
-        self._layout.addWidget(self._refusal, 1)
+        self._refusal.setMaximumWidth(MOST_WORDS)
+        self._refused = QWidget()
+        around = QHBoxLayout(self._refused)
+        around.addStretch(1)
+        around.addWidget(self._refusal, 8)
+        around.addStretch(1)
+        self._refused.hide()
+        self._layout.addWidget(self._refused, 1)
 
     def minimumSizeHint(self) -> QSize:
         return LEAST  # two views that would rather have more room still fit the smallest window
@@ -385,8 +392,10 @@ class _Place(QWidget):
                 tool.show()
         why = why_not(view, look) if look is not None else ""
         self._refusal.setText(why)
-        self._refusal.setVisible(bool(why))
+        self._refused.setVisible(bool(why))
         view.setVisible(not why)
+        for tool in view.tools():
+            tool.setVisible(not why)
 
     def _take_out(self) -> None:
         while self._tools.count() > 1:  # the choice stays

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from PySide6.QtCore import QPoint, QRect, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QContextMenuEvent, QFontMetrics, QKeyEvent, QMouseEvent, QPainter, QPen
-from PySide6.QtWidgets import QGridLayout, QMenu, QScrollArea, QSizePolicy, QWidget
+from PySide6.QtWidgets import QGridLayout, QMenu, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from studio.ui import words
 from studio.ui.i18n import tr
@@ -81,6 +81,10 @@ class TokenStrip(QWidget):
     def locked_token(self) -> int:
         """Return the token that looks, or -1."""
         return self._locked
+
+    def token_rect(self, index: int) -> QRect:
+        """Return where a token is drawn."""
+        return self._places()[index]
 
     def weights(self) -> np.ndarray:
         """Return the weights that are shown."""
@@ -197,11 +201,11 @@ class TokenStrip(QWidget):
 
 
 class StripArea(QScrollArea):
-    """As high as its strip, up to three lines; a longer text scrolls."""
+    """As high as its strip, up to three lines or as many as are wanted; a longer text scrolls."""
 
     def __init__(self, strip: TokenStrip) -> None:
         super().__init__()
-        self._strip = strip
+        self._strip, self._most = strip, MOST_LINES
         strip.setObjectName("scrolled")
         self.setWidget(strip)
         self.setWidgetResizable(True)
@@ -211,21 +215,39 @@ class StripArea(QScrollArea):
         strip.laid_out.connect(self._fit)
         self._fit()
 
+    def set_most_lines(self, most: int) -> None:
+        """Show no more lines at once."""
+        self._most = most
+        self._fit()
+
+    def show_token(self, index: int) -> None:
+        """Scroll to a token; -1 for none."""
+        if index >= 0:
+            rect = self._strip.token_rect(index)
+            self.ensureVisible(rect.center().x(), rect.center().y(), 0, LINE // 2)
+
     def resizeEvent(self, event: object) -> None:
         super().resizeEvent(event)
         self._fit()
 
     def _fit(self) -> None:
-        most = MOST_LINES * (LINE + 2) - 4
+        most = self._most * (LINE + 2) - 4
         self.setFixedHeight(min(most, self._strip.heightForWidth(self.viewport().width())))
 
 
 class Prediction(QWidget):
-    """What each state says of the text: the most probable label and its probability, one line a state."""
+    """What each state says of the text: the most probable label and its probability, one line a state or all in one."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._grid = QGridLayout(self)
+        self._short, self._long = ElidedLabel(), QWidget()
+        self._short.setProperty("level", "strong")
+        self._short.hide()
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self._short)
+        column.addWidget(self._long)
+        self._grid = QGridLayout(self._long)
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setHorizontalSpacing(GRID)
         self._grid.setVerticalSpacing(2)
@@ -252,6 +274,11 @@ class Prediction(QWidget):
         self._grid.addWidget(self._gold, 2, 1, 1, 2)
         self.setFixedWidth(WIDTH)
 
+    def set_short(self, on: bool) -> None:
+        """Say it in one line, or in a line for each state."""
+        self._short.setVisible(on)
+        self._long.setHidden(on)
+
     def show_look(self, look: Look) -> None:
         """Show what a look's states say, and what is right where that is known."""
         self._gold.setText(look.gold)
@@ -272,10 +299,15 @@ class Prediction(QWidget):
             first = "\n".join(f"{each}  {words.percent(found[each], 1)}" for each in best[:MOST_CHOICES])
             for widget in (label, share):
                 widget.setToolTip(first or said)
+        told = [f"{label.text()} {share.text()}".strip() for _, label, share in self._lines.values()
+                if not label.isHidden()]  # fmt: skip
+        self._short.setText(" → ".join(told) if some else self._none.text())
+        self._short.setToolTip(self.text() if some else self._none.text())
 
     def text(self) -> str:
         """Return what is said, for those who can't see it."""
-        lines = [f"{n.text()} {label.text()} {s.text()}" for n, label, s in self._lines.values() if label.text()]
+        shown = [line for line in self._lines.values() if not line[1].isHidden()]
+        lines = [f"{n.text()} {label.text()} {s.text()}" for n, label, s in shown if label.text()]
         gold = [f"{self._gold_name.text()} {self._gold.text()}"] if self._gold.text() else []
         return "; ".join([*lines, *gold])
 

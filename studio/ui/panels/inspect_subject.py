@@ -306,6 +306,8 @@ class SubjectChooser(Choice):
 
     def _select(self) -> None:
         self.setCurrentIndex(self._index(self._subject))
+        about = tr("The trained run or model that this page is about")
+        self.setToolTip("\n".join(filter(None, (self.currentText(), about))))
 
     def _fill(self) -> None:
         self.clear()

@@ -262,7 +262,7 @@ class AttributionsView(View):
         said = facts(self._found, state)
         self.note.setText(" · ".join(said))
         self.note.setToolTip("\n".join([*said, *areas(state)]))
-        bars = BarsView(self._named(values))
+        bars = BarsView(self._named(values), signed=signed)
         bars.setObjectName("scrolled")
         self._bars.setWidget(bars)
         self._make_room()

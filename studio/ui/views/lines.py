@@ -21,7 +21,7 @@ from studio.ui.views.look import AFTER, BEFORE, BOTH, DIFFERENCE, Look, caption
 from studio.ui.views.selection import CELL, HEADS, HOVER, SCALE, STATE, Selection
 from studio.ui.widgets.attention_lines import AttentionLines
 from studio.ui.widgets.head_figure import WRITERS
-from studio.ui.widgets.labels import Strong
+from studio.ui.widgets.labels import Small, Strong
 from studio.ui.widgets.legend import Legend
 from studio.ui.widgets.lines_figure import LinesFigure
 from studio.ui.widgets.strands import SIGNED, Strand, least_weight
@@ -145,7 +145,7 @@ class LinesView(View):
         self.blocks.currentIndexChanged.connect(lambda _: self._set("block", self.blocks.currentData()))
         self.words = _toggle(tr("Words"), tr("Pieces of a word as one: of keys the sum, of queries the mean"))
         self.words.toggled.connect(lambda on: self._set("merges", on))
-        self.layer = QPushButton(tr("Layer"))
+        self.layer = QPushButton(tr("Whole layer"))
         self.layer.setProperty("flat", True)
         self.layer.setToolTip(tr("Show all heads of this layer; Ctrl+click in the grid adds or takes away one"))
         self.layer.clicked.connect(self._choose_layer)
@@ -156,12 +156,17 @@ class LinesView(View):
         self.slider.setAccessibleName(tr("Share of each row that is drawn"))
         self.slider.setToolTip(tr("Of each row the strongest lines that together make up this share of it are drawn"))
         self.slider.valueChanged.connect(lambda value: self._set("share", value))
+        self.drawn = Small(words.percent(self.share / 100))
+        self.drawn.setWordWrap(False)
+        self.drawn.setToolTip(self.slider.toolTip())
+        self.drawn.setFixedWidth(self.drawn.fontMetrics().horizontalAdvance(words.percent(1.0)) + 4)
+        self.slider.valueChanged.connect(lambda value: self.drawn.setText(words.percent(value / 100)))
         bar = QWidget(self)
         bar.hide()
         row = QHBoxLayout(bar)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(GRID)
-        for tool in (self.blocks, self.words, self.layer, self.slider):
+        for tool in (self.blocks, self.words, self.layer, self.slider, self.drawn):
             row.addWidget(tool)
         return bar
 

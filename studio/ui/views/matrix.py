@@ -26,7 +26,7 @@ from studio.ui.views.files import (
 )
 from studio.ui.views.look import AFTER, BEFORE, BOTH, DIFFERENCE, Look, Statistics, caption
 from studio.ui.views.numbers import StatisticsTable
-from studio.ui.views.selection import CELL, HEADS, NONE, SCALE, STATE, Selection
+from studio.ui.views.selection import CELL, HEADS, SCALE, STATE, Selection
 from studio.ui.widgets.deep_matrix import DeepMatrix
 from studio.ui.widgets.head_figure import WRITERS
 from studio.ui.widgets.labels import Strong
@@ -68,7 +68,9 @@ class MatrixView(View):
         self.sums = QPushButton(tr("Sums"), self)
         self.sums.setProperty("toggle", True)
         self.sums.setCheckable(True)
-        self.sums.setToolTip(tr("Bars beside the map: how widely each row looks, how much each column is looked at"))
+        self.sums.setToolTip(
+            tr("Bars beside the map: how widely each row looks, how much each column is looked at. A click locks it.")
+        )
         self.sums.toggled.connect(lambda _: self._sum_up())
         self.sums.hide()
         self.numbers = StatisticsTable()
@@ -135,11 +137,9 @@ class MatrixView(View):
                 take(Marginals.of(np.asarray(values), difference) if wanted else None)
 
     def _lock(self) -> None:
-        """Lock the chosen cell; of a token that looks at nothing in particular there is none."""
-        query, key = self.selection.cell
         for place in self.shown():
             self.matrices[place].blockSignals(True)
-            self.matrices[place].lock(*(self.selection.cell if query >= 0 and key >= 0 else NONE))
+            self.matrices[place].lock(*self.selection.cell)
             self.matrices[place].blockSignals(False)
 
     def _make_room(self) -> None:

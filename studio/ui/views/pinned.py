@@ -16,7 +16,7 @@ from studio.ui.widgets.buttons import quiet_button
 from studio.ui.widgets.cards import Finding
 from studio.ui.widgets.deep_matrix import DeepMatrix
 from studio.ui.widgets.head_figure import WRITERS
-from studio.ui.widgets.labels import Body, Small
+from studio.ui.widgets.labels import Body, ElidedLabel, Small
 
 
 class PinnedView(View):
@@ -35,12 +35,13 @@ class PinnedView(View):
         self.keep.setParent(self)
         self.keep.clicked.connect(self.pin)
         self.keep.hide()  # until it stands beside the view's name
-        self.text, self.said, self.warning = Body(), Small(), Finding("bad")
+        self.hint, self.text, self.said, self.warning = Body(), ElidedLabel(), Small(), Finding("bad")
+        self.hint.setText(tr("Keep the look on screen here, then look at another text, or choose another model."))
         self.matrix = DeepMatrix()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(GRID)
-        for widget in (self.text, self.said, self.warning):
+        for widget in (self.hint, self.text, self.said, self.warning):
             layout.addWidget(widget)
         layout.addWidget(self.matrix, 1)
         self._draw()
@@ -62,9 +63,10 @@ class PinnedView(View):
         has_head = look is not None and layer < look.shape[0] and head < look.shape[1]
         self.matrix.setVisible(has_head)
         self.warning.setVisible(look is not None and not look.verified)
-        self.said.setVisible(look is not None)
+        self.hint.setVisible(look is None)
+        for label in (self.text, self.said):
+            label.setVisible(look is not None)
         if look is None:
-            self.text.setText(tr("Keep the look on screen here, then look at another text, or choose another model."))
             return
         self.text.setText(tr("“{text}”", text=look.text))
         self.said.setText(" · ".join([look.subject, *_answers(look)]))

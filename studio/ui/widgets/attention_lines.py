@@ -11,7 +11,7 @@ from studio.ui import words
 from studio.ui.i18n import tr
 from studio.ui.theme import Theme, current, follow_theme, number_font
 from studio.ui.threads import background
-from studio.ui.widgets.heat import token_text
+from studio.ui.widgets.heat import first_fitting, token_text
 from studio.ui.widgets.strands import Span, Strand, paint_strands, strand_colour
 
 PITCH, HEAD, FOOT, MOST_LABEL, PAD = 20, 22, 24, 150, 6
@@ -198,15 +198,15 @@ class AttentionLines(QAbstractScrollArea):
         """Say which side looks and which is looked at, and what is under the pointer."""
         view = self.viewport().rect()
         painter.setPen(theme.colour("muted"))
-        middle = (span.left + span.right) / 2
-        left, right = QRectF(0, 0, middle - PAD, HEAD), QRectF(middle + PAD, 0, view.width() - middle - PAD, HEAD)
         metrics, centre = painter.fontMetrics(), Qt.AlignmentFlag.AlignVCenter
-        for rect, text, align in (
-            (left, tr("query: looks →"), Qt.AlignmentFlag.AlignRight),
-            (right, tr("→ key: looked at"), Qt.AlignmentFlag.AlignLeft),
-        ):
-            painter.drawText(rect, align | centre,
-                             metrics.elidedText(text, Qt.TextElideMode.ElideRight, int(rect.width())))  # fmt: skip
+        half = view.width() / 2 - PAD
+        looks = first_fitting(metrics, half, tr("query: the token that looks"), tr("query: looks"), tr("query"))
+        looked_at = first_fitting(metrics, half, tr("key: the token looked at"), tr("key: looked at"), tr("key"))
+        # Above its column, or as near as it fits.
+        left = max(0.0, span.left - PAD - metrics.horizontalAdvance(looks))
+        right = min(span.right + PAD, view.width() - metrics.horizontalAdvance(looked_at) - 1.0)
+        for x, text in ((left, looks), (right, looked_at)):
+            painter.drawText(QRectF(x, 0, half + PAD, HEAD), centre, text)
         foot = QRectF(4, view.height() - FOOT + 4, view.width() - 8, FOOT - 4)
         said = self.describe()
         painter.setPen(theme.colour("text" if said else "muted"))

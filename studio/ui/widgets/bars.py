@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from studio.ui import words
 from studio.ui.i18n import tr
-from studio.ui.theme import current, number_font
+from studio.ui.theme import current, lookup_table, number_font
 from studio.ui.widgets.curves import nice_ticks, tick_texts
 
 ROW = 24
@@ -19,7 +19,7 @@ class BarsView(QWidget):
     """A bar for each name, its value beside it; with `clickable` a click chooses a name, a second one lets it go.
 
     chosen: the name, or "". Up and Down move, Enter chooses. intervals: low and high end by name, drawn as whiskers.
-    reference: a value drawn as a line across all bars.
+    reference: a value drawn as a line across all bars. signed: the sides of 0 have the colours of a difference.
     """
 
     chosen = Signal(str)
@@ -32,6 +32,7 @@ class BarsView(QWidget):
         intervals: Mapping[str, tuple[float, float]] | None = None,
         reference: float | None = None,
         whole: float | None = None,
+        signed: bool = False,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
@@ -39,7 +40,7 @@ class BarsView(QWidget):
         none = (np.nan, np.nan)
         self._ends = np.array([(intervals or {}).get(name, none) for name in self._names], float).reshape(-1, 2)
         self._reference = np.nan if reference is None else reference
-        self._unit, self._clickable = unit, clickable
+        self._unit, self._clickable, self._signed = unit, clickable, signed
         self._hovered, self._current, self._chosen = -1, 0, -1
         self._whole = np.nan if whole is None else whole
         self._total = whole or self._values.sum() if unit and np.all(self._values >= 0) else 0.0
@@ -119,6 +120,8 @@ class BarsView(QWidget):
         painter.setPen(Qt.PenStyle.NoPen)
         shares = (0.5, 0.2) if np.isfinite(self._ends).any() else (0.85, 0.35)  # fainter below whiskers
         painter.setBrush(QColor(theme.mix("accent", shares[self._chosen not in (-1, row)])))
+        if self._signed:
+            painter.setBrush(QColor(int(lookup_table("difference", theme)[232 if value >= 0 else 23])))
         painter.drawRoundedRect(QRectF(start, y + 6, max(2.0, end - start), ROW - 12), 2, 2)
         right = start + max(2.0, end - start)
         if np.isfinite(self._ends[row]).all():

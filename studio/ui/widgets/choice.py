@@ -1,28 +1,34 @@
-"""A choice whose text is cut with an ellipsis where it does not fit, and told whole on hover."""
+"""A choice that shortens what does not fit, with an ellipsis, where Qt would cut it in the middle of a letter."""
 
 from PySide6.QtCore import QEvent, Qt
+from PySide6.QtGui import QPaintEvent
 from PySide6.QtWidgets import QComboBox, QStyle, QStyleOptionComboBox, QStylePainter
 
 
 class Choice(QComboBox):
-    """A combo box for long texts; what a person hovers over says all of it, and then what the choice is about."""
+    """A QComboBox whose text ends in an ellipsis where it is too long; the list below and its tooltip have it whole."""
 
-    def paintEvent(self, event: object) -> None:
-        painter, option = QStylePainter(self), QStyleOptionComboBox()
+    def shown_text(self) -> str:
+        """Return what stands in it, as it is painted."""
+        option = QStyleOptionComboBox()
         self.initStyleOption(option)
+        return self._fit(option).currentText
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        option = QStyleOptionComboBox()
+        self.initStyleOption(option)
+        painter = QStylePainter(self)
         painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
-        room = self.style().subControlRect(
-            QStyle.ComplexControl.CC_ComboBox, option, QStyle.SubControl.SC_ComboBoxEditField, self
-        )
-        if self.currentIndex() < 0:
-            option.currentText = self.placeholderText()
-        option.currentText = self.fontMetrics().elidedText(
-            option.currentText, Qt.TextElideMode.ElideRight, room.width() - 4
-        )
-        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
+        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, self._fit(option))
 
     def event(self, event: QEvent) -> bool:
         if event.type() == QEvent.Type.ToolTip and self.currentText():
-            about = self.accessibleName()
-            self.setToolTip(f"{about}: {self.currentText()}" if about else self.currentText())
+            self.setToolTip(f"{self.accessibleName()}: {self.currentText()}")
         return super().event(event)
+
+    def _fit(self, option: QStyleOptionComboBox) -> QStyleOptionComboBox:
+        place = QStyle.SubControl.SC_ComboBoxEditField
+        room = self.style().subControlRect(QStyle.ComplexControl.CC_ComboBox, option, place, self).width()
+        text = option.currentText or self.placeholderText()
+        option.currentText = self.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, room - 4)
+        return option

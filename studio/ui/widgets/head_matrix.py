@@ -12,19 +12,22 @@ from studio.ui import words
 from studio.ui.i18n import tr
 from studio.ui.theme import Theme, current, follow_theme, number_font
 from studio.ui.widgets import head_figure
-from studio.ui.widgets.heat import Scale, furthest, picture, token_text
+from studio.ui.widgets.heat import Scale, first_fitting, furthest, picture, token_text
 from studio.ui.widgets.marginals import ROOM, Marginals
 
 LABEL_CELL = 12  # the least cell in pixels beside which a token can be read
 MOST_CELL, MOST_LABEL, FOOT, AXIS = 48.0, 110, 24, 18
+LEAST_LABEL, LABEL_SHARE = 40.0, 0.28  # of the widget's side, so that long words leave room for the cells
 _MEASURED = 40
+NONE = (-1, -1)
 
 
 class HeadMatrix(QAbstractScrollArea):
     """Draws a matrix [query, key] with its tokens; row = query = the token that looks, column = key = looked at.
 
     Hover reads the value, a click locks a cell, Ctrl+wheel and + - 0 zoom, dragging moves, the arrow keys move the
-    locked cell. cell_hovered and cell_locked: query and key, (-1, -1) for none.
+    locked cell. A bar beside the map stands for its whole row or column. cell_hovered and cell_locked: query and key,
+    -1 for none of them.
     """
 
     cell_hovered = Signal(int, int)
@@ -37,12 +40,12 @@ class HeadMatrix(QAbstractScrollArea):
         self.key_tokens: list[str] = []
         self.caption, self.scale = "", Scale()
         self._difference, self._limit, self._per_head, self._gamma = False, None, False, 1.0
-        self._zoom, self._hovered, self._locked = 1.0, (-1, -1), (-1, -1)
+        self._zoom, self._hovered, self._locked = 1.0, NONE, NONE
         self._pressed: tuple[QPointF, int, int] | None = None
         self._image, self._image_key = QImage(), None
         self._marginals: Marginals | None = None
         self._mean = False
-        self._label_room = (0.0, 0.0)
+        self._longest = (0.0, 0.0)  # the widest tokens of both axes
         self._ranged_cell = MOST_CELL  # the cell for which the scroll bars were set
         self.viewport().setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
@@ -67,7 +70,7 @@ class HeadMatrix(QAbstractScrollArea):
         if values.shape != (len(query_tokens), len(key_tokens)):
             raise ValueError(f"{values.shape} does not fit {len(query_tokens)} x {len(key_tokens)} tokens")
         if values.shape != self.values.shape:
-            self._zoom, self._locked, self._hovered = 1.0, (-1, -1), (-1, -1)
+            self._zoom, self._locked, self._hovered = 1.0, NONE, NONE
         self.values, self.caption = values, caption
         self.query_tokens, self.key_tokens = [*map(token_text, query_tokens)], [*map(token_text, key_tokens)]
         self._difference, self._limit = difference, limit
@@ -97,7 +100,7 @@ class HeadMatrix(QAbstractScrollArea):
         self.viewport().update()
 
     def lock(self, query: int, key: int) -> None:
-        """Lock a cell, (-1, -1) for none."""
+        """Lock a cell, or a whole row or column with -1 for the other; (-1, -1) for none."""
         if (query, key) != self._locked:
             self._locked = (query, key)
             self.setAccessibleDescription(self.describe(query, key))
@@ -143,15 +146,21 @@ class HeadMatrix(QAbstractScrollArea):
         return QRectF(area.left(), area.top(), width, height)
 
     def describe(self, query: int, key: int) -> str:
-        """Return a cell in words, with its value."""
-        if query < 0:
-            return ""
+        """Return a cell in words, with its value; of a row or column which it is, and what its bar stands for."""
+        sums = self._marginals.describe(query, key) if self._marginals is not None and (query, key) != NONE else ""
+        return " · ".join(filter(None, (self._tell(query, key), sums)))
+
+    def _tell(self, query: int, key: int, most: int = 10_000) -> str:
+        """Return a cell in words; `most`: letters of a token."""
+        tokens = ((self.query_tokens, query), (self.key_tokens, key))
+        looks, looked_at = (tokens[i] if i >= 0 else "" for tokens, i in tokens)
+        looks, looked_at = (t if len(t) <= most else t[: most - 1] + "…" for t in (looks, looked_at))
+        if query < 0 or key < 0:
+            row, column = tr("the row of “{token}”", token=looks), tr("the column of “{token}”", token=looked_at)
+            return row if query >= 0 else column if key >= 0 else ""
         value = float(self.values[query, key])
         said = f"{value:+.4f}".replace("-", "−") if self._difference else words.number(value)
-        told = tr(
-            "“{query}” looks at “{key}”: {value}", query=self.query_tokens[query], key=self.key_tokens[key], value=said
-        )
-        return f"{told} · {self._marginals.describe(query, key)}" if self._marginals is not None else told
+        return tr("“{query}” looks at “{key}”: {value}", query=looks, key=looked_at, value=said)
 
     def figure(self) -> Callable[[], head_figure.Figure]:
         """Take what is shown, and return what makes the whole matrix a figure in any thread."""
@@ -170,19 +179,20 @@ class HeadMatrix(QAbstractScrollArea):
         painter.save()
         painter.setClipRect(whole.adjusted(-1, -1, 1, 1))
         self._paint_values(painter, theme)
-        for cell, colour in ((self._locked, "accent"), (self._hovered, "text")):
-            if cell[0] >= 0:
-                rect = self.cell_rect(*cell)
-                painter.setPen(QPen(theme.colour(colour), 1))
-                painter.setBrush(Qt.BrushStyle.NoBrush)
+        for (query, key), colour in ((self._locked, "accent"), (self._hovered, "text")):
+            rect = self.cell_rect(query, key)
+            painter.setPen(QPen(theme.colour(colour), 1))
+            painter.setBrush(Qt.BrushStyle.NoBrush)
+            if query >= 0:
                 painter.drawRect(QRectF(whole.left(), rect.top(), whole.width(), max(2.0, rect.height())))
+            if key >= 0:
                 painter.drawRect(QRectF(rect.left(), whole.top(), max(2.0, rect.width()), whole.height()))
+            if query >= 0 and key >= 0:
                 painter.setPen(QPen(theme.colour(colour), 2))
                 painter.drawRect(rect)
         painter.restore()
         if self._marginals is not None:
-            marked = self._hovered if self._hovered[0] >= 0 else self._locked
-            self._marginals.paint(painter, theme, whole, self.cell_rect, marked)
+            self._marginals.paint(painter, theme, whole, self.cell_rect, self._told())
         self._paint_tokens(painter, theme)
         self._paint_frame(painter, theme)
 
@@ -202,7 +212,7 @@ class HeadMatrix(QAbstractScrollArea):
                 self.horizontalScrollBar().setValue(round(x - moved.x()))
                 self.verticalScrollBar().setValue(round(y - moved.y()))
                 return
-        self._hover(self.hit(event.position()))
+        self._hover(self._under(event.position()))
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         shift = self._shift()
@@ -211,11 +221,11 @@ class HeadMatrix(QAbstractScrollArea):
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
         pressed, self._pressed = self._pressed, None
         if pressed is not None and (event.position() - pressed[0]).manhattanLength() <= 4:
-            cell = self.hit(event.position())
-            self.lock(*((-1, -1) if cell == self._locked else cell))
+            cell = self._under(event.position())
+            self.lock(*(NONE if cell == self._locked else cell))
 
     def leaveEvent(self, event: object) -> None:
-        self._hover((-1, -1))
+        self._hover(NONE)
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         if event.modifiers() & Qt.KeyboardModifier.ControlModifier:
@@ -238,8 +248,8 @@ class HeadMatrix(QAbstractScrollArea):
             self.set_zoom(self._zoom / 1.25)
         elif event.key() == Qt.Key.Key_0:
             self.set_zoom(1.0)
-        elif event.key() == Qt.Key.Key_Escape and self._locked[0] >= 0:
-            self.lock(-1, -1)
+        elif event.key() == Qt.Key.Key_Escape and self._locked != NONE:
+            self.lock(*NONE)
         else:
             super().keyPressEvent(event)
 
@@ -253,12 +263,12 @@ class HeadMatrix(QAbstractScrollArea):
         top, left = int(shift.y() // cell), int(shift.x() // cell)
         bottom = min(n_queries, int((shift.y() + area.height()) // cell) + 1)
         right = min(n_keys, int((shift.x() + area.width()) // cell) + 1)
-        key = (top, left, bottom, right, cell * ratio < 1, theme.name, self.scale)
+        rows = max(1, min(bottom - top, int((bottom - top) * cell * ratio)))
+        columns = max(1, min(right - left, int((right - left) * cell * ratio)))
+        key = (top, left, bottom, right, rows, columns, theme.name, self.scale)
         if key != self._image_key:
             part = np.asarray(self.values[top:bottom, left:right])
             if cell * ratio < 1:
-                rows = max(1, min(len(part), int((bottom - top) * cell * ratio)))
-                columns = max(1, min(part.shape[1], int((right - left) * cell * ratio)))
                 part = furthest(part, rows, columns, self._mean)
             self._image, self._image_key = picture(self.scale.colours(part, theme)), key
         first = self.cell_rect(top, left)
@@ -267,8 +277,7 @@ class HeadMatrix(QAbstractScrollArea):
     def _paint_tokens(self, painter: QPainter, theme: Theme) -> None:
         area, cell, metrics = self._area(), self._cell(), painter.fontMetrics()
         stride = max(1, int(np.ceil(LABEL_CELL / cell)))
-        marked = {c for c in (self._hovered, self._locked) if c[0] >= 0}
-        rows, columns = {c[0] for c in marked}, {c[1] for c in marked}
+        rows, columns = ({i for i in axis if i >= 0} for axis in zip(self._hovered, self._locked, strict=True))
         elide = Qt.TextElideMode.ElideRight
         right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         painter.setClipRect(QRectF(0, area.top() - 4, area.left(), area.height() + 8))
@@ -303,32 +312,54 @@ class HeadMatrix(QAbstractScrollArea):
         view, area = self.viewport().rect(), self._area()
         painter.setPen(theme.colour("muted"))
         left = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
+        metrics = painter.fontMetrics()
         across = QRectF(area.left(), 0, view.width() - area.left(), AXIS)
-        painter.drawText(across, left, tr("key: the token looked at →"))
+        keys = (tr("key: the token looked at →"), tr("key: looked at →"), tr("key →"))
+        painter.drawText(across, left, first_fitting(metrics, across.width(), *keys))
         painter.save()
         painter.translate(0, area.bottom())
         painter.rotate(-90)
-        along = QRectF(0, 0, max(area.height(), 150), AXIS)
+        along = QRectF(0, 0, max(area.height(), min(area.bottom() - AXIS, 170)), AXIS)
+        queries = (tr("← query: the token that looks"), tr("← query: looks"), tr("← query"))
         painter.drawText(along, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter,
-                         tr("← query: the token that looks"))  # fmt: skip
+                         first_fitting(metrics, along.width(), *queries))  # fmt: skip
         painter.restore()
         foot = QRectF(4, view.height() - FOOT + 4, view.width() - 8, FOOT - 4)
         wide = min(170.0, foot.width() * 0.4)
         bar = QRectF(foot.right() - wide, foot.top(), wide, foot.height())
         self.scale.paint_bar(painter, bar, theme)
-        shown = self._hovered if self._hovered[0] >= 0 else self._locked
-        painter.setPen(theme.colour("text"))
-        text = self.describe(*shown) or tr("Point at a cell")
-        if shown[0] < 0:
-            painter.setPen(theme.colour("muted"))
+        shown = self._told()
+        painter.setPen(theme.colour("text" if shown != NONE else "muted"))
         room = QRectF(foot.left(), foot.top(), bar.left() - foot.left() - 8, foot.height())
-        text = painter.fontMetrics().elidedText(text, Qt.TextElideMode.ElideMiddle, int(room.width()))
-        painter.drawText(room, left, text)
+        # Where there is little room, the sums give way first, then the tokens' ends: the value stays.
+        said = (self.describe(*shown), self._tell(*shown), *(self._tell(*shown, most) for most in (12, 6, 3)))
+        said = said if shown != NONE else (tr("Point at a cell"),)
+        painter.drawText(room, left, first_fitting(metrics, room.width(), *said))
         if self.hasFocus():
             painter.setPen(QPen(theme.colour("accent"), 1))
             painter.drawRect(view.adjusted(0, 0, -1, -1))
 
     # Where things are
+
+    def _told(self) -> tuple[int, int]:
+        """Return the cell, row or column that is told: the one under the pointer, else the one that is locked."""
+        return self._hovered if self._hovered != NONE else self._locked
+
+    def _under(self, at: QPointF) -> tuple[int, int]:
+        """Return the cell under a place, of a bar its whole row or column."""
+        cell = self.hit(at)
+        if cell != NONE or self._marginals is None:
+            return cell
+        return self._marginals.hit(at, self._whole(), self.cell_rect)
+
+    @property
+    def _label_room(self) -> tuple[float, float]:
+        """What tokens and names of the axes take at the left and at the top."""
+        view = self.viewport().size()
+        sides = zip((view.width(), view.height()), self._longest, strict=True)
+        return tuple(
+            AXIS + min(MOST_LABEL, max(LEAST_LABEL, LABEL_SHARE * side), longest) + 10.0 for side, longest in sides
+        )
 
     def _area(self) -> QRectF:
         """Return where the cells are seen."""
@@ -341,8 +372,7 @@ class HeadMatrix(QAbstractScrollArea):
         metrics = QFontMetrics(number_font(current().small))
         # Of many thousand tokens only the longest are measured, which is as long as all.
         some = [sorted(set(tokens), key=len)[-_MEASURED:] for tokens in (self.query_tokens, self.key_tokens)]
-        longest = [max(map(metrics.horizontalAdvance, tokens), default=0) for tokens in some]
-        self._label_room = tuple(AXIS + min(MOST_LABEL, width) + 10.0 for width in longest)
+        self._longest = tuple(float(max(map(metrics.horizontalAdvance, tokens), default=0)) for tokens in some)
 
     def _fitting_cell(self) -> float:
         area = self._area()
@@ -377,12 +407,14 @@ class HeadMatrix(QAbstractScrollArea):
     def _hover(self, cell: tuple[int, int]) -> None:
         if cell != self._hovered:
             self._hovered = cell
-            self.viewport().setCursor(Qt.CursorShape.CrossCursor if cell[0] >= 0 else Qt.CursorShape.ArrowCursor)
+            is_bar = cell != NONE and -1 in cell
+            shape = Qt.CursorShape.PointingHandCursor if is_bar else Qt.CursorShape.CrossCursor
+            self.viewport().setCursor(Qt.CursorShape.ArrowCursor if cell == NONE else shape)
             self.viewport().update()
             self.cell_hovered.emit(*cell)
 
     def scrollContentsBy(self, dx: int, dy: int) -> None:
-        self._hover((-1, -1))  # another cell came under the pointer; its next move says which
+        self._hover(NONE)  # another cell came under the pointer; its next move says which
         self.viewport().update()
 
     def _rescale(self) -> None:

@@ -122,6 +122,11 @@ class HeadGrid(QWidget):
         origin, cell = self._origin(), self._cell()
         return QRectF(origin.x() + column * cell, origin.y() + row * cell, cell - 1, cell - 1)
 
+    def beside(self, steps: int) -> tuple[int, int]:
+        """Return the head so many places after the chosen one, in the order that is shown; at an end it stays."""
+        here = int(np.flatnonzero(self._order == max(0, self._chosen))[0])
+        return divmod(int(self._order[min(max(0, here + steps), len(self._order) - 1)]), self._shape[1])
+
     def describe(self, head: int) -> str:
         """Return a head, by its flat index, in words."""
         if head < 0:
@@ -132,7 +137,7 @@ class HeadGrid(QWidget):
     def scale_text(self) -> str:
         """Return in words what the colours mean."""
         if self._per_head:
-            return tr("each head up to its own largest value")
+            return tr("each on its own scale")
         low, high = self._scale().ends()
         return tr("all heads from {low} to {high}", low=low, high=high)
 

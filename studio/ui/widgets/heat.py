@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from PySide6.QtCore import QRectF, Qt
-from PySide6.QtGui import QImage, QPainter
+from PySide6.QtGui import QFontMetrics, QImage, QPainter
 
 from studio.attention.maps import to_rgb
 from studio.ui.theme import Theme, lookup_table
@@ -79,6 +79,12 @@ def furthest(values: np.ndarray, n_rows: int, n_columns: int, mean: bool = False
             high, low = np.maximum.reduceat(values, starts, axis=axis), np.minimum.reduceat(values, starts, axis=axis)
             values = np.where(high >= -low, high, low)
     return values
+
+
+def first_fitting(metrics: QFontMetrics, width: float, *texts: str) -> str:
+    """Return the first of texts, the fullest first, that is no wider; of the last no more than fits."""
+    fitting = next((text for text in texts if metrics.horizontalAdvance(text) <= width), None)
+    return metrics.elidedText(texts[-1], Qt.TextElideMode.ElideRight, int(width)) if fitting is None else fitting
 
 
 def token_text(token: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from PySide6.QtCore import QRectF
+from PySide6.QtCore import QPointF, QRectF
 from PySide6.QtGui import QPainter
 
 from studio.attention.maps import entropy
@@ -33,11 +33,25 @@ class Marginals:
         return cls(np.maximum(rows, 0.0), values.sum(axis=0), difference)
 
     def describe(self, query: int, key: int) -> str:
-        """Return in words what the row and the column of a cell come to."""
-        row, column = words.number(float(self.rows[query]), 3), words.number(float(self.columns[key]), 3)
+        """Return in words what the row and the column of a cell come to, -1 for none of them."""
+        row = words.number(float(self.rows[query]), 3) if query >= 0 else ""
+        column = words.number(float(self.columns[key]), 3) if key >= 0 else ""
+        if not row or not column:
+            of_row = tr("half of what moved {row}", row=row) if self.difference else tr("entropy {row}", row=row)
+            of_column = tr("moved {column}", column=column) if self.difference else tr("sum {column}", column=column)
+            return of_row if row else of_column
         if self.difference:
             return tr("row moved {row}, column {column}", row=row, column=column)
         return tr("row's entropy {row}, column's sum {column}", row=row, column=column)
+
+    def hit(self, at: QPointF, whole: QRectF, cell: Callable[[int, int], QRectF]) -> tuple[int, int]:
+        """Return (query, -1) of a row's bar under a place, (-1, key) of a column's, (-1, -1) for none; as `paint`."""
+        first = cell(0, 0)
+        if QRectF(whole.right(), whole.top(), ROOM + GAP, whole.height()).contains(at):
+            return min(len(self.rows) - 1, int((at.y() - first.top()) // first.height())), -1
+        if QRectF(whole.left(), whole.bottom(), whole.width(), ROOM + GAP).contains(at):
+            return -1, min(len(self.columns) - 1, int((at.x() - first.left()) // first.width()))
+        return -1, -1
 
     def paint(
         self, painter: QPainter, theme: Theme, whole: QRectF, cell: Callable[[int, int], QRectF], marked: tuple

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PySide6.QtCore import QAbstractTableModel, QItemSelection, QItemSelectionModel, QModelIndex, Qt, Signal
+from PySide6.QtCore import QAbstractTableModel, QItemSelection, QItemSelectionModel, QModelIndex, Qt, QTimer, Signal
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from studio.ui.i18n import tr
@@ -148,6 +149,11 @@ class NumberTable(QWidget):
             model.setCurrentIndex(self.model.index(places[0], 0), QItemSelectionModel.SelectionFlag.NoUpdate)
             self.view.scrollTo(self.model.index(places[0], 0))
         self._is_quiet = False
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        if self.view.currentIndex().isValid():  # a window that grows smaller keeps the chosen row in sight
+            QTimer.singleShot(0, self, lambda: self.view.scrollTo(self.view.currentIndex()))
 
     def chosen(self) -> list[int]:
         """Return the chosen rows, counted as they came, the current one first."""

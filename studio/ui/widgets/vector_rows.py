@@ -236,8 +236,9 @@ class VectorRows(QAbstractScrollArea):
         """Return the columns from left to right; where there is little room, the middle numbers give way first."""
         row, width = self.row, self.viewport().width()
         metrics = QFontMetrics(number_font(current().small))
+        titles = metrics.horizontalAdvance(tr("query, keys"))
         widest = max(metrics.horizontalAdvance(token_text(token)) for token in [row.token, *row.tokens])
-        label = min(MOST_LABEL, widest) + 3 * PAD
+        label = max(titles, min(MOST_LABEL, widest)) + 3 * PAD
         numbers = ["score", "scaled", "added", "weight"]
         for gives_way in ("added", "scaled", "score"):
             if width - label - NUMBER * (len(numbers) - 1) - WEIGHT < 2 * (LEAST_STRIP + PAD):
