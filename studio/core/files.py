@@ -14,9 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from studio.core.locks import Lock, is_held, try_lock
+from studio.core.locks import HELD, Hold, is_used, try_lock
 
-HELD = "held.lock"
+# A thread that writes often lets go of Python's lock so often and so shortly that the window's thread never gets it.
+_BUFFER_BYTES = 1 << 20
 _YOUNG_SECONDS = 10  # what is as young may be about to be locked
 
 
@@ -41,7 +42,7 @@ def renamed(path: Path, shared: bool = False) -> Iterator[BinaryIO]:
     else:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
-        with os.fdopen(handle, "w+b") as file:
+        with os.fdopen(handle, "w+b", _BUFFER_BYTES) as file:
             if shared and try_lock(file):
                 file.seek(0)
             yield file
@@ -75,17 +76,14 @@ class TemporaryFolder:
     def __init__(self, prefix: str) -> None:
         for other in Path(tempfile.gettempdir()).glob(f"{prefix}*/{HELD}"):
             with contextlib.suppress(OSError):
-                if time.time() - other.stat().st_mtime > _YOUNG_SECONDS and not is_held(other):
+                if time.time() - other.stat().st_mtime > _YOUNG_SECONDS and not is_used(other.parent):
                     shutil.rmtree(other.parent, ignore_errors=True)
         self.name = tempfile.mkdtemp(prefix=prefix)
-        lock = Lock(Path(self.name) / HELD)
-        with contextlib.suppress(OSError):  # on a full disk it is not cleared, and what is to be put there says so
-            lock.acquire({})
-        self._end = weakref.finalize(self, _remove, self.name, lock)
+        self._end = weakref.finalize(self, _remove, self.name, Hold(Path(self.name)))
 
 
-def _remove(folder: str, lock: Lock) -> None:
-    lock.release()  # on Windows an open file can't be removed
+def _remove(folder: str, hold: Hold) -> None:
+    hold.end()  # on Windows an open file can't be removed
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -5,11 +5,13 @@ import json
 import os
 import sys
 import time
+import weakref
 from pathlib import Path
 from typing import IO, Any
 
 # Windows forbids others to read locked bytes, so the locked byte lies far behind the text in the file.
 _OFFSET = 1 << 30
+HELD = "held.lock"
 
 
 def try_lock(file: IO[bytes], shared: bool = False) -> bool:
@@ -82,6 +84,33 @@ def is_held(path: Path) -> bool:
     with contextlib.closing(file):
         # Shared, so that two who look at once do not take each other for the holder.
         return not try_lock(file, shared=True)
+
+
+class Hold:
+    """Says that folders are in use, for as long as it lives: `is_used` of each is true, in any process."""
+
+    def __init__(self, *folders: Path) -> None:
+        files = []
+        for folder in folders:
+            with contextlib.suppress(OSError):  # where nothing can be written nobody removes anything either
+                files.append(open(folder / HELD, "a+b"))  # noqa: SIM115 (held for life)
+                try_lock(files[-1], shared=True)
+        self.end = weakref.finalize(self, _close, files)  # it may be ended sooner
+
+
+def is_used(folder: Path) -> bool:
+    """Return whether a living process holds the folder by a `Hold`; several may."""
+    try:
+        file = open(folder / HELD, "r+b")  # noqa: SIM115
+    except OSError:
+        return False
+    with contextlib.closing(file):
+        return not try_lock(file)
+
+
+def _close(files: list[IO[bytes]]) -> None:
+    for file in files:
+        file.close()
 
 
 def holder(path: Path) -> dict[str, Any]:

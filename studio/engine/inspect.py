@@ -17,6 +17,7 @@ from studio.core.anatomy import NEXT_TOKEN, WRITTEN, describe_model
 from studio.core.blocks import TokenTexts
 from studio.core.commands import Explain, Study
 from studio.core.disk import no_room
+from studio.core.locks import HELD, is_used
 from studio.core.reasons import Failure, Problem
 from studio.core.rundir import RunDir
 from studio.core.spec import InspectSpec
@@ -104,11 +105,12 @@ def _about(asked: Study) -> int | str | None:
 
 
 def _keep(written: list[Path], newest: Path, most: int) -> None:
-    """Remove all but the newest folders; on Windows one that the window has mapped stays until the next time."""
+    """Remove all but the newest folders; one that a window still shows stays until the next time."""
     if newest.exists():
         written.append(newest)
     for folder in written[:-most]:
-        shutil.rmtree(folder, ignore_errors=True)
+        if not any(is_used(file.parent) for file in folder.rglob(HELD)):
+            shutil.rmtree(folder, ignore_errors=True)
     written[:] = [folder for folder in written if folder.exists()]
 
 

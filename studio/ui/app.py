@@ -1,5 +1,6 @@
 """The window's process: application, theme, the window, its beginning and its end."""
 
+import gc
 import locale
 import signal
 import socket
@@ -95,6 +96,9 @@ def run(workspace: Path, demo: bool = False) -> int:
     crash.watch(window.store.workspace)
     interrupts = _Interrupts(window)
     window.show()
+    # What the window is made of stays: to look through all of it for what can go takes longer than a frame.
+    gc.collect()
+    gc.freeze()
     if demo:
         from studio.ui.demo import Demo
 

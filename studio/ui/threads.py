@@ -66,43 +66,54 @@ def background(
     if post is None:
         post = _Post(app)
     job = Job(fn, done, failed, owner)
-    post.register(job, (id(owner), key) if key else None)
-    QThreadPool.globalInstance().start(_Work(job, post))
+    number = post.register(job, (id(owner), key) if key else None)
+    QThreadPool.globalInstance().start(_Work(job, number, post))
     return job
 
 
 class _Post(QObject):
-    """Brings finished jobs to the GUI thread; a child of the application."""
+    """Brings finished jobs to the GUI thread; a child of the application.
 
-    arrived = Signal(object)
+    WORKAROUND: jobs are told by their numbers. Of the Python objects that cross threads in a signal or a QRunnable
+    PySide 6.11.3 never lets go of every fourth, and with a job would stay the maps of the look that it read.
+    """
+
+    arrived = Signal(int)
 
     def __init__(self, app: QCoreApplication):
         super().__init__(app)
         self.setObjectName("post")
         self._newest: dict[Any, Job] = {}
+        self._jobs: dict[int, Job] = {}
+        self._n_registered = 0
         self.arrived.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
 
-    def register(self, job: Job, key: Any) -> None:
+    def register(self, job: Job, key: Any) -> int:
         if key is not None:
             if key in self._newest:
                 self._newest[key].cancel()
             self._newest[key] = job
+        self._n_registered += 1
+        self._jobs[self._n_registered] = job
+        return self._n_registered
 
-    @Slot(object)
-    def _deliver(self, job: Job) -> None:
+    @Slot(int)
+    def _deliver(self, number: int) -> None:
+        job = self._jobs.pop(number)
         self._newest = {key: other for key, other in self._newest.items() if other is not job}
         job.deliver()
 
 
 class _Work(QRunnable):
-    def __init__(self, job: Job, post: _Post):
+    def __init__(self, job: Job, number: int, post: _Post):
         super().__init__()
-        self._job, self._post = job, post
+        self._job, self._number, self._post = job, number, post
 
     def run(self) -> None:
-        self._job.work()
+        job, self._job = self._job, None
+        job.work()
         if isValid(self._post):
-            self._post.arrived.emit(self._job)
+            self._post.arrived.emit(self._number)
 
 
 class TrainerThread(QThread):

@@ -55,7 +55,8 @@ def look_of(maps: np.ndarray) -> Look:
     tokens = [f"token{i}" for i in range(maps.shape[-1])]
     checks = {"row_sum_error": 1e-7, "causal_leak": 0.0, "logit_difference": 0.0, "verified": True}
     plain = [False] * len(tokens)
-    return Look("", "random", {"after": maps}, tokens, plain, [*range(len(tokens))], {}, {"after": checks})
+    words, first = [*range(len(tokens))], [0] * len(tokens)
+    return Look("", "random", {"after": maps}, tokens, plain, words, {}, {"after": checks}, segments=first)
 
 
 def drawn_atlas(app: QApplication) -> None:

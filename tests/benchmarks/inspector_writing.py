@@ -1,11 +1,14 @@
 """How late the window's timer fires while the inspector's files are written and one is opened.
 
 Run by `inspector_drawing --writing`. For each kind of file it prints how long it took and the median, the 99th
-percentile and the largest lateness of a 5 ms timer in milliseconds, and the load of the machine.
+percentile and the largest lateness of a 5 ms timer in milliseconds; the largest of a process that does nothing else
+at the same time, which is what the machine itself costs; and the load of the machine.
 """
 
 import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +23,20 @@ from studio.ui.store import Store
 from studio.ui.views.look import Look
 
 PERIOD_MS, SETTLE_MS = 5, 1500
+IDLE = """
+import sys, threading, time
+late = [0.0]
+def watch():
+    last = time.perf_counter()
+    while True:
+        time.sleep(0.005)
+        now = time.perf_counter()
+        late[0], last = max(late[0], (now - last) * 1000 - 5), now
+threading.Thread(target=watch, daemon=True).start()
+for _ in sys.stdin:
+    print(late[0], flush=True)
+    late[0] = 0.0
+"""
 
 
 class Lateness(QObject):
@@ -84,6 +101,26 @@ def shown(store: Store, look: Look) -> tuple[MapsView, InspectionFiles]:
     return view, files
 
 
+class Idle:
+    """A process that only waits."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", IDLE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def latest(self) -> float:
+        """Return by how much it woke late at most since it was last asked, in milliseconds."""
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return float(self._process.stdout.readline())
+
+    def end(self) -> None:
+        """Let it go."""
+        self._process.stdin.close()
+        self._process.wait()
+
+
 def written(store: Store, look: Look, long_look: Look, folder: Path, only: str = "") -> None:
     """Write every kind of file and print how the window lived meanwhile; only: the kinds whose names have this."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -97,6 +134,16 @@ def written(store: Store, look: Look, long_look: Look, folder: Path, only: str =
     opened: list[object] = []
     files.opened.connect(lambda *found: opened.append(found))
     batch = Batch(look, all_heads, ("pdf", "svg", "png"), folder, "after", True, 1.0, 300)
+    some = Batch(look, all_heads[:8], ("pdf", "svg", "png"), folder, "after", True, 1.0, 300)
+    view.head.split.setChecked(True)
+    lines = view.head.view("lines")
+
+    def several() -> None:
+        files.write_figures(some)
+        files.save_page(folder / "page.html")
+        files.save(folder / "one.attune-look")
+        view.head.export("csv", folder / "one.csv")
+
     kinds: dict[str, Callable[[], object]] = {
         "batch": lambda: files.write_figures(batch),
         "page": lambda: files.save_page(folder / "page.html"),
@@ -105,22 +152,28 @@ def written(store: Store, look: Look, long_look: Look, folder: Path, only: str =
         "long csv": lambda: long_view.head.export("csv", folder / "long.csv"),
         "long pdf": lambda: long_view.head.export("pdf", folder / "long.pdf"),
         "all npz": lambda: view.head.export("npz-all", folder / "all.npz"),
+        "lines pdf": lambda: view.head.export("pdf", folder / "lines.pdf", lines),
+        "lines svg": lambda: view.head.export("svg", folder / "lines.svg", lines),
+        "several": several,
         "nothing": lambda: None,
     }
+    idle = Idle()
     for name, start in kinds.items():
         if only in name:
-            measure(name, start, lambda: files.work.is_busy or long_files.work.is_busy, view, failed)
+            measure(name, start, lambda: files.work.is_busy or long_files.work.is_busy, view, idle)
+            assert not failed, failed
+    idle.end()
     for each in (view, long_view):
         each.close()
 
 
-def measure(
-    name: str, start: Callable[[], object], is_busy: Callable[[], bool], view: MapsView, failed: list[Exception]
-) -> None:
+def measure(name: str, start: Callable[[], object], is_busy: Callable[[], bool], view: MapsView, idle: Idle) -> None:
     """Print how late the window is from `start` until it is done, a second at least."""
     lateness, began = Lateness(view), time.perf_counter()
+    idle.latest()
     lateness.begin()
     start()
     wait(lambda: not is_busy() and time.perf_counter() - began > 1)
-    load = f"load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-    print(f"{name:10} {time.perf_counter() - began:6.1f} s  {lateness.end()}  {load} {failed or ''}", flush=True)
+    load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    taken = time.perf_counter() - began
+    print(f"{name:10} {taken:6.1f} s  {lateness.end()}, idle {idle.latest():5.1f} max{load}", flush=True)

@@ -9,6 +9,7 @@ from studio import supervisor
 from studio.attention import capture, maps, over_rows
 from studio.core import events as ev
 from studio.core.commands import Explain, Stop, Study, send
+from studio.core.locks import Hold
 from studio.core.rundir import create_run
 from studio.core.spec import InspectSpec
 from studio.core.state import new_state
@@ -184,6 +185,13 @@ def test_the_folders_of_older_answers_are_removed_and_tried_again(tmp_path, monk
     assert written == folders[1:]
     inspect._keep(written, tmp_path / "none", 2)  # an answer without a folder
     assert not folders[1].exists() and written == folders[2:]
+    (folders[2] / "after").mkdir()
+    hold = Hold(folders[2] / "after")  # as of another window, which shows it
+    inspect._keep(written, tmp_path / "none", 1)
+    assert folders[2].exists()
+    hold.end()
+    inspect._keep(written, tmp_path / "none", 1)
+    assert not folders[2].exists() and written == folders[3:]
 
 
 def test_what_failed_its_check_is_counted_and_not_shown(trained, monkeypatch):

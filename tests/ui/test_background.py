@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import threading
+import weakref
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,15 @@ def test_an_owner_that_is_gone_hears_nothing(qtbot) -> None:
     gate.set()
     qtbot.wait(100)
     assert found == []
+
+
+def test_what_was_found_is_let_go_once_it_was_delivered(qtbot) -> None:
+    owner, found = QObject(), []
+    for _ in range(60):  # one alone is let go by any code, mostly
+        background(threading.Event, lambda result: found.append(weakref.ref(result)), fail, owner)
+        qtbot.wait(2)
+    qtbot.waitUntil(lambda: len(found) == 60)
+    qtbot.waitUntil(lambda: not any(reference() for reference in found), timeout=1000)
 
 
 @pytest.mark.parametrize(

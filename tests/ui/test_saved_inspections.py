@@ -1,7 +1,9 @@
 """Saved inspections, web pages and figures: what stands in the files is what is on screen."""
 
 import base64
+import errno
 import json
+import os
 import re
 import zlib
 from dataclasses import replace
@@ -351,6 +353,36 @@ def test_figures_of_several_heads_are_written_into_a_folder(qtbot, panel, store,
     dialog.wanted.emit(dialog.batch(tmp_path / "absent"))
     qtbot.waitUntil(lambda: "can't write" in panel.error.text())
     dialog.reject()
+
+
+def test_files_are_written_side_by_side_and_a_full_disk_leaves_no_half(qtbot, panel, tmp_path, monkeypatch):
+    look, head, saved = panel.maps.shown_look, panel.maps.head, []
+    panel.files.saved.connect(saved.extend)
+    names = ["one.attune-look", "one.csv", "one.html", "one.npz", "one.pdf"]
+
+    def write() -> None:
+        for name in names[1:2] + names[3:]:
+            head.export(name.partition(".")[2], tmp_path / name)
+        panel.files.save_page(tmp_path / "one.html")
+        panel.files.save(tmp_path / "one.attune-look")
+
+    write()
+    assert panel.files.work.title.text() == "Writing one.csv… and 4 more"
+    qtbot.waitUntil(lambda: not panel.files.work.is_busy)
+    there = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    assert sorted(path.name for path in saved) == names == sorted(there)
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    failed = []
+    panel.files.failed.connect(failed.append)
+    write()
+    qtbot.waitUntil(lambda: not panel.files.work.is_busy)
+    assert [error.problem.reason for error in failed] == ["no-room"] * 5 and "disk is full" in panel.error.text()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == there
+    assert panel.maps.shown_look is look and len(saved) == 5
 
 
 def test_a_cancelled_batch_stops_at_the_next_file(qtbot, panel, tmp_path):

@@ -1,11 +1,12 @@
 """Work on files, which may take longer than a moment: a line that says what is done, with a way to end it."""
 
+import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from PySide6.QtCore import QTimer, Signal
+from PySide6.QtCore import QThreadPool, QTimer, Signal
 from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QSizePolicy, QWidget
 
 from studio.ui.i18n import tr
@@ -51,6 +52,7 @@ class WorkLine(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._works: list[_Work] = []
+        self._turn = threading.Lock()
         self._ticks = 0
         self.title = ElidedLabel()
         self.title.setProperty("level", "small")
@@ -89,10 +91,10 @@ class WorkLine(QWidget):
     ) -> None:
         """Run `work(told)` in the background and then `done(result)` here; `told(done, total)` says how far it is.
 
-        name: of works of the same name the newest ends the others, and only it is `done`. What does not end with the
-        window goes on when that is closed, and the process waits for it.
+        name: of works of the same name the newest ends the others, and only it is `done`; those without one are done
+        one after the other. What does not end with the window goes on when that is closed; the process waits for it.
         """
-        mine = _Work(title, name, Progress())
+        mine, turn = _Work(title, name, Progress()), self._turn
         for other in self._works:
             if name and other.name == name:
                 other.progress.stop.set()
@@ -115,7 +117,17 @@ class WorkLine(QWidget):
             if not (isinstance(error, Cancelled) or (name and mine.progress.stop.is_set())):
                 self.failed.emit(error)
 
-        background(lambda: work(mine.progress.told), end, fail, self)
+        def run() -> Any:
+            pool = QThreadPool.globalInstance()
+            pool.releaseThread()  # what takes long takes nobody's place
+            try:
+                with contextlib.nullcontext() if name else turn:
+                    mine.progress.told(0, 0)
+                    return work(mine.progress.told)
+            finally:
+                pool.reserveThread()
+
+        background(run, end, fail, self)
 
     def cancel(self) -> None:
         """End the work that the line tells of at its next step; nothing is said of it any more."""
@@ -123,9 +135,8 @@ class WorkLine(QWidget):
             self._shown().progress.stop.set()
 
     def _shown(self) -> _Work:
-        """Return the newest work that was not cancelled, which the line tells of."""
-        going = [work for work in self._works if not work.progress.stop.is_set()]
-        return (going or self._works)[-1]
+        """Return the oldest work that was not cancelled, which the line tells of."""
+        return next((work for work in self._works if not work.progress.stop.is_set()), self._works[0])
 
     def _tick(self, n_ticks: int = 1) -> None:
         self._ticks += n_ticks

@@ -10,6 +10,7 @@ import numpy as np
 from studio.attention import deep, maps, timeline
 from studio.attention.look_file import SavedLook
 from studio.core.events import Explained
+from studio.core.locks import Hold
 
 BEFORE, AFTER, DIFFERENCE, BOTH = "before", "after", "difference", "both"
 STATES = {BEFORE: "Before", AFTER: "After", DIFFERENCE: "Difference", BOTH: "Both"}
@@ -31,10 +32,10 @@ class Look:
     role, where it is more than a text; `gold`: its label, where one is known; `said`: the answer in words by state,
     where it is no label. What was done to the maps (see `filters`): `without_special` and `without_first`: special
     tokens, or the first token, were left out and the rows renormalised; `whole_words`: pieces of a word were merged.
-    `directories`: where the captures lie, by state. `home` keeps the folder of an opened file for as long as its maps
-    are used. `run`: the folder of the run, where it is of one; `step`: after how many of its steps, where the sentence
-    was watched while it trained, and before it is after `first_step`. `names`: what the states are called, where
-    another model than its own beginning stands before.
+    `directories`: where the captures lie, by state. `home` keeps the folders of a worker or an opened file for as long
+    as its maps are used. `run`: the folder of the run, where it is of one; `step`: after how many of its steps, where
+    the sentence was watched while it trained, and before it is after `first_step`. `names`: what the states are called,
+    where another model than its own beginning stands before.
     """
 
     text: str
@@ -217,8 +218,11 @@ def load_look(
 
     Raises FileNotFoundError or ValueError where they are damaged.
     """
-    saved = {state: maps.load(Path(directory)) for state, directory in answer.directories.items()}
-    return replace(look_of(saved, answer, subject, gold, kind), names=names or {})
+    folders = {state: Path(directory) for state, directory in answer.directories.items()}
+    # A worker keeps its newest answers, and whatever a window still shows: this one, or another at the same run.
+    hold = Hold(*folders.values())
+    saved = {state: maps.load(folder) for state, folder in folders.items()}
+    return replace(look_of(saved, answer, subject, gold, kind), home=hold, names=names or {})
 
 
 def look_of(
