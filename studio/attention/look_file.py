@@ -59,6 +59,7 @@ class LookFacts(BaseModel):
     probabilities: dict[str, dict[str, float]] = {}
     gold: str = ""
     said: dict[str, str] = {}
+    answers: str = ""
     step: int | None = None
     first_step: int = 0
     states: list[Literal["before", "after"]] = Field(min_length=1, max_length=2)

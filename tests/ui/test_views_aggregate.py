@@ -1,5 +1,7 @@
 """Heads over rows: the numbers shown are those of the files, and a row leads to its own look."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PySide6.QtCore import Qt
@@ -130,3 +132,17 @@ def test_stop_refusal_and_a_model_without_data(view):
     view.texts.setPlainText("one\n\n two ")
     view.measure()
     assert view.questions[-1] == ("aggregate", {"texts": ["one", " two "]})
+
+
+def test_what_the_menu_leaves_out_is_left_out_of_the_rows_and_said(qtbot, answered, tmp_path):
+    view = answered
+    assert "tokens" not in view.behind.text()
+    words = replace(look_of("before", "after"), whole_words=True, without_special=True)
+    view.show_look(words)
+    assert "of all tokens" in view.behind.text()  # what stands there was measured before
+    view.measure()
+    assert view.questions[-1][1]["filters"] == ["without_special", "whole_words"]
+    result = view._result | {"filters": ["without_special", "whole_words"]}
+    view.take(Studied(id="y", what="aggregate", result=result, directory=str(tmp_path / "numbers")))
+    qtbot.waitUntil(lambda: "words, not pieces" in view.behind.text())
+    assert "12 of 14 validation rows · without special tokens, words, not pieces" in view.behind.text()

@@ -127,6 +127,7 @@ class InspectionFiles(QToolButton):
             step=look.step,
             first_step=look.first_step,
             said=dict(look.said),
+            answers=look.answers,
             states=list(look.maps),
             view=self._maps.options(),
         )

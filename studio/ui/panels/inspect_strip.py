@@ -7,10 +7,11 @@ from PySide6.QtCore import QPoint, QRect, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QContextMenuEvent, QFontMetrics, QKeyEvent, QMouseEvent, QPainter, QPen
 from PySide6.QtWidgets import QGridLayout, QMenu, QScrollArea, QSizePolicy, QWidget
 
+from studio.core.anatomy import NEXT_TOKEN
 from studio.ui import words
 from studio.ui.i18n import tr
 from studio.ui.theme import GRID, current, lookup_table, number_font
-from studio.ui.views.look import Look
+from studio.ui.views.look import STATES, Look
 from studio.ui.widgets.labels import ElidedLabel, Small
 
 LINE, PAD, GAP = 24, 5, 4
@@ -261,8 +262,10 @@ class Prediction(QWidget):
         for state, (name, label, share) in self._lines.items():
             found, said = look.probabilities.get(state) or {}, look.said.get(state, "")
             best = sorted(found, key=found.get, reverse=True)
-            # A model that was not trained here has one state, which needs no name.
-            name.setVisible(some and state in look.maps and len(look.maps) > 1)
+            # A model that was not trained here has one state, which needs no name; what it says may need one.
+            is_next = look.answers == NEXT_TOKEN
+            name.setText(tr("Next") if is_next else tr(STATES[state]))
+            name.setVisible(some and state in look.maps and (len(look.maps) > 1 or is_next))
             label.setVisible(some and state in look.maps)
             share.setVisible(bool(found))
             label.setText(best[0] if best else said or "–")

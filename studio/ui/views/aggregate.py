@@ -49,6 +49,11 @@ STATISTICS = {
 }
 SOURCES = {"validation": "Validation rows", "test": "Test rows", "train": "Training rows", "texts": "Texts typed here"}
 N_ROWS, MOST_ROWS = 100, 1000
+FILTERS = {
+    "without_special": "without special tokens",
+    "without_first": "without the first token",
+    "whole_words": "words, not pieces",
+}  # what View leaves out or merges; asked with the rows
 MOST_SHOWN = 200  # lines in the list of rows
 TEXTS_HEIGHT = 88
 
@@ -165,6 +170,8 @@ class AggregateView(View):
         if not has_data and not self.numbers:
             self._say(tr("A model folder has no data of its own: type texts, or look into a trained run."))
         self.statistic.model().item(self.statistic.findData(over_rows.CHANGE)).setEnabled(has_data)
+        if self.numbers:
+            self.behind.setText(self._said_of_rows())
         self._offer()
         self._show()
 
@@ -184,6 +191,9 @@ class AggregateView(View):
             options: dict[str, Any] = {"texts": texts}
         else:
             options = {"split": self.source.currentData(), "n_rows": self.n_rows.value()}
+        filters = [name for name in FILTERS if getattr(self.look, name, False)]
+        if filters:
+            options["filters"] = filters
         self._wait(True)
         self._say(tr("Measuring…"))
         self.asked.emit("aggregate", options)
@@ -323,7 +333,14 @@ class AggregateView(View):
             title = tr("failed their check") if reason == "unverified" else _short(reason)
             reasons.append(f"{n} {title}")
         left_out = tr(" · left out: {reasons}", reasons=", ".join(reasons)) if reasons else ""
-        return said + left_out + tr(" · every capture verified")
+        return said + self._said_of_filters() + left_out + tr(" · every capture verified")
+
+    def _said_of_filters(self) -> str:
+        """Return what of each row was measured, where that is not what is read, or not what is on screen."""
+        applied = self._result.get("filters", [])
+        if not applied:
+            return tr(" · of all tokens") if self.look is not None and self.look.is_filtered else ""
+        return " · " + ", ".join(tr(FILTERS[name]) for name in applied)
 
     def meaning(self) -> str:
         return tr("Mean ± standard deviation over rows") if self.numbers else ""
