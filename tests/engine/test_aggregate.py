@@ -61,6 +61,9 @@ def test_numbers_are_those_of_each_row_before_and_after(trained):
     after = transformers.AutoModelForSequenceClassification.from_pretrained(folder)
     before = transformers.AutoModel.from_pretrained(trained[1].spec().model)
     for place, row in enumerate(rows):
+        with torch.inference_mode():
+            best = int(after.eval()(**tokenizer(row["text"], return_tensors="pt")).logits.argmax())
+        assert row["said"]["after"] == after.config.id2label[best] and row["gold"] in after.config.label2id
         seen = {name: own_maps(model, tokenizer, row["text"]) for name, model in (("before", before), ("after", after))}
         for name, own in seen.items():
             with np.errstate(divide="ignore", invalid="ignore"):

@@ -3,9 +3,9 @@
 options: `split` (train, validation or test) and `n_rows` spread evenly over it, or `texts` in their place; `filters`,
 those of `FILTERS` that apply: what is left out of each text and merged, as on screen; `stop` ends a measurement that
 runs. result: `source` (the split, or `texts`), `filters`, `n_asked`, `n_rows` that were measured, and `n_left_out` by
-the reason for which others were not (`unverified`: the capture failed its checks). The directory holds
-what `attention.over_rows.load` reads: the rows, and numbers by state [row, layer, head], under `between` how much each
-head changed.
+the reason for which others were not (`unverified`: the capture failed its checks). The directory holds what
+`attention.over_rows.load` reads: the rows (of one label each with `gold` and, by state, `said`), and numbers by state
+[row, layer, head], under `between` how much each head changed.
 """
 
 from collections import Counter
@@ -73,12 +73,14 @@ def _measure(
         if not places:
             raise Failure("text-empty", "text")
         ids, special = grouping.ids_of(ids, places), [special[each[0]] for each in places]
-    seen, numbers = {}, {}
+    seen, numbers, said = {}, {}, {}
     for name in states:
         with subject.state(name) as model:
             captured = attention.capture(subject.body(model), subject.inputs(encoded, model))
         if captured.checks.get("verified") is not True:
             raise Failure(UNVERIFIED)
+        if row.get("gold") in subject.labels and captured.probabilities is not None:
+            said[name] = subject.labels[int(captured.probabilities.argmax())]
         found = captured.attention
         if isinstance(found, dict):  # of an encoder-decoder the encoder reads the text
             found = found["encoder"]
@@ -86,6 +88,8 @@ def _measure(
             found = grouping.grouped(found, groups)
         seen[name] = found
         numbers[name] = over_rows.measure(found, ids, special)
+    if said:
+        row["said"] = said
     if len(seen) == 2:
         numbers[over_rows.BETWEEN] = {over_rows.CHANGE: maps.js_divergence(*seen.values()).astype(np.float32)}
     return numbers
@@ -107,5 +111,7 @@ def _rows(subject: Any, options: dict[str, Any]) -> tuple[str, list[dict[str, An
     found = []
     for place in range(len(chosen)):
         fields = {role: texts[place] or "" for role, texts in chosen.fields.items()}
-        found.append({"text": next(iter(fields.values())), "fields": fields, "index": int(chosen.indices[place])})
+        row = {"text": next(iter(fields.values())), "fields": fields, "index": int(chosen.indices[place])}
+        gold = chosen.gold[place]
+        found.append(row | ({"gold": gold} if isinstance(gold, str) and gold in subject.labels else {}))
     return split, found

@@ -27,6 +27,7 @@ from studio.ui.threads import background
 from studio.ui.views.base import View
 from studio.ui.views.look import AFTER, BEFORE, DIFFERENCE, LOWEST_FIRST, Look
 from studio.ui.views.selection import HEADS, STATE, Selection
+from studio.ui.views.slices import SLICES, bands_of, slices_of
 from studio.ui.widgets.buttons import quiet_button
 from studio.ui.widgets.labels import ElidedLabel, Small, Strong
 from studio.ui.widgets.ranking import Line, Ranking
@@ -109,7 +110,17 @@ class AggregateView(View):
         for name, title in SOURCES.items():
             self.source.addItem(tr(title), name)
         self.source.currentIndexChanged.connect(lambda _: self._offer())
-        for choice in (self.statistic, self.source):
+        self.slices = QComboBox()
+        self.slices.setObjectName("aggregate.slices")
+        self.slices.setAccessibleName(tr("Rows that are compared"))
+        for name, title in SLICES.items():
+            self.slices.addItem(tr(title), name)
+        self.slices.currentIndexChanged.connect(lambda _: self._show())
+        self._slices = QWidget()  # it has its place before there are rows with a label
+        QHBoxLayout(self._slices).addWidget(self.slices)
+        self._slices.layout().setContentsMargins(0, 0, 0, 0)
+        self.slices.hide()
+        for choice in (self.statistic, self.source, self.slices):
             choice.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             choice.setMinimumContentsLength(12)
         self.n_rows.setRange(1, MOST_ROWS)
@@ -155,7 +166,7 @@ class AggregateView(View):
         return self.found
 
     def tools(self) -> list[QWidget]:
-        return [self.statistic]
+        return [self.statistic, self._slices]
 
     # --- asking ------------------------------------------------------------------------------------------------
 
@@ -235,6 +246,7 @@ class AggregateView(View):
 
     def _take_numbers(self, loaded: tuple[dict[str, dict[str, np.ndarray]], list[dict[str, Any]]]) -> None:
         self.numbers, self.rows = loaded
+        self.slices.setVisible(any("said" in row for row in self.rows))
         self.behind.setText(self._said_of_rows())
         self._say("")
         self._show_found(True)
@@ -242,6 +254,7 @@ class AggregateView(View):
 
     def forget(self) -> None:
         self.numbers, self.rows, self.look = {}, [], None
+        self.slices.hide()
         self._wait(False)
         self._show_found(False)
         self._say("")
@@ -279,11 +292,20 @@ class AggregateView(View):
             is_lowest = self._is_lowest()
             self.measured.emit("rows-spread", tr("Spread over rows: {name}", name=title), spread, False)
             self.measured.emit("rows", tr("Mean over rows: {name}", name=title), mean, is_lowest)
+            differs = over_rows.between_groups(values, self._groups()[1])
+            if np.isfinite(differs).any():
+                by = tr(SLICES[self.slices.currentData()]).lower()
+                self.measured.emit("rows-slices", tr("Differs {by}: {name}", by=by, name=title), differs, False)
         self._show_head()
 
     def _is_lowest(self) -> bool:
         """Return whether the most telling value is the lowest."""
         return self.statistic.currentData() in LOWEST_FIRST and self.selection.state != DIFFERENCE
+
+    def _groups(self) -> tuple[list[str], np.ndarray]:
+        by = "" if self.slices.isHidden() else self.slices.currentData()
+        state = self.selection.state if self.selection.state in self.numbers else AFTER
+        return slices_of(self.rows, by, state)
 
     def _show_head(self) -> None:
         """Show the values of the chosen head in all rows."""
@@ -298,7 +320,7 @@ class AggregateView(View):
         if not n:
             self.title_line.setText(tr("{head}: none of the rows has one", head=name))
         else:
-            self.title_line.setText(f"{name}: {_told(mean, spread)}")
+            self.title_line.setText(f"{name}: {_told(mean, spread)}{self._said_of_slices(own)}")
         self.title_line.setToolTip(
             tr("{title}: {meaning}. Mean ± standard deviation over {n} rows.", title=title, meaning=meaning, n=int(n))
         )
@@ -306,11 +328,21 @@ class AggregateView(View):
         self.plot.show_bands(self._bands(layer, head), texts, tr(title))
         lowest = self._is_lowest() != bool(self.order.currentData())
         order = over_rows.strongest(own, lowest)[:MOST_SHOWN]
-        self.ranking.set_lines([Line(int(i), texts[i], float(own[i]), texts[i]) for i in order])
+        names, groups = self._groups()
+        titles = [f"{names[group]} · {text}" if group >= 0 else text for text, group in zip(texts, groups, strict=True)]
+        self.ranking.set_lines([Line(int(i), titles[i], float(own[i]), texts[i]) for i in order])
+
+    def _said_of_slices(self, own: np.ndarray) -> str:
+        differs = float(over_rows.between_groups(own, self._groups()[1]))
+        return f" · η² {differs:.2f}" if np.isfinite(differs) else ""
 
     def _bands(self, layer: int, head: int) -> list[Band]:
-        """Return what is compared: before and after, or the one number that there is."""
+        """Return what is compared: slices of the rows, before and after, or the one number that there is."""
         name, theme, state = self.statistic.currentData(), current(), self.selection.state
+        slices, groups = self._groups()
+        if slices:
+            own = self.values(state)[:, layer, head]
+            return bands_of(own, slices, groups, theme.series)
         pairs = [(tr("Before"), BEFORE), (tr("After"), AFTER)] if BEFORE in self.numbers else [("", AFTER)]
         if name == over_rows.CHANGE or state == DIFFERENCE:
             pairs = [
@@ -343,6 +375,8 @@ class AggregateView(View):
         return " · " + ", ".join(tr(FILTERS[name]) for name in applied)
 
     def meaning(self) -> str:
+        if self.numbers and self._groups()[0]:
+            return tr("η²: how much of the spread over rows lies between them, 0 to 1")
         return tr("Mean ± standard deviation over rows") if self.numbers else ""
 
     # --- rows --------------------------------------------------------------------------------------------------
@@ -356,10 +390,11 @@ class AggregateView(View):
         self.look_at.emit(row["text"], row["fields"] if len(row["fields"]) > 1 else {})
 
     def options(self) -> dict[str, Any]:
-        return {"statistic": self.statistic.currentData(), "source": self.source.currentData()}
+        chosen = {"statistic": self.statistic, "source": self.source, "slices": self.slices}
+        return {name: choice.currentData() for name, choice in chosen.items()}
 
     def set_options(self, options: dict[str, Any]) -> None:
-        for choice, name in ((self.statistic, "statistic"), (self.source, "source")):
+        for choice, name in ((self.statistic, "statistic"), (self.source, "source"), (self.slices, "slices")):
             if choice.findData(options.get(name)) >= 0:
                 choice.setCurrentIndex(choice.findData(options[name]))
 
