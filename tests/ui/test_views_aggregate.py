@@ -136,16 +136,19 @@ def test_stop_refusal_and_a_model_without_data(view):
 
 def test_what_the_menu_leaves_out_is_left_out_of_the_rows_and_said(qtbot, answered, tmp_path):
     view = answered
-    assert "tokens" not in view.behind.text()
+    assert not view.said.text()
     words = replace(look_of("before", "after"), whole_words=True, without_special=True)
     view.show_look(words)
-    assert "of all tokens" in view.behind.text()  # what stands there was measured before
+    assert "measured as: all tokens" in view.said.text() and view.said.isVisible()
     view.measure()
     assert view.questions[-1][1]["filters"] == ["without_special", "whole_words"]
     result = view._result | {"filters": ["without_special", "whole_words"]}
     view.take(Studied(id="y", what="aggregate", result=result, directory=str(tmp_path / "numbers")))
-    qtbot.waitUntil(lambda: "words, not pieces" in view.behind.text())
-    assert "12 of 14 validation rows · without special tokens, words, not pieces" in view.behind.text()
+    qtbot.waitUntil(lambda: not view.said.text())
+    view.show_look(look_of("before", "after"))
+    assert "measured as: without special tokens, words, not pieces." in view.said.text()
+    view.show_look(words)
+    assert not view.said.isVisible()
 
 
 def test_rows_are_compared_by_label_and_by_right_or_wrong(qtbot, view, tmp_path):
@@ -171,7 +174,7 @@ def test_rows_are_compared_by_label_and_by_right_or_wrong(qtbot, view, tmp_path)
     between = sum(len(part) * (part.mean() - every.mean()) ** 2 for part in (good, bad))
     share = between / ((every - every.mean()) ** 2).sum()
     name, title, values, lowest = view.told[-1]
-    assert (name, title, lowest) == ("rows-slices", "Differs by label: On the first token", False)
+    assert (name, title, lowest) == ("rows-slices", "Contrast of labels: On the first token", False)
     assert values[HEAD] == pytest.approx(share, rel=1e-4) and f"η² {share:.2f}" in view.title_line.text()
     first = view.ranking.keys()[0]
     assert view.ranking.item(0).text().startswith(gold[first]) or first == 5

@@ -7,10 +7,12 @@ import numpy as np
 from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import (
     QComboBox,
+    QFrame,
     QHBoxLayout,
     QListWidgetItem,
     QPlainTextEdit,
     QProgressBar,
+    QScrollArea,
     QSpinBox,
     QVBoxLayout,
     QWidget,
@@ -27,7 +29,7 @@ from studio.ui.threads import background
 from studio.ui.views.base import View
 from studio.ui.views.look import AFTER, BEFORE, DIFFERENCE, LOWEST_FIRST, Look
 from studio.ui.views.selection import HEADS, STATE, Selection
-from studio.ui.views.slices import SLICES, bands_of, slices_of
+from studio.ui.views.slices import CONTRASTS, SLICES, bands_of, slices_of
 from studio.ui.widgets.buttons import quiet_button
 from studio.ui.widgets.labels import ElidedLabel, Small, Strong
 from studio.ui.widgets.ranking import Line, Ranking
@@ -55,6 +57,7 @@ FILTERS = {
     "without_first": "without the first token",
     "whole_words": "words, not pieces",
 }  # what View leaves out or merges; asked with the rows
+MOST_PLOT = 96  # logical pixels; of more slices it scrolls
 MOST_SHOWN = 200  # lines in the list of rows
 TEXTS_HEIGHT = 88
 
@@ -160,7 +163,12 @@ class AggregateView(View):
         head.addWidget(self.behind, 1)
         head.addWidget(self.order)
         column.addLayout(head)
-        column.addWidget(self.plot)
+        self.plot.setObjectName("scrolled")
+        self._plot_area = QScrollArea()
+        self._plot_area.setFrameShape(QFrame.Shape.NoFrame)
+        self._plot_area.setWidgetResizable(True)
+        self._plot_area.setWidget(self.plot)
+        column.addWidget(self._plot_area)
         column.addWidget(self.ranking, 1)
         self.found.hide()
         return self.found
@@ -181,8 +189,8 @@ class AggregateView(View):
         if not has_data and not self.numbers:
             self._say(tr("A model folder has no data of its own: type texts, or look into a trained run."))
         self.statistic.model().item(self.statistic.findData(over_rows.CHANGE)).setEnabled(has_data)
-        if self.numbers:
-            self.behind.setText(self._said_of_rows())
+        if self.numbers and not self._is_asking:
+            self._say(self._said_of_filters())
         self._offer()
         self._show()
 
@@ -248,7 +256,7 @@ class AggregateView(View):
         self.numbers, self.rows = loaded
         self.slices.setVisible(any("said" in row for row in self.rows))
         self.behind.setText(self._said_of_rows())
-        self._say("")
+        self._say(self._said_of_filters())
         self._show_found(True)
         self._show()
 
@@ -294,8 +302,8 @@ class AggregateView(View):
             self.measured.emit("rows", tr("Mean over rows: {name}", name=title), mean, is_lowest)
             differs = over_rows.between_groups(values, self._groups()[1])
             if np.isfinite(differs).any():
-                by = tr(SLICES[self.slices.currentData()]).lower()
-                self.measured.emit("rows-slices", tr("Differs {by}: {name}", by=by, name=title), differs, False)
+                contrast = tr(CONTRASTS[self.slices.currentData()], name=title)
+                self.measured.emit("rows-slices", contrast, differs, False)
         self._show_head()
 
     def _is_lowest(self) -> bool:
@@ -321,11 +329,12 @@ class AggregateView(View):
             self.title_line.setText(tr("{head}: none of the rows has one", head=name))
         else:
             self.title_line.setText(f"{name}: {_told(mean, spread)}{self._said_of_slices(own)}")
-        self.title_line.setToolTip(
-            tr("{title}: {meaning}. Mean ± standard deviation over {n} rows.", title=title, meaning=meaning, n=int(n))
-        )
+        tip = tr("{title}: {meaning}. Mean ± standard deviation over {n} rows.", title=title, meaning=meaning, n=int(n))
+        eta = tr("η²: how much of the spread over rows lies between those that are compared, 0 to 1.")
+        self.title_line.setToolTip(f"{tip}\n{eta}" if self._groups()[0] else tip)
         texts = [row["text"] for row in self.rows]
         self.plot.show_bands(self._bands(layer, head), texts, tr(title))
+        self._plot_area.setFixedHeight(min(self.plot.height(), MOST_PLOT))
         lowest = self._is_lowest() != bool(self.order.currentData())
         order = over_rows.strongest(own, lowest)[:MOST_SHOWN]
         names, groups = self._groups()
@@ -365,18 +374,17 @@ class AggregateView(View):
             title = tr("failed their check") if reason == "unverified" else _short(reason)
             reasons.append(f"{n} {title}")
         left_out = tr(" · left out: {reasons}", reasons=", ".join(reasons)) if reasons else ""
-        return said + self._said_of_filters() + left_out + tr(" · every capture verified")
+        return said + left_out + tr(" · every capture verified")
 
     def _said_of_filters(self) -> str:
-        """Return what of each row was measured, where that is not what is read, or not what is on screen."""
+        """Return what of each row was measured, where that is not what is on screen."""
         applied = self._result.get("filters", [])
-        if not applied:
-            return tr(" · of all tokens") if self.look is not None and self.look.is_filtered else ""
-        return " · " + ", ".join(tr(FILTERS[name]) for name in applied)
+        if self.look is None or applied == [name for name in FILTERS if getattr(self.look, name)]:
+            return ""
+        what = tr(", ").join(tr(FILTERS[name]) for name in applied) or tr("all tokens")
+        return tr("These rows were measured as: {what}. Measure again for what View shows now.", what=what)
 
     def meaning(self) -> str:
-        if self.numbers and self._groups()[0]:
-            return tr("η²: how much of the spread over rows lies between them, 0 to 1")
         return tr("Mean ± standard deviation over rows") if self.numbers else ""
 
     # --- rows --------------------------------------------------------------------------------------------------

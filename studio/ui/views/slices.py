@@ -11,6 +11,7 @@ from studio.ui.i18n import tr
 from studio.ui.widgets.spread import Band
 
 SLICES = {"": "All rows together", "label": "By label", "right": "By right or wrong"}
+CONTRASTS = {"label": "Contrast of labels: {name}", "right": "Contrast of right and wrong: {name}"}
 MOST_SLICES, MOST_LETTERS = 5, 14
 
 
