@@ -29,6 +29,48 @@ def words(
     return groups
 
 
+def chosen(
+    tokens: Sequence[str],
+    word_ids: Sequence[int | None],
+    segments: Sequence[int | None] | None,
+    special: Sequence[bool],
+    without_special: bool = False,
+    without_first: bool = False,
+    whole_words: bool = False,
+) -> list[int]:
+    """Return the grouping that leaves out special tokens or the first one, or merges the pieces of words."""
+    groups = words(tokens, word_ids, segments) if whole_words else [*range(len(tokens))]
+    # A word that the model does not know stays: it stands in the text.
+    out = {
+        place
+        for place, (is_special, word) in enumerate(zip(special, word_ids, strict=True))
+        if without_special and is_special and word is None or without_first and place == 0
+    }
+    return _renumbered([LEFT_OUT if place in out else group for place, group in enumerate(groups)])
+
+
+def members(groups: Sequence[int]) -> list[list[int]]:
+    """Return the places of the tokens of each group."""
+    found: list[list[int]] = [[] for _ in range(max(groups, default=LEFT_OUT) + 1)]
+    for place, group in enumerate(groups):
+        if group != LEFT_OUT:
+            found[group].append(place)
+    return found
+
+
+def ids_of(ids: Sequence[int], members: Sequence[Sequence[int]]) -> list[int]:
+    """Return the id of each group: of a single token its own, of several one below 0 that equal words share."""
+    known: dict[tuple[int, ...], int] = {}
+    pieces = [tuple(ids[i] for i in each) for each in members]
+    return [each[0] if len(each) == 1 else known.setdefault(each, -1 - len(known)) for each in pieces]
+
+
+def _renumbered(groups: Sequence[int]) -> list[int]:
+    """Return groups counted from 0 without gaps."""
+    order = {group: place for place, group in enumerate(dict.fromkeys(g for g in groups if g != LEFT_OUT))}
+    return [order.get(group, LEFT_OUT) for group in groups]
+
+
 def joined(pieces: Sequence[str]) -> str:
     """Return a group's tokens as one."""
     return pieces[0] + "".join(piece.removeprefix(_GOES_ON) for piece in pieces[1:])

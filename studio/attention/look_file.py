@@ -59,6 +59,7 @@ class LookFacts(BaseModel):
     probabilities: dict[str, dict[str, float]] = {}
     gold: str = ""
     said: dict[str, str] = {}
+    answers: str = ""
     step: int | None = None
     first_step: int = 0
     names: dict[str, str] = {}

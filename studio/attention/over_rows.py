@@ -54,6 +54,23 @@ def mean_and_spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndar
     return mean, np.sqrt(np.divide(squares, n - 1, out=np.full(n.shape, np.nan), where=n > 1)), n
 
 
+def between_groups(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Return how much of the spread of values [row, …] lies between groups of rows, 0 to 1 (eta squared).
+
+    groups [row]: which one a row is of, -1 for none. NaN where fewer than two groups count, or nothing is spread.
+    """
+    known = np.isfinite(values) & (groups >= 0).reshape(-1, *[1] * (values.ndim - 1))
+    inside = np.where(known, values, np.nan)
+    mean, spread, n = mean_and_spread(inside)
+    total, between = np.where(n > 1, spread**2 * (n - 1), 0.0), np.zeros(n.shape)
+    n_groups = np.zeros(n.shape, dtype=int)
+    for group in np.unique(groups[groups >= 0]):
+        own, _, n_own = mean_and_spread(inside[groups == group])
+        between += np.where(n_own > 0, n_own * (own - mean) ** 2, 0.0)
+        n_groups += n_own > 0
+    return np.divide(between, total, out=np.full(n.shape, np.nan), where=(n_groups > 1) & (total > 0))
+
+
 def strongest(values: np.ndarray, lowest: bool = False) -> np.ndarray:
     """Return the places of the rows that count, the highest (or lowest) of values [row] first; ties as they came."""
     known = np.flatnonzero(np.isfinite(values))

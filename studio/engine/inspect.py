@@ -49,7 +49,7 @@ def run(run_dir: RunDir, spec: InspectSpec, report: Reporter) -> ev.Event:
         report.phase("explaining")
         out = Path(spec.out) if spec.out else run_dir.path / "maps" / "first"
         answers = subject.explain(spec.text, {}, states, out, with_attention=True)
-        report.say(_event("first", spec.text, answers))
+        report.say(_event("first", spec.text, answers, subject))
         named = ("directory", "checks", "probabilities", "said")
         result = {state: {name: answer[name] for name in named if name in answer} for state, answer in answers.items()}
         if len(states) == 1:
@@ -151,6 +151,7 @@ def _event(
     id: str,
     text: str,
     answers: dict[str, dict[str, Any]],
+    subject: "Subject",
     fields: Mapping[str, str] | None = None,
     said: Mapping[str, str] | None = None,
 ) -> ev.Explained:
@@ -160,6 +161,7 @@ def _event(
         probabilities={state: answer["probabilities"] for state, answer in answers.items()},
         directories={state: answer["directory"] for state, answer in answers.items() if "directory" in answer},
         fields=dict(fields or {}),
+        answers="" if subject.trained else subject.answers,
         said=said or {state: answer["said"] for state, answer in answers.items() if "said" in answer},
     )
 
@@ -218,7 +220,7 @@ class Subject:
             return self.answer(asked, states)
         answers = self.explain(asked.text, asked.fields, states, out, asked.attention)
         said = {} if any(each["probabilities"] for each in answers.values()) else self._said(asked, states)
-        return _event(asked.id, asked.text, answers, asked.fields, said)
+        return _event(asked.id, asked.text, answers, self, asked.fields, said)
 
     def answer(self, asked: Explain, states: tuple[str, ...]) -> ev.Explained:
         """Return what the model says of a row in the shape of its task, and the row as it sees it.

@@ -130,3 +130,22 @@ def test_numbers_over_rows_count_only_rows_that_have_one(tmp_path):
     loaded, rows = over_rows.load(tmp_path / "new")
     assert rows == kept
     np.testing.assert_array_equal(loaded["after"]["sink"], numbers["sink"])
+
+
+def test_what_lies_between_groups_is_the_f_of_an_analysis_of_variance():
+    from scipy.stats import f_oneway
+
+    random = np.random.default_rng(5)
+    groups = random.integers(-1, 3, 40)
+    values = random.normal(size=(40, 2, 3)) + groups[:, None, None] * 0.5
+    values[[3, 7], 1, 2] = np.nan  # rows without a number count nowhere
+    found = over_rows.between_groups(values, groups)
+    for place in np.ndindex(2, 3):
+        own = values[(slice(None), *place)]
+        parts = [own[(groups == group) & np.isfinite(own)] for group in range(3)]
+        n, f = sum(map(len, parts)), f_oneway(*parts).statistic
+        assert found[place] == pytest.approx(f * 2 / (f * 2 + n - 3))
+    assert np.isnan(over_rows.between_groups(values, np.zeros(40, dtype=int))).all()
+    assert np.isnan(over_rows.between_groups(np.ones((4, 1)), np.array([0, 0, 1, 1]))).all()
+    two = over_rows.between_groups(np.array([[0.0], [0.0], [1.0], [1.0]]), np.array([0, 0, 1, 1]))
+    np.testing.assert_allclose(two, 1)

@@ -9,7 +9,7 @@ import torch
 import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from studio.attention import maps
+from studio.attention import gates, maps
 from studio.core.commands import Explain, Study
 from studio.core.spec import InspectSpec
 from studio.engine import inspect as engine
@@ -73,7 +73,7 @@ def test_a_language_model_says_what_comes_next_and_its_heads_are_studied(family,
     answer = subject.reply(Explain(text=TEXT), ("after",), tmp_path / "maps")
     best, share = next(iter(answer.probabilities["after"].items()))
     assert best == subject.tokenizer.convert_ids_to_tokens(int(shares.argmax()))
-    assert share == pytest.approx(shares.max().item(), abs=1e-6)
+    assert share == pytest.approx(shares.max().item(), abs=1e-6) and answer.answers == "next-token"
     saved = maps.load(Path(answer.directories["after"]))
     assert saved.checks["verified"] is True
     own.set_attn_implementation("eager")
@@ -87,6 +87,14 @@ def test_a_language_model_says_what_comes_next_and_its_heads_are_studied(family,
     assert state["plain"]["value"] == pytest.approx(shares.max().item(), abs=1e-5)
     assert state["plain"]["loss"] == pytest.approx(expected.loss.item(), abs=1e-4)
     assert state["edited"]["value"] != pytest.approx(state["plain"]["value"], abs=1e-6)
+    # Of the same tokens before and after, whichever are the likeliest then.
+    module = saved.facts["modules"]["attention"][1]
+    module = next(name for name, _ in own.named_modules() if name.endswith(module))
+    with torch.inference_mode(), gates.ablated(own, {module: {2: "zero"}}):
+        changed = own(**encoded).logits[0, -1].softmax(-1)
+    assert list(state["edited"]["probabilities"]) == list(state["plain"]["probabilities"])
+    for name, found in state["edited"]["probabilities"].items():
+        assert found == pytest.approx(changed[subject.tokenizer.convert_tokens_to_ids(name)].item(), abs=1e-6)
     assert np.shape(ask(subject, "importance").states["after"]) == saved.maps["attention"].shape[:2]
     for method in ("gradient", "relevance", "integrated", "flow"):
         weights = ask(subject, "attributions", method=method).states["after"]["weights"]

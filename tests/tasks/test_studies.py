@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from studio.attention import gates, maps
+from studio.attention import gates, maps, over_rows
 from studio.attention.vectors import load_vectors
-from studio.core.commands import Study
+from studio.core.commands import Explain, Study
 from studio.core.reasons import Failure
 from studio.core.registry import plugin
 from studio.core.spec import parse_spec
@@ -21,6 +21,8 @@ from studio.engine.studies.target import blank_of, states_of, target_of, value_f
 from studio.engine.trained import Trained
 from studio.sources.texts import Texts
 from studio.tasks.base import Rows
+from studio.ui.views.filters import Filters
+from studio.ui.views.look import load_look
 
 TEXT = "The red cup of the old house is on a blue boat"
 FIELDS = {
@@ -109,6 +111,24 @@ def test_every_task_has_the_vectors_of_a_head_and_numbers_over_rows(
     asked = Study(what="aggregate", options={"n_rows": n_rows})
     found = studies.find("aggregate")(subject, asked, states, tmp_path / "rows")["result"]
     assert found["n_rows"] == n_rows and not found["n_left_out"]
+
+
+@pytest.mark.parametrize("filters", [["without_special"], ["without_first", "whole_words"]])
+def test_rows_are_measured_as_they_are_drawn(make_subject: Callable, filters: list[str], tmp_path: Path) -> None:
+    """What View leaves out and merges, row by row the same numbers as those of the look with it."""
+    subject = make_subject("text-classification")
+    texts = ["The red cup of the old house", "unbelievable grandchildren"]
+    asked = Study(what="aggregate", options={"texts": texts, "filters": filters})
+    answer = subject.reply(asked, ("after",), tmp_path / "rows")
+    assert answer.result["filters"] == filters
+    numbers, _ = over_rows.load(tmp_path / "rows")
+    for place, text in enumerate(texts):
+        whole = load_look(subject.reply(Explain(text=text), ("after",), tmp_path / f"{place}"), "a model")
+        shown = Filters(**dict.fromkeys(filters, True)).apply(whole)
+        assert len(shown.tokens) < len(whole.tokens)
+        expected = over_rows.measure(shown.maps["after"], shown.ids, shown.special)
+        for name, values in numbers["after"].items():
+            np.testing.assert_allclose(values[place], expected[name], atol=1e-6, err_msg=name)
 
 
 @pytest.mark.parametrize("task", FIELDS)

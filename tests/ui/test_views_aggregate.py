@@ -1,5 +1,7 @@
 """Heads over rows: the numbers shown are those of the files, and a row leads to its own look."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PySide6.QtCore import Qt
@@ -130,3 +132,60 @@ def test_stop_refusal_and_a_model_without_data(view):
     view.texts.setPlainText("one\n\n two ")
     view.measure()
     assert view.questions[-1] == ("aggregate", {"texts": ["one", " two "]})
+
+
+def test_what_the_menu_leaves_out_is_left_out_of_the_rows_and_said(qtbot, answered, tmp_path):
+    view = answered
+    assert not view.said.text()
+    words = replace(look_of("before", "after"), whole_words=True, without_special=True)
+    view.show_look(words)
+    assert "measured as: all tokens" in view.said.text() and view.said.isVisible()
+    view.measure()
+    assert view.questions[-1][1]["filters"] == ["without_special", "whole_words"]
+    result = view._result | {"filters": ["without_special", "whole_words"]}
+    view.take(Studied(id="y", what="aggregate", result=result, directory=str(tmp_path / "numbers")))
+    qtbot.waitUntil(lambda: not view.said.text())
+    view.show_look(look_of("before", "after"))
+    assert "measured as: without special tokens, words, not pieces." in view.said.text()
+    view.show_look(words)
+    assert not view.said.isVisible()
+
+
+def test_rows_are_compared_by_label_and_by_right_or_wrong(qtbot, view, tmp_path):
+    gold = ["good", "bad"] * (N_ROWS // 2)
+    said = [{"before": "good", "after": "bad" if i == 4 else gold[i]} for i in range(N_ROWS)]
+    rows = [row | {"gold": gold[i], "said": said[i]} for i, row in enumerate(ROWS)]
+    rows[5] = ROWS[5]  # nobody knows its label
+    over_rows.save(tmp_path / "numbers", NUMBERS, rows)
+    assert view.slices.isHidden()
+    result = {"source": "test", "n_asked": 12, "n_rows": 12, "n_left_out": {}}
+    view.take(Studied(id="x", what="aggregate", result=result, directory=str(tmp_path / "numbers")))
+    qtbot.waitUntil(lambda: bool(view.rows))
+    choose(view, "sink")
+    assert not view.slices.isHidden() and "η²" not in view.title_line.text()
+    view.slices.setCurrentIndex(view.slices.findData("label"))
+    own = NUMBERS["after"]["sink"][:, *HEAD]
+    good, bad = (own[[i for i in range(N_ROWS) if gold[i] == label and i != 5]] for label in ("good", "bad"))
+    bands = view.plot._bands
+    assert [band.name for band in bands] == ["bad", "good"]
+    assert [band.mean for band in bands] == pytest.approx([bad.mean(), good.mean()])
+    assert [band.spread for band in bands] == pytest.approx([bad.std(ddof=1), good.std(ddof=1)])
+    every = np.concatenate([good, bad])
+    between = sum(len(part) * (part.mean() - every.mean()) ** 2 for part in (good, bad))
+    share = between / ((every - every.mean()) ** 2).sum()
+    name, title, values, lowest = view.told[-1]
+    assert (name, title, lowest) == ("rows-slices", "Contrast of labels: On the first token", False)
+    assert values[HEAD] == pytest.approx(share, rel=1e-4) and f"η² {share:.2f}" in view.title_line.text()
+    first = view.ranking.keys()[0]
+    assert view.ranking.item(0).text().startswith(gold[first]) or first == 5
+    view.slices.setCurrentIndex(view.slices.findData("right"))
+    for state, wrong in (("before", [i for i in range(N_ROWS) if gold[i] == "bad" and i != 5]), ("after", [4])):
+        view.selection.show_state(state)
+        assert np.flatnonzero(np.isfinite(view.plot._bands[1].values)).tolist() == wrong
+    dot = view.plot.dot(1, 4).toPoint()
+    looked = []
+    view.look_at.connect(lambda *row: looked.append(row[0]))
+    qtbot.mouseClick(view.plot, Qt.MouseButton.LeftButton, pos=dot)
+    assert looked == ["row 4"]
+    view.slices.setCurrentIndex(0)
+    assert [band.name for band in view.plot._bands] == ["Before", "After"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from studio.engine import decoders
-from studio.engine.studies.target import SHOWN_TOKENS, Asked, Said, Target
+from studio.engine.studies.target import Asked, Said, Target, likely_ids
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,16 +28,17 @@ def next_token(asked: Asked) -> Target:
     own = ids[place + 1] if place < last else asked.outputs.logits[0, place].argmax()
     chosen = id_of(tokenizer, asked.options.get("label"))
     wanted = int(own) if chosen is None else chosen
+    likely = likely_ids(asked.outputs.logits[0, place], [wanted])
 
     def of(outputs: Any) -> Tensor:
         return outputs.logits[:, place].float().log_softmax(-1)[:, wanted]
 
     def say(outputs: Any) -> Said:
         logits = outputs.logits[0].float()
-        likely = named(tokenizer, logits[place], [wanted])
+        shares = named(tokenizer, logits[place], likely)
         best = readable(tokenizer, [int(logits[place].argmax())])
         loss = -logits[:-1].log_softmax(-1)[range(last), ids[1:]].mean().item() if last else None
-        return Said(likely, best, loss)
+        return Said(shares, best, loss)
 
     facts = {"token": readable(tokenizer, [wanted])[0]}
     words = "probability that “{token}” comes next"
@@ -68,6 +69,7 @@ def written_text(asked: Asked) -> Target:
     wanted = asked.options.get("tokens") or [
         best[place] if follow[place] == decoders.UNKNOWN else follow[place] for place in places
     ]
+    likely = likely_ids(asked.outputs.logits[0, places[0]], wanted[:1])
     loss = torch.nn.functional.cross_entropy
 
     def of(outputs: Any) -> Tensor:
@@ -79,7 +81,7 @@ def written_text(asked: Asked) -> Target:
         told = loss(logits, labels, ignore_index=decoders.UNKNOWN).item() if known else None
         if len(places) == 1 and is_of_decoder:
             best = readable(tokenizer, [int(logits[places[0]].argmax())])
-            return Said(named(tokenizer, logits[places[0]], wanted), best, told)
+            return Said(named(tokenizer, logits[places[0]], likely), best, told)
         # Whatever its decoder was given: what it would write now, with heads as they are.
         read = {name: value for name, value in asked.inputs.items() if name != "decoder_input_ids"}
         ids = decoders.written(asked.model, read)[0][0]
@@ -99,15 +101,13 @@ def written_text(asked: Asked) -> Target:
 
 def said_next(tokenizer: Any, logits: Tensor) -> Said:
     """Return what is most likely to come next, from the logits [token of the vocabulary] of one place."""
-    found = named(tokenizer, logits.float(), [])
+    found = named(tokenizer, logits.float(), likely_ids(logits, []))
     return Said(found, [next(iter(found))])
 
 
-def named(tokenizer: Any, logits: Tensor, first: list[int]) -> dict[str, float]:
-    """Return probabilities by name of some tokens and then of the likeliest others."""
-    shares = logits.softmax(-1)
-    likely = [*first, *(i for i in shares.topk(min(SHOWN_TOKENS, len(shares))).indices.tolist() if i not in first)]
-    return dict(zip(readable(tokenizer, likely), shares[likely].tolist(), strict=True))
+def named(tokenizer: Any, logits: Tensor, ids: list[int]) -> dict[str, float]:
+    """Return the probabilities of some tokens by name."""
+    return dict(zip(readable(tokenizer, ids), logits.softmax(-1)[ids].tolist(), strict=True))
 
 
 def id_of(tokenizer: Any, token: str | None) -> int | None:

@@ -330,10 +330,11 @@ def _span(asked: Asked) -> Target:
 def _word(asked: Asked) -> Target:
     tokenizer, ids = asked.subject.tokenizer, asked.inputs["input_ids"][0]
     masked = np.array(ids.tolist()) == tokenizer.mask_token_id
-    places = np.flatnonzero(masked if masked.any() else ~asked.special).tolist()
+    places = np.flatnonzero(masked if masked.any() else ~asked.special).tolist() or [0]
     tokens = asked.options.get("tokens")
     if tokens is None:
         tokens = (asked.outputs.logits[0, places].argmax(-1) if masked.any() else ids[places]).tolist()
+    likely = likely_ids(asked.outputs.logits[0, places[0]], tokens[:1])
 
     def of(outputs: Any) -> Tensor:
         logits = outputs.logits[:, places].float()
@@ -345,7 +346,6 @@ def _word(asked: Asked) -> Target:
         told = tokenizer.convert_ids_to_tokens(shares.argmax(-1).tolist())
         if len(places) > 1:
             return Said({}, told)
-        likely = [tokens[0], *(i for i in shares[0].topk(SHOWN_TOKENS).indices.tolist() if i != tokens[0])]
         return Said({tokenizer.convert_ids_to_tokens(i): shares[0, i].item() for i in likely}, told)
 
     words, facts = "mean probability of the text's own tokens", {}
@@ -357,6 +357,15 @@ def _word(asked: Asked) -> Target:
         words, facts, asked.inputs, of, lambda outputs: of(outputs).exp(), say, asked.special | masked, is_log=True,
         choice={"tokens": tokens},
     )  # fmt: skip
+
+
+def likely_ids(logits: Tensor, first: list[int]) -> list[int]:
+    """Return some tokens and then the likeliest others, from the logits of one place.
+
+    They are found once, of the model as it is: another answer tells of the same tokens.
+    """
+    found = logits.topk(min(SHOWN_TOKENS, len(logits))).indices.tolist()
+    return [*first, *(i for i in found if i not in first)]
 
 
 def _vector(asked: Asked) -> Target:

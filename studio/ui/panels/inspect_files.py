@@ -142,6 +142,7 @@ class InspectionFiles(QToolButton):
             first_step=look.first_step,
             names=dict(look.names),
             said=dict(look.said),
+            answers=look.answers,
             states=list(look.maps),
             view=self._maps.options(),
         )

@@ -7,6 +7,7 @@ from PySide6.QtCore import QPoint, QRect, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QContextMenuEvent, QFontMetrics, QKeyEvent, QMouseEvent, QPainter, QPen
 from PySide6.QtWidgets import QGridLayout, QMenu, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
+from studio.core.anatomy import NEXT_TOKEN
 from studio.ui import words
 from studio.ui.i18n import tr
 from studio.ui.theme import GRID, current, lookup_table, number_font
@@ -289,9 +290,10 @@ class Prediction(QWidget):
         for state, (name, label, share) in self._lines.items():
             found, said = look.probabilities.get(state) or {}, look.said.get(state, "")
             best = sorted(found, key=found.get, reverse=True)
-            # A model that was not trained here has one state, which needs no name.
-            name.setVisible(some and state in look.maps and len(look.maps) > 1)
-            name.setText(tr(look.title(state)))
+            # A model that was not trained here has one state, which needs no name; what it says may need one.
+            is_next, is_one = look.answers == NEXT_TOKEN, len(look.maps) == 1
+            name.setText(tr("Next") if is_next and is_one else tr(look.title(state)))
+            name.setVisible(some and state in look.maps and (is_next or not is_one))
             label.setVisible(some and state in look.maps)
             share.setVisible(bool(found))
             label.setText(best[0] if best else said or "–")

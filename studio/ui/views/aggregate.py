@@ -7,10 +7,12 @@ import numpy as np
 from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import (
     QComboBox,
+    QFrame,
     QHBoxLayout,
     QListWidgetItem,
     QPlainTextEdit,
     QProgressBar,
+    QScrollArea,
     QSpinBox,
     QVBoxLayout,
     QWidget,
@@ -27,6 +29,7 @@ from studio.ui.threads import background
 from studio.ui.views.base import View
 from studio.ui.views.look import AFTER, BEFORE, DIFFERENCE, LOWEST_FIRST, Look
 from studio.ui.views.selection import HEADS, STATE, Selection
+from studio.ui.views.slices import CONTRASTS, SLICES, bands_of, slices_of
 from studio.ui.widgets.buttons import quiet_button
 from studio.ui.widgets.labels import ElidedLabel, Small, Strong
 from studio.ui.widgets.ranking import Line, Ranking
@@ -49,6 +52,12 @@ STATISTICS = {
 }
 SOURCES = {"validation": "Validation rows", "test": "Test rows", "train": "Training rows", "texts": "Texts typed here"}
 N_ROWS, MOST_ROWS = 100, 1000
+FILTERS = {
+    "without_special": "without special tokens",
+    "without_first": "without the first token",
+    "whole_words": "words, not pieces",
+}  # what View leaves out or merges; asked with the rows
+LEAST_PLOT, MOST_PLOT = 44, 96  # logical pixels; of more slices it scrolls
 MOST_SHOWN = 200  # lines in the list of rows
 TEXTS_HEIGHT = 88
 
@@ -104,7 +113,17 @@ class AggregateView(View):
         for name, title in SOURCES.items():
             self.source.addItem(tr(title), name)
         self.source.currentIndexChanged.connect(lambda _: self._offer())
-        for choice in (self.statistic, self.source):
+        self.slices = QComboBox()
+        self.slices.setObjectName("aggregate.slices")
+        self.slices.setAccessibleName(tr("Rows that are compared"))
+        for name, title in SLICES.items():
+            self.slices.addItem(tr(title), name)
+        self.slices.currentIndexChanged.connect(lambda _: self._show())
+        self._slices = QWidget()  # it has its place before there are rows with a label
+        QHBoxLayout(self._slices).addWidget(self.slices)
+        self._slices.layout().setContentsMargins(0, 0, 0, 0)
+        self.slices.hide()
+        for choice in (self.statistic, self.source, self.slices):
             choice.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             choice.setMinimumContentsLength(12)
         self.n_rows.setRange(1, MOST_ROWS)
@@ -144,13 +163,18 @@ class AggregateView(View):
         head.addWidget(self.behind, 1)
         head.addWidget(self.order)
         column.addLayout(head)
-        column.addWidget(self.plot)
+        self.plot.setObjectName("scrolled")
+        self._plot_area = QScrollArea()
+        self._plot_area.setFrameShape(QFrame.Shape.NoFrame)
+        self._plot_area.setWidgetResizable(True)
+        self._plot_area.setWidget(self.plot)
+        column.addWidget(self._plot_area)
         column.addWidget(self.ranking, 1)
         self.found.hide()
         return self.found
 
     def tools(self) -> list[QWidget]:
-        return [self.statistic]
+        return [self.statistic, self._slices]
 
     # --- asking ------------------------------------------------------------------------------------------------
 
@@ -165,6 +189,8 @@ class AggregateView(View):
         if not has_data and not self.numbers:
             self._say(tr("A model folder has no data of its own: type texts, or look into a trained run."))
         self.statistic.model().item(self.statistic.findData(over_rows.CHANGE)).setEnabled(has_data)
+        if self.numbers and not self._is_asking:
+            self._say(self._said_of_filters())
         self._offer()
         self._show()
 
@@ -184,6 +210,9 @@ class AggregateView(View):
             options: dict[str, Any] = {"texts": texts}
         else:
             options = {"split": self.source.currentData(), "n_rows": self.n_rows.value()}
+        filters = [name for name in FILTERS if getattr(self.look, name, False)]
+        if filters:
+            options["filters"] = filters
         self._wait(True)
         self._say(tr("Measuring…"))
         self.asked.emit("aggregate", options)
@@ -225,13 +254,15 @@ class AggregateView(View):
 
     def _take_numbers(self, loaded: tuple[dict[str, dict[str, np.ndarray]], list[dict[str, Any]]]) -> None:
         self.numbers, self.rows = loaded
+        self.slices.setVisible(any("said" in row for row in self.rows))
         self.behind.setText(self._said_of_rows())
-        self._say("")
+        self._say(self._said_of_filters())
         self._show_found(True)
         self._show()
 
     def forget(self) -> None:
         self.numbers, self.rows, self.look = {}, [], None
+        self.slices.hide()
         self._wait(False)
         self._show_found(False)
         self._say("")
@@ -269,11 +300,20 @@ class AggregateView(View):
             is_lowest = self._is_lowest()
             self.measured.emit("rows-spread", tr("Spread over rows: {name}", name=title), spread, False)
             self.measured.emit("rows", tr("Mean over rows: {name}", name=title), mean, is_lowest)
+            differs = over_rows.between_groups(values, self._groups()[1])
+            if np.isfinite(differs).any():
+                contrast = tr(CONTRASTS[self.slices.currentData()], name=title)
+                self.measured.emit("rows-slices", contrast, differs, False)
         self._show_head()
 
     def _is_lowest(self) -> bool:
         """Return whether the most telling value is the lowest."""
         return self.statistic.currentData() in LOWEST_FIRST and self.selection.state != DIFFERENCE
+
+    def _groups(self) -> tuple[list[str], np.ndarray]:
+        by = "" if self.slices.isHidden() else self.slices.currentData()
+        state = self.selection.state if self.selection.state in self.numbers else AFTER
+        return slices_of(self.rows, by, state)
 
     def _show_head(self) -> None:
         """Show the values of the chosen head in all rows."""
@@ -288,22 +328,34 @@ class AggregateView(View):
         if not n:
             self.title_line.setText(tr("{head}: none of the rows has one", head=name))
         else:
-            self.title_line.setText(f"{name}: {_told(mean, spread)}")
-        self.title_line.setToolTip(
-            tr("{title}: {meaning}. Mean ± standard deviation over {n} rows.", title=title, meaning=meaning, n=int(n))
-        )
+            self.title_line.setText(f"{name}: {_told(mean, spread)}{self._said_of_slices(own)}")
+        tip = tr("{title}: {meaning}. Mean ± standard deviation over {n} rows.", title=title, meaning=meaning, n=int(n))
+        eta = tr("η²: how much of the spread over rows lies between those that are compared, 0 to 1.")
+        self.title_line.setToolTip(f"{tip}\n{eta}" if self._groups()[0] else tip)
         texts = [row["text"] for row in self.rows]
         self.plot.show_bands(self._bands(layer, head), texts, tr(title))
+        self._plot_area.setMaximumHeight(min(self.plot.height(), MOST_PLOT))
+        self._plot_area.setMinimumHeight(min(self.plot.height(), LEAST_PLOT))
         lowest = self._is_lowest() != bool(self.order.currentData())
         order = over_rows.strongest(own, lowest)[:MOST_SHOWN]
-        self.ranking.set_lines([Line(int(i), texts[i], float(own[i]), texts[i]) for i in order])
+        names, groups = self._groups()
+        titles = [f"{names[group]} · {text}" if group >= 0 else text for text, group in zip(texts, groups, strict=True)]
+        self.ranking.set_lines([Line(int(i), titles[i], float(own[i]), texts[i]) for i in order])
+
+    def _said_of_slices(self, own: np.ndarray) -> str:
+        differs = float(over_rows.between_groups(own, self._groups()[1]))
+        return f" · η² {differs:.2f}" if np.isfinite(differs) else ""
 
     def _bands(self, layer: int, head: int) -> list[Band]:
-        """Return what is compared: before and after, or the one number that there is."""
+        """Return what is compared: slices of the rows, before and after, or the one number that there is."""
         name, theme, state = self.statistic.currentData(), current(), self.selection.state
-        pairs = (
-            [(tr(self.look.title(each)), each) for each in (BEFORE, AFTER)] if BEFORE in self.numbers else [("", AFTER)]
-        )
+        slices, groups = self._groups()
+        if slices:
+            own = self.values(state)[:, layer, head]
+            return bands_of(own, slices, groups, theme.series)
+        pairs = [("", AFTER)]
+        if BEFORE in self.numbers:
+            pairs = [(tr(self.look.title(each)), each) for each in (BEFORE, AFTER)]
         if name == over_rows.CHANGE or state == DIFFERENCE:
             pairs = [
                 (tr("After − before") if state == DIFFERENCE and name != over_rows.CHANGE else tr("Change"), state)
@@ -327,6 +379,14 @@ class AggregateView(View):
         left_out = tr(" · left out: {reasons}", reasons=", ".join(reasons)) if reasons else ""
         return said + left_out + tr(" · every capture verified")
 
+    def _said_of_filters(self) -> str:
+        """Return what of each row was measured, where that is not what is on screen."""
+        applied = self._result.get("filters", [])
+        if self.look is None or applied == [name for name in FILTERS if getattr(self.look, name)]:
+            return ""
+        what = tr(", ").join(tr(FILTERS[name]) for name in applied) or tr("all tokens")
+        return tr("These rows were measured as: {what}. Measure again for what View shows now.", what=what)
+
     def meaning(self) -> str:
         return tr("Mean ± standard deviation over rows") if self.numbers else ""
 
@@ -341,10 +401,11 @@ class AggregateView(View):
         self.look_at.emit(row["text"], row["fields"] if len(row["fields"]) > 1 else {})
 
     def options(self) -> dict[str, Any]:
-        return {"statistic": self.statistic.currentData(), "source": self.source.currentData()}
+        chosen = {"statistic": self.statistic, "source": self.source, "slices": self.slices}
+        return {name: choice.currentData() for name, choice in chosen.items()}
 
     def set_options(self, options: dict[str, Any]) -> None:
-        for choice, name in ((self.statistic, "statistic"), (self.source, "source")):
+        for choice, name in ((self.statistic, "statistic"), (self.source, "source"), (self.slices, "slices")):
             if choice.findData(options.get(name)) >= 0:
                 choice.setCurrentIndex(choice.findData(options[name]))
 

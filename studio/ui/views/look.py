@@ -28,14 +28,14 @@ class Look:
     `probabilities` by state and label, `checks` by state; `special`, `word_ids` and `segments` (0 and 1 of a pair of
     texts, None for special tokens) by token, `offsets` the start and end of each in its text. Of an encoder-decoder the
     `tokens` are those of the encoder, or for the kind `decoder` the decoder's; for `cross` they are the keys, and
-    `queries` the decoder's tokens. `captures`: all that was captured, by state. `fields`: the row by
-    role, where it is more than a text; `gold`: its label, where one is known; `said`: the answer in words by state,
-    where it is no label. What was done to the maps (see `filters`): `without_special` and `without_first`: special
-    tokens, or the first token, were left out and the rows renormalised; `whole_words`: pieces of a word were merged.
-    `directories`: where the captures lie, by state. `home` keeps the folders of a worker or an opened file for as long
-    as its maps are used. `run`: the folder of the run, where it is of one; `step`: after how many of its steps, where
-    the sentence was watched while it trained, and before it is after `first_step`. `names`: what the states are called,
-    where another model than its own beginning stands before.
+    `queries` the decoder's tokens. `captures`: all that was captured, by state. `fields`: the row by role, where it is
+    more than a text; `gold`: its label, where one is known; `said`: the answer in words by state, where it is no label;
+    `answers`: what of a model folder answers, as `anatomy.answers_with`. What was done to the maps (see `filters`):
+    `without_special` and `without_first`: special tokens, or the first token, were left out and the rows renormalised;
+    `whole_words`: pieces of a word were merged. `directories`: where the captures lie, by state. `home` keeps the
+    folders of a worker or an opened file for as long as its maps are used. `run`: the folder of the run, where it is of
+    one; `step`: after how many of its steps, where the sentence was watched while it trained, and before it is after
+    `first_step`. `names`: what the states are called, where another model than its own beginning stands before.
     """
 
     text: str
@@ -52,6 +52,7 @@ class Look:
     fields: Mapping[str, str] = field(default_factory=dict)
     gold: str = ""
     said: Mapping[str, str] = field(default_factory=dict)
+    answers: str = ""
     offsets: list[tuple[int, int]] = field(default_factory=list)
     mask_token: str = ""
     without_special: bool = False
@@ -241,6 +242,7 @@ def look_of(
         checks={state: capture.checks for state, capture in saved.items()},
         fields=answer.fields,
         said=answer.said,
+        answers=answer.answers,
         gold=gold,
         mask_token=first.facts.get("mask_token") or "",
         directories=answer.directories,
@@ -283,6 +285,7 @@ def look_of_file(saved: SavedLook) -> Look:
     facts = saved.facts
     answer = Explained(
         id="", text=facts.text, probabilities=facts.probabilities, fields=facts.fields, said=facts.said,
+        answers=facts.answers,
         directories=saved.directories,
     )  # fmt: skip
     kind = str(facts.view.get("kind", ""))

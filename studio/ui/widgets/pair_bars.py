@@ -50,7 +50,8 @@ class PairBars(QWidget):
         painter.setFont(font)
         metrics = QFontMetrics(font)
         widest = max((metrics.horizontalAdvance(name) for name, _, _ in self._rows), default=0)
-        left = min(widest + GRID, int(self.width() * 0.36))
+        # An advance is rounded, and may be less than what the text needs.
+        left = min(widest + 2 + GRID, int(self.width() * 0.36))
         right = metrics.horizontalAdvance(_numbers(0.8888, 0.8888)) + GRID
         room = max(8, self.width() - left - right)
         for line, (name, *shares) in enumerate(self._rows):

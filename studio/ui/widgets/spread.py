@@ -100,7 +100,8 @@ class SpreadPlot(QWidget):
                 place,
                 band,
                 [
-                    area.left() + (v - low) / (high - low) * area.width()
+                    # A spread may reach further than any value, and the name stands there.
+                    min(max(area.left() + (v - low) / (high - low) * area.width(), area.left()), area.right())
                     for v in (band.mean - band.spread, band.mean, band.mean + band.spread)
                 ],
             )
