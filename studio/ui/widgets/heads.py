@@ -13,7 +13,7 @@ from studio.ui.theme import Theme, current, follow_theme, number_font
 from studio.ui.threads import background
 from studio.ui.widgets.heat import Scale, picture
 
-LEAST_CELL, MOST_CELL = 9, 96
+LEAST_CELL, MOST_CELL = 8, 96
 REDUCED = 64  # the side of what is kept of each head; thumbnails are made from it at the size in use
 SLOW_VALUES = 500_000  # more take longer than a frame to reduce
 
