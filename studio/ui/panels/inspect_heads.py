@@ -40,7 +40,7 @@ _RANKINGS = {
 ORDER_LETTERS = 20
 NAMES = (34, 40)  # what the grid's own words take at its left and its top
 BESIDES, RANKED_LINES, LEAST_GRID = 132, 3, 96  # what the card holds besides grid and ranking, in pixels
-LOW = 360  # the height of a card in which the grid needs the ranking's room
+LOW = 400  # the height of a card in which the grid needs the ranking's room
 
 
 class HeadsCard(Card):
