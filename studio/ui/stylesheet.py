@@ -95,6 +95,8 @@ QAbstractItemView {{
 QAbstractScrollArea {{ border: none; }}
 QAbstractScrollArea::corner {{ background: transparent; border: none; }}
 QScrollArea, QScrollArea > QWidget > QWidget#scrolled {{ background: transparent; }}
+QScrollArea[ring="true"] {{ border: 1px solid transparent; border-radius: 4px; }}
+QScrollArea[ring="true"]:focus {{ border-color: {accent}; }}
 QTableView::item, QListView::item, QTreeView::item {{ padding: 3px 8px; }}
 QHeaderView {{ background: {surface}; }}
 QHeaderView::section {{

@@ -11,11 +11,14 @@ from PySide6.QtWidgets import QApplication
 
 from studio.core.paths import resources_dir
 from studio.ui import words
+from studio.ui.panels.inspect import InspectPanel
 from studio.ui.panels.inspect_maps import MapsView
 from studio.ui.panels.inspect_question import Question
 from studio.ui.store import Store
 from studio.ui.stylesheet import stylesheet
 from studio.ui.theme import current, load_theme, number_font
+from studio.ui.views import all_views
+from studio.ui.views.matrix import MatrixView
 from studio.ui.views.selection import Selection
 from studio.ui.views.table import TableView
 from studio.ui.widgets.bars import BarsView
@@ -197,3 +200,68 @@ def test_every_picture_of_the_stylesheet_is_there(name):
     folder = resources_dir() / "theme"
     named = re.findall(r'url\("([^"]+)"\)', stylesheet(load_theme(name), folder))
     assert len({*named}) == 2 and all((folder / path.rsplit("/", 1)[-1]).is_file() for path in named)
+
+
+def tab_stops(widget, n=80):
+    """Return what Tab goes through from a widget on, as far as it is seen."""
+    found, at = [], widget
+    for _ in range(n * 20):
+        at = at.nextInFocusChain()
+        if at is widget:
+            break
+        if at.isVisible() and at.isEnabled() and at.focusPolicy() & Qt.FocusPolicy.TabFocus:
+            found.append(at)
+    return found
+
+
+def test_tab_goes_through_the_page_as_it_is_read_and_every_stop_has_a_name(qtbot, workspace):
+    store = Store(workspace)
+    panel = InspectPanel(store)
+    qtbot.addWidget(panel)
+    panel.resize(1316, 800)
+    panel.show()
+    qtbot.waitUntil(lambda: panel._pages.currentIndex() == 0)
+    panel._pages.setCurrentIndex(1)
+    show(qtbot, panel.maps, make_look())
+    panel.stage.setCurrentWidget(panel.maps)
+    stage, stops = panel.maps.head, tab_stops(panel)
+    matrix = stage.view("matrix")
+    options = next(w for w in stops if w.objectName() == "inspect.view")
+    wanted = [panel.chooser, panel.files, panel.text, panel.button, panel.maps.strip, panel.maps.heads.order,
+              panel.maps.heads.grid, stage.split, stage.places[0].choice, matrix.sums, matrix.matrices["left"],
+              options]  # fmt: skip
+    places = [stops.index(widget) for widget in wanted]
+    assert places == sorted(places)
+    stage.split.setChecked(True)
+    for name in all_views():
+        stage.show_view(name, 1)
+        for stop in tab_stops(panel):
+            text = stop.text() if hasattr(stop, "text") and callable(stop.text) else ""
+            assert stop.accessibleName() or text, (name, type(stop).__name__, stop.objectName())
+    store.close()
+
+
+def test_every_view_says_what_it_is_when_f1_asks(qtbot, maps):
+    show(qtbot, maps, make_look())
+    for name, view in all_views().items():
+        maps.head.show_view(name)
+        assert maps.head.view(name).whatsThis() == view.help and len(view.help) > 60, name
+    assert "tokens that look" in maps.heads.grid.whatsThis()
+    for name in ("matrix", "search"):
+        assert "row = query = the token that looks" in all_views()[name].help.lower(), name
+
+
+def test_bars_of_a_difference_have_the_colours_of_the_map(qtbot):
+    view = MatrixView(Selection())
+    qtbot.addWidget(view)
+    view.resize(620, 460)
+    view.show()
+    view.selection.show_state("difference")
+    view.show_look(make_look())
+    view.sums.setChecked(True)
+    matrix = view.matrices["left"]
+    sums, whole = matrix._marginals.columns, matrix._whole()
+    image = matrix.viewport().grab().toImage()
+    for key in (int(sums.argmax()), int(sums.argmin())):
+        colour = image.pixelColor(int(matrix.cell_rect(0, key).center().x()), int(whole.bottom()) + 7)
+        assert (colour.red() > colour.blue()) == (sums[key] > 0), "orange is more, blue is less"

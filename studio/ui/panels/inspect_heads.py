@@ -70,6 +70,12 @@ class HeadsCard(Card):
         self.add_to_header(self.fold)
         self.grid = HeadGrid()
         self.grid.setObjectName("scrolled")
+        self.grid.setWhatsThis(
+            tr(
+                "Every small picture is one head: its rows are the tokens that look, its columns those looked at. A "
+                "click or the arrow keys show it large; with Ctrl or Shift several heads are chosen."
+            )
+        )
         self.grid.head_chosen.connect(self._choose)
         self.area = QScrollArea()  # of many layers in a low window not all are seen at once
         self.area.setFrameShape(QFrame.Shape.NoFrame)

@@ -160,11 +160,11 @@ class HeadGrid(QWidget):
         painter.drawImage(self._origin(), image)
         self._paint_names(painter, theme)
         painter.setBrush(Qt.BrushStyle.NoBrush)
-        chosen = [(head, "accent", 2) for head in (*self._others, self._chosen)]
-        for head, colour, width in ((self._hovered, "text", 1), *chosen):
+        others = [(head, "accent", 1.25) for head in self._others]
+        for head, colour, width in ((self._hovered, "text", 1), *others, (self._chosen, "accent", 2)):
             if head >= 0:
                 rect = self.head_rect(*divmod(head, self._shape[1]))
-                if width == 2:
+                if width > 1:
                     # A line of the ground between picture and frame keeps the frame in sight on any colours.
                     painter.setPen(QPen(theme.colour("surface"), 4))
                     painter.drawRect(rect.adjusted(0, 0, 0, 0))
