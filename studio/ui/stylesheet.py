@@ -67,6 +67,7 @@ QLineEdit:disabled, QAbstractSpinBox:disabled, QComboBox:disabled {{ color: {fad
 QComboBox::drop-down {{ border: none; width: 20px; }}
 QComboBox::down-arrow {{ image: url("{chevron}"); width: 10px; height: 10px; }}
 QAbstractSpinBox {{ padding-right: 20px; }}
+QAbstractSpinBox QLineEdit {{ border: none; background: transparent; padding: 0 2px; min-height: 0; }}
 QAbstractSpinBox::up-button, QAbstractSpinBox::down-button {{
     subcontrol-origin: border; width: 20px; border: none; background: transparent;
 }}
@@ -94,6 +95,8 @@ QAbstractItemView {{
 QAbstractScrollArea {{ border: none; }}
 QAbstractScrollArea::corner {{ background: transparent; border: none; }}
 QScrollArea, QScrollArea > QWidget > QWidget#scrolled {{ background: transparent; }}
+QScrollArea[ring="true"] {{ border: 1px solid transparent; border-radius: 4px; }}
+QScrollArea[ring="true"]:focus {{ border-color: {accent}; }}
 QTableView::item, QListView::item, QTreeView::item {{ padding: 3px 8px; }}
 QHeaderView {{ background: {surface}; }}
 QHeaderView::section {{

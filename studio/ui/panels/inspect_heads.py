@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QApplication, QWidget
+from PySide6.QtWidgets import QApplication, QFrame, QScrollArea, QWidget
 
 from studio.ui.i18n import tr
 from studio.ui.theme import GROUP
@@ -37,8 +37,10 @@ _RANKINGS = {
     "previous": ("Look at the token before", "Weight on the token before, on average"),
     "self": ("Look at themselves", "Weight of the tokens on themselves, on average"),
 }
+ORDER_LETTERS = 20
 NAMES = (34, 40)  # what the grid's own words take at its left and its top
 BESIDES, RANKED_LINES, LEAST_GRID = 132, 3, 96  # what the card holds besides grid and ranking, in pixels
+LOW = 400  # the height of a card in which the grid needs the ranking's room
 
 
 class HeadsCard(Card):
@@ -57,6 +59,8 @@ class HeadsCard(Card):
         self._heads: tuple[tuple[int, int], ...] = ((0, 0),)
         self.order = Choice()
         self.order.setObjectName("inspect.order")
+        self.order.setSizeAdjustPolicy(self.order.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.order.setMinimumContentsLength(ORDER_LETTERS)  # a long order must not make the card wider
         self.order.setAccessibleName(tr("Order of the heads"))
         for key, title in ORDERS.items():
             self.order.addItem(tr(title), key)
@@ -65,8 +69,20 @@ class HeadsCard(Card):
         self.fold = icon_button("panel", tr("Fold the heads away, for more room (Ctrl+B)"), "inspect.fold")
         self.add_to_header(self.fold)
         self.grid = HeadGrid()
+        self.grid.setObjectName("scrolled")
+        self.grid.setWhatsThis(
+            tr(
+                "Every small picture is one head: its rows are the tokens that look, its columns those looked at. A "
+                "click or the arrow keys show it large; with Ctrl or Shift several heads are chosen."
+            )
+        )
         self.grid.head_chosen.connect(self._choose)
-        self.add(self.grid)
+        self.area = QScrollArea()  # of many layers in a low window not all are seen at once
+        self.area.setFrameShape(QFrame.Shape.NoFrame)
+        self.area.setWidgetResizable(True)
+        self.area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.area.setWidget(self.grid)
+        self.add(self.area)
         self._ranking_title = Strong()
         self.add(self._ranking_title)
         self.ranking = HeadRanking()
@@ -89,8 +105,8 @@ class HeadsCard(Card):
             return
         n_layers, n_heads = self._look.shape
         cell = min((self.width() - 2 * GROUP - NAMES[0]) / n_heads, MOST_CELL)
-        room = self.height() - BESIDES - RANKED_LINES * LINE
-        self.grid.setFixedHeight(max(LEAST_GRID, min(room, round(NAMES[1] + n_layers * cell))))
+        room = self.height() - BESIDES - (RANKED_LINES if self.height() >= LOW else 1) * LINE
+        self.area.setFixedHeight(max(LEAST_GRID, min(room, round(NAMES[1] + n_layers * cell))))
 
     def show_look(self, look: Look, state: str, statistics: Statistics) -> None:
         """Show the heads of a look in a state; statistics may still be empty and come with a later call."""
@@ -111,12 +127,19 @@ class HeadsCard(Card):
         """Show which heads are chosen, the leading one first."""
         self._heads = tuple(heads)
         self.grid.select(*heads[0], others=heads[1:])
+        self._bring_into_sight()
         self.ranking.select(*heads[0])
 
     def step(self, by: int) -> None:
         """Choose the head so many places further, in the order of the grid."""
         if self._look is not None:
             self.head_chosen.emit(*self.grid.beside(by), False)
+
+    def _bring_into_sight(self) -> None:
+        layer, head = self._heads[0]
+        if self._look is not None and layer < self._look.shape[0] and head < self._look.shape[1]:
+            place = self.grid.head_rect(layer, head).center()
+            self.area.ensureVisible(int(place.x()), int(place.y()), 12, 12)
 
     def _choose(self, layer: int, head: int) -> None:
         held = QApplication.keyboardModifiers()
@@ -172,6 +195,7 @@ class HeadsCard(Card):
         if self._look is None:
             return
         name = self.order_name()
+        self.order.setToolTip(self.order.currentText())
         self.grid.set_order(self._statistics.order(name, self._state))
         measured = self._statistics.measured
         known = name in _RANKINGS or name in measured

@@ -326,7 +326,7 @@ class MapsView(QWidget):
         if looking >= 0:
             note = tr("Tint: where “{token}” looks", token=self._shown.query_tokens[looking])
         elif is_difference:
-            note = tr("Tint: looked at more or less")
+            note = tr("Tint: orange more, blue less looked at")
         else:
             note = tr("Tint: what this head looks at")
         self.strip_note.setText(note)

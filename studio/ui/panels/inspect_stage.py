@@ -2,6 +2,7 @@
 
 import contextlib
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -268,7 +269,8 @@ class HeadStage(Card):
         """Say which heads are shown, and what the colours mean."""
         heads = self.selection.heads
         title = tr("Layer {layer} · Head {head}", layer=heads[0][0] + 1, head=heads[0][1] + 1)
-        self.set_title(title if len(heads) == 1 else tr("{head} and {n} more", head=title, n=len(heads) - 1))
+        several = tr("{head} +{n}", head=title, n=len(heads) - 1)  # short: the header is full
+        self.set_title(title if len(heads) == 1 else several)
         self.states[self.selection.state].setChecked(True)
         known = self.places[0].view is not None and self.places[0].view in self._fitting()
         parts = [_filtered(self._look), self.places[0].view.meaning()] if known else []
@@ -390,12 +392,24 @@ class _Place(QWidget):
             for tool in view.tools():
                 self._tools.addWidget(tool)
                 tool.show()
+            self._order_tab(view)
         why = why_not(view, look) if look is not None else ""
         self._refusal.setText(why)
         self._refused.setVisible(bool(why))
         view.setVisible(not why)
         for tool in view.tools():
             tool.setVisible(not why)
+
+    def _order_tab(self, view: View) -> None:
+        """Have Tab go from the choice to its tools and on into the view, as they stand, whenever they were made."""
+        stops = [
+            widget
+            for holder in (*view.tools(), view)
+            for widget in (holder, *holder.findChildren(QWidget))
+            if widget.focusPolicy() & Qt.FocusPolicy.TabFocus
+        ]
+        for before, after in pairwise([self.choice, *stops]):
+            QWidget.setTabOrder(before, after)
 
     def _take_out(self) -> None:
         while self._tools.count() > 1:  # the choice stays

@@ -194,7 +194,8 @@ class TokenStrip(QWidget):
         if self.hasFocus() and self._locked < 0:
             painter.setPen(QPen(theme.colour("accent"), 1))
             painter.setBrush(Qt.BrushStyle.NoBrush)
-            painter.drawRoundedRect(self.rect().adjusted(0, 0, -1, -1), 4, 4)
+            in_sight = self.visibleRegion().boundingRect()  # of a long text only some lines
+            painter.drawRoundedRect(in_sight.adjusted(0, 0, -1, -1), 4, 4)
 
     def _describe(self, index: int) -> str:
         value = words.number(float(self._weights[index])) if index < len(self._weights) else ""
@@ -296,14 +297,14 @@ class Prediction(QWidget):
             name.setVisible(some and state in look.maps and (is_next or not is_one))
             label.setVisible(some and state in look.maps)
             share.setVisible(bool(found))
-            label.setText(best[0] if best else said or "–")
+            label.setText(best[0] if best else said or tr("writes nothing"))
             share.setText(words.percent(found[best[0]]) if best else "")
             first = "\n".join(f"{each}  {words.percent(found[each], 1)}" for each in best[:MOST_CHOICES])
             for widget in (label, share):
                 widget.setToolTip(first or said)
         told = [f"{label.text()} {share.text()}".strip() for _, label, share in self._lines.values()
                 if not label.isHidden()]  # fmt: skip
-        self._short.setText(" → ".join(told) if some else self._none.text())
+        self._short.setText(" → ".join(told) if some else tr("No answer in words"))
         self._short.setToolTip(self.text() if some else self._none.text())
 
     def text(self) -> str:

@@ -80,6 +80,7 @@ class AblateView(View):
         self._rows.setContentsMargins(0, 0, 0, 0)
         self._rows.setSpacing(2)
         self._area = QScrollArea()
+        self._area.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # what stands in it takes the focus
         self._area.setWidgetResizable(True)
         self._area.setFrameShape(QFrame.Shape.NoFrame)
         self._area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -114,6 +115,8 @@ class AblateView(View):
             column.addWidget(answer)
         column.addStretch(1)
         area = QScrollArea()
+        area.setAccessibleName(tr("The model's answers, with all heads and with the change"))
+        area.setProperty("ring", True)
         area.setWidgetResizable(True)
         area.setFrameShape(QFrame.Shape.NoFrame)
         area.setWidget(inside)

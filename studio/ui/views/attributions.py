@@ -72,6 +72,8 @@ class AttributionsView(View):
         self.verdict, self.note = Body(), ElidedLabel()
         self.note.setProperty("level", "small")
         self._bars = QScrollArea()
+        self._bars.setAccessibleName(tr("The strongest tokens"))
+        self._bars.setProperty("ring", True)
         self._bars.setFrameShape(QFrame.Shape.NoFrame)
         self._bars.setWidgetResizable(True)
         self._bars.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)

@@ -7,6 +7,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QWidget
 
 from studio.core.events import Studied
+from studio.ui.i18n import tr
 from studio.ui.views.files import Write
 from studio.ui.views.look import Look, Statistics
 from studio.ui.views.selection import Selection
@@ -42,6 +43,7 @@ class View(QWidget):
     def __init__(self, selection: Selection, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName(f"view.{self.id}")
+        self.setWhatsThis(tr(self.help))  # F1
         self.selection = selection
         self.look: Look | None = None
         self.statistics = Statistics()

@@ -59,6 +59,8 @@ class CellView(VectorView):
             column.addWidget(stage)
         column.addStretch(1)
         self.area = QScrollArea()
+        self.area.setAccessibleName(tr("From query and key to what is passed on, step by step"))
+        self.area.setProperty("ring", True)
         self.area.setWidget(inside)
         self.area.setWidgetResizable(True)
         self.area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)

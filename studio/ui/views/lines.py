@@ -98,7 +98,10 @@ class LinesView(View):
 
     id = "lines"
     title = "Lines"
-    help = "A line from each token that looks, on the left, to those it looks at: the stronger, the more weight."
+    help = (
+        "A line from each token that looks (query, on the left) to those it looks at (keys, on the right): the "
+        "stronger, the more weight. Point at a token to see its lines alone, click to lock it."
+    )
     order = 20
     takes_all_kinds = True
 

@@ -41,7 +41,10 @@ class MatrixView(View):
 
     id = "matrix"
     title = "Matrix"
-    help = "Each row is a token that looks, each column a token looked at."
+    help = (
+        "Row = query = the token that looks; column = key = the token looked at. Each row adds up to 1. Point at a "
+        "cell to read it, click to lock it; Ctrl+wheel or + and − zoom."
+    )
     order = 10
     takes_long = takes_all_kinds = True
 
@@ -165,7 +168,8 @@ class MatrixView(View):
             colours = tr("Colours: {low} to 1 for all heads", low=low)
         mean = tr(" · mean of cells that share a pixel") if self.selection.averaged else ""
         lifted = tr(", γ {gamma}", gamma=self.selection.gamma) if self.selection.lifted else ""
-        return colours + lifted + mean
+        signs = tr("orange: more, blue: less · ") if self.selection.state == DIFFERENCE else ""
+        return signs + colours + lifted + mean
 
     def options(self) -> dict[str, Any]:
         return {"sums": self.sums.isChecked()}

@@ -22,7 +22,10 @@ class QueryKeyView(VectorView):
 
     id = "query_key"
     title = "Query · key"
-    help = "Of the locked token: its query, every key, their products, score, scale, mask and softmax."
+    help = (
+        "How the weights of one row come about: the query of the token that looks times the key of each token looked "
+        "at, scaled, masked, and made to add up to 1 by softmax."
+    )
     order = 30
     takes_filtered = False
 

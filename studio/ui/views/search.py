@@ -99,7 +99,10 @@ class SearchView(View):
 
     id = "search"
     title = "Search"
-    help = "Choose or paint a pattern: the heads that look so come first."
+    help = (
+        "Choose or paint a pattern of looking (row = query = the token that looks, column = key = the token looked "
+        "at): the heads that look so come first."
+    )
     order = 50
     takes_all_kinds = True
 

@@ -171,7 +171,11 @@ class TimelineView(View):
         found = self._timeline.steps if self._timeline is not None else []
         if self.look is None or not found:
             return
-        self.text.setText(tr("“{text}”", text=self.look.text) if self.look.step is not None else tr("Scrub to begin."))
+        self.text.setText(
+            tr("“{text}”", text=self.look.text)
+            if self.look.step is not None
+            else tr("Drag the slider: what did the model see at an earlier step?")
+        )
         at = found.index(self.look.step) if self.look.step in found else -1
         self.lines.mark(at)
         self.step.setText(tr("step {step} of {last}", step=self.look.step, last=found[-1]) if at >= 0 else "")
@@ -182,6 +186,7 @@ class TimelineView(View):
         probabilities = self.look.probabilities.get("after") or {}
         best = max(probabilities, key=probabilities.get) if probabilities and at >= 0 else ""
         self.said.setText(f"{best} {words.percent(probabilities[best])}" if best else "")
+        self.said.setVisible(bool(best))
 
     # --- scrubbing ---------------------------------------------------------------------------------------------
 

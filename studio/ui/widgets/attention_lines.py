@@ -17,6 +17,7 @@ from studio.ui.widgets.strands import Span, Strand, paint_strands, strand_colour
 PITCH, HEAD, FOOT, MOST_LABEL, PAD = 20, 22, 24, 150, 6
 LEAST_ROOM, MOST_ROOM = 60.0, 420.0  # of the lines, across
 SLOW_LINES, QUICK_LINES = 3000, 1500  # more than these take longer than a frame; so many are drawn at once
+LEAST_COLOUR = 0.3  # of the lines of one token
 TOLD = 3  # of the tokens most looked at, in words
 Rows = Callable[[str, int], np.ndarray]
 
@@ -166,7 +167,8 @@ class AttentionLines(QAbstractScrollArea):
         """Draw the lines of one token, every one of them, and tint the tokens at their other ends."""
         strands, other = self.active_strands(), "key" if self.active()[0] == "query" else "query"
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        paint_strands(painter, theme, strands, span, self.gamma, self.viewport().height(), 1.6, dashed=True)
+        height = self.viewport().height()
+        paint_strands(painter, theme, strands, span, self.gamma, height, 1.6, dashed=True, least=LEAST_COLOUR)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
         wide = (self._label_room() - 2) / max(1, len(strands))
         first, last = self._in_sight()

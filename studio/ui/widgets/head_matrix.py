@@ -275,8 +275,8 @@ class HeadMatrix(QAbstractScrollArea):
         painter.drawImage(QRectF(first.left(), first.top(), (right - left) * cell, (bottom - top) * cell), self._image)
 
     def _paint_tokens(self, painter: QPainter, theme: Theme) -> None:
-        area, cell, metrics = self._area(), self._cell(), painter.fontMetrics()
-        stride = max(1, int(np.ceil(LABEL_CELL / cell)))
+        area, metrics = self._area(), painter.fontMetrics()
+        stride = self._stride()
         rows, columns = ({i for i in axis if i >= 0} for axis in zip(self._hovered, self._locked, strict=True))
         elide = Qt.TextElideMode.ElideRight
         right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
@@ -299,6 +299,10 @@ class HeadMatrix(QAbstractScrollArea):
             painter.restore()
         painter.setClipping(False)
 
+    def _stride(self) -> int:
+        """Return of how many tokens one is named."""
+        return max(1, int(np.ceil(LABEL_CELL / self._cell())))
+
     def _labels(self, n: int, stride: int, marked: set[int], low: float, high: float, shift: float) -> list[int]:
         """Return which tokens of an axis are written: every so many, and the marked ones in place of neighbours."""
         cell = self._cell()
@@ -314,7 +318,9 @@ class HeadMatrix(QAbstractScrollArea):
         left = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
         metrics = painter.fontMetrics()
         across = QRectF(area.left(), 0, view.width() - area.left(), AXIS)
-        keys = (tr("key: the token looked at →"), tr("key: looked at →"), tr("key →"))
+        keys, stride = (tr("key: the token looked at →"), tr("key: looked at →"), tr("key →")), self._stride()
+        if stride > 1:  # else a person could take the tokens that are named for all of them
+            keys = (*(tr("{axis} 1 of {n} named", axis=axis, n=stride) for axis in keys[:2]), *keys)
         painter.drawText(across, left, first_fitting(metrics, across.width(), *keys))
         painter.save()
         painter.translate(0, area.bottom())

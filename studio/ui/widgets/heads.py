@@ -13,7 +13,7 @@ from studio.ui.theme import Theme, current, follow_theme, number_font
 from studio.ui.threads import background
 from studio.ui.widgets.heat import Scale, picture
 
-LEAST_CELL, MOST_CELL = 9, 96
+LEAST_CELL, MOST_CELL = 8, 96
 REDUCED = 64  # the side of what is kept of each head; thumbnails are made from it at the size in use
 SLOW_VALUES = 500_000  # more take longer than a frame to reduce
 
@@ -160,11 +160,11 @@ class HeadGrid(QWidget):
         painter.drawImage(self._origin(), image)
         self._paint_names(painter, theme)
         painter.setBrush(Qt.BrushStyle.NoBrush)
-        chosen = [(head, "accent", 2) for head in (*self._others, self._chosen)]
-        for head, colour, width in ((self._hovered, "text", 1), *chosen):
+        others = [(head, "accent", 1.25) for head in self._others]
+        for head, colour, width in ((self._hovered, "text", 1), *others, (self._chosen, "accent", 2)):
             if head >= 0:
                 rect = self.head_rect(*divmod(head, self._shape[1]))
-                if width == 2:
+                if width > 1:
                     # A line of the ground between picture and frame keeps the frame in sight on any colours.
                     painter.setPen(QPen(theme.colour("surface"), 4))
                     painter.drawRect(rect.adjusted(0, 0, 0, 0))

@@ -9,6 +9,8 @@ from PySide6.QtGui import QFontMetrics, QImage, QPainter
 from studio.attention.maps import to_rgb
 from studio.ui.theme import Theme, lookup_table
 
+WORD_STARTS = ("Ġ", "▁")  # of byte-level BPE and sentencepiece
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -88,6 +90,8 @@ def first_fitting(metrics: QFontMetrics, width: float, *texts: str) -> str:
 
 
 def token_text(token: str) -> str:
-    """Return a token as it can be shown: blanks and line ends made visible."""
+    """Return a token as it can be shown: blanks and line ends are seen, a tokenizer's mark of a new word is a dot."""
+    if token[:1] in WORD_STARTS and len(token) > 1:
+        token = "·" + token[1:]
     shown = token.replace("\n", "⏎").replace("\t", "⇥").replace("\r", "")
     return "␣" if shown.strip(" ") == "" else shown

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF
-from PySide6.QtGui import QPainter
+from PySide6.QtGui import QColor, QPainter
 
 from studio.attention.maps import entropy
 from studio.ui import words
 from studio.ui.i18n import tr
-from studio.ui.theme import Theme
+from studio.ui.theme import Theme, lookup_table
 
 ROOM, GAP = 36, 4  # of the bars beside the map, in pixels
 
@@ -57,7 +57,9 @@ class Marginals:
         self, painter: QPainter, theme: Theme, whole: QRectF, cell: Callable[[int, int], QRectF], marked: tuple
     ) -> None:
         """Draw the bars beside the part `whole` of a map that is in sight, in which `cell` tells where cells are."""
-        more, less, accent = (theme.colour(c) for c in (theme.mix("accent", 0.55), theme.mix("warning", 0.6), "accent"))
+        plain, accent = theme.colour(theme.mix("muted" if self.difference else "accent", 0.55)), theme.colour("accent")
+        signs = lookup_table("difference", theme)  # as in the map: what bars of another colour say would be wrong
+        less, more = (QColor(int(signs[at])) if self.difference else plain for at in (40, 215))
         first, room = cell(0, 0), ROOM - GAP
         side = first.height()
         thick = max(1.0, side - 1)
@@ -66,7 +68,7 @@ class Marginals:
         limit = float(self.rows.max(initial=0.0)) or 1.0
         for query in _in_sight(len(self.rows), whole.top() - first.top(), whole.height(), side):
             bar = QRectF(whole.right() + GAP, first.top() + query * side, self.rows[query] / limit * room, thick)
-            painter.fillRect(bar, accent if query == marked[0] else more)
+            painter.fillRect(bar, accent if query == marked[0] else plain)
         painter.setClipRect(QRectF(whole.left(), whole.bottom(), whole.width(), ROOM + GAP))
         limit = float(np.abs(self.columns).max(initial=0.0)) or 1.0
         for key in _in_sight(len(self.columns), whole.left() - first.left(), whole.width(), side):

@@ -90,10 +90,12 @@ def paint_strands(
     height: float,
     width: float = 1.0,
     dashed: bool = False,
+    least: float = 0.0,
 ) -> int:
     """Draw the lines that cross 0 to `height`, the strongest on top; returns how many.
 
-    dashed: heads whose colours repeat are dashed where they are strong, which takes longer.
+    dashed: heads whose colours repeat are dashed where they are strong, which takes longer. least: of its colour a
+    line that is next to nothing has so much, so that a few lines alone are all seen.
 
     Opaque colours mixed with the surface are what opacity would give, and quicker; a strong line stays what it is
     where others cross it.
@@ -118,7 +120,8 @@ def paint_strands(
                     if dashed and strand.series >= 0 and level >= DASHED
                     else QPen()
                 )
-                pen.setColor(strand_colour(theme, strand.series, is_more is not False, level / LEVELS))
+                share = least + (1 - least) * level / LEVELS
+                pen.setColor(strand_colour(theme, strand.series, is_more is not False, share))
                 pen.setWidthF(width)
                 painter.setPen(pen)
                 _draw(painter, lines)
