@@ -67,7 +67,6 @@ QLineEdit:disabled, QAbstractSpinBox:disabled, QComboBox:disabled {{ color: {fad
 QComboBox::drop-down {{ border: none; width: 20px; }}
 QComboBox::down-arrow {{ image: url("{chevron}"); width: 10px; height: 10px; }}
 QAbstractSpinBox {{ padding-right: 20px; }}
-QAbstractSpinBox QLineEdit {{ border: none; background: transparent; padding: 0 2px; min-height: 0; }}
 QAbstractSpinBox::up-button, QAbstractSpinBox::down-button {{
     subcontrol-origin: border; width: 20px; border: none; background: transparent;
 }}
@@ -93,6 +92,8 @@ QAbstractItemView {{
     selection-background-color: {selected}; selection-color: {text}; alternate-background-color: {ground};
 }}
 QAbstractScrollArea {{ border: none; }}
+QPlainTextEdit[readOnly="false"], QTextEdit[readOnly="false"] {{ border: 1px solid {edge}; }}
+QPlainTextEdit[readOnly="false"]:focus, QTextEdit[readOnly="false"]:focus {{ border-color: {accent}; }}
 QAbstractScrollArea::corner {{ background: transparent; border: none; }}
 QScrollArea, QScrollArea > QWidget > QWidget#scrolled {{ background: transparent; }}
 QScrollArea[ring="true"] {{ border: 1px solid transparent; border-radius: 4px; }}

@@ -227,7 +227,7 @@ def test_tab_goes_through_the_page_as_it_is_read_and_every_stop_has_a_name(qtbot
     stage, stops = panel.maps.head, tab_stops(panel)
     matrix = stage.view("matrix")
     options = next(w for w in stops if w.objectName() == "inspect.view")
-    wanted = [panel.chooser, panel.files, panel.text, panel.button, panel.maps.strip, panel.maps.heads.order,
+    wanted = [panel.text, panel.button, panel.maps.strip, panel.maps.heads.order,
               panel.maps.heads.grid, stage.split, stage.places[0].choice, matrix.sums, matrix.matrices["left"],
               options]  # fmt: skip
     places = [stops.index(widget) for widget in wanted]
@@ -265,3 +265,20 @@ def test_bars_of_a_difference_have_the_colours_of_the_map(qtbot):
     for key in (int(sums.argmax()), int(sums.argmin())):
         colour = image.pixelColor(int(matrix.cell_rect(0, key).center().x()), int(whole.bottom()) + 7)
         assert (colour.red() > colour.blue()) == (sums[key] > 0), "orange is more, blue is less"
+
+
+def test_a_text_field_is_seen_as_one_and_shows_the_focus(qtbot):
+    question = Question()
+    qtbot.addWidget(question)
+    question.resize(600, 60)
+    question.show()
+    question.activateWindow()
+    question.button.setFocus()
+
+    def edge() -> QColor:
+        return question.text.grab().toImage().pixelColor(0, question.text.height() // 2)
+
+    assert edge() != QColor(current().surface), "it has an edge"
+    question.text.setFocus()
+    qtbot.waitUntil(question.text.hasFocus)
+    assert edge() == QColor(current().accent)

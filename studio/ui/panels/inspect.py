@@ -147,9 +147,6 @@ class InspectPanel(QWidget):
         for page in (self.prompt, self.loading, self._refusal, self.maps):
             self.stage.addWidget(page)
         layout.addWidget(self.stage, 1)
-        # They were made before the page they stand on, and would come after all of it.
-        QWidget.setTabOrder(self.question.mode.previousInFocusChain(), self.chooser)
-        QWidget.setTabOrder(self.chooser, self.files)
         return content
 
     def resizeEvent(self, event: QResizeEvent) -> None:

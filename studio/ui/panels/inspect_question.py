@@ -101,8 +101,8 @@ class Question(QWidget):
         """Make a field as high as its text, so that the room goes to the maps."""
         n_all = max(1, round(field.document().size().height()))
         n_lines = min(n_all, self._most)
-        field.setViewportMargins(0, 0, 0, 4 if n_all > n_lines else 0)  # else half of one line more is seen
-        field.setFixedHeight(n_lines * field.fontMetrics().lineSpacing() + 18)
+        field.setViewportMargins(0, 0, 0, 6 if n_all > n_lines else 0)  # else half of one line more is seen
+        field.setFixedHeight(n_lines * field.fontMetrics().lineSpacing() + 20)
 
     def _make_list(self) -> QMenu:
         menu = QMenu(self)

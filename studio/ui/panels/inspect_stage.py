@@ -407,6 +407,7 @@ class _Place(QWidget):
             for holder in (*view.tools(), view)
             for widget in (holder, *holder.findChildren(QWidget))
             if widget.focusPolicy() & Qt.FocusPolicy.TabFocus
+            and widget.window() is self.window()  # no list of a choice
         ]
         for before, after in pairwise([self.choice, *stops]):
             QWidget.setTabOrder(before, after)

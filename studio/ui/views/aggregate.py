@@ -129,6 +129,7 @@ class AggregateView(View):
         self.n_rows.setRange(1, MOST_ROWS)
         self.n_rows.setValue(N_ROWS)
         self.n_rows.setMinimumWidth(96)
+        self.n_rows.lineEdit().setTextMargins(6, 0, 0, 0)  # a stylesheet's padding does not reach it
         self.n_rows.setAccessibleName(tr("How many rows"))
         self.n_rows.setToolTip(tr("How many rows, spread evenly over the part"))
         self.button = quiet_button(tr("Measure"), "aggregate.measure")

@@ -92,7 +92,12 @@ class CellView(VectorView):
             stage.setVisible(known)
         self.heading.setText(tr("What am I looking at?"))
         if not known:
-            self.note.setText(tr("Point at a cell of the matrix, or click one: here it is taken apart step by step."))
+            self.note.setText(
+                tr(
+                    "Point at a cell of the matrix, or click one: here it is taken apart step by step. The button with "
+                    "two columns, above, shows the matrix beside this."
+                )
+            )
             self.note.show()
             return
         tokens = self.look.tokens

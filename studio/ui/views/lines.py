@@ -325,7 +325,7 @@ class LinesView(View):
         if self.selection.state == DIFFERENCE:
             parts.append(tr("orange: more, blue: less"))
         parts.append(tr("{share} of each row", share=words.percent(self.share / 100)))
-        parts.append(tr("Each head's own scale") if self.selection.per_head else tr("Scale 0 to 1"))
+        parts.append(tr("own scale each") if self.selection.per_head else tr("Scale 0 to 1"))
         return " · ".join(parts) + (tr(", γ {gamma}", gamma=self.selection.gamma) if self.selection.lifted else "")
 
     def formats(self) -> dict[str, str]:

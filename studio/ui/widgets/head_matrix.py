@@ -319,7 +319,7 @@ class HeadMatrix(QAbstractScrollArea):
         metrics = painter.fontMetrics()
         across = QRectF(area.left(), 0, view.width() - area.left(), AXIS)
         keys, stride = (tr("key: the token looked at →"), tr("key: looked at →"), tr("key →")), self._stride()
-        if stride > 1:  # else a person could take the tokens that are named for all of them
+        if stride > 2:  # else a person could take the tokens that are named for all of them
             keys = (*(tr("{axis} 1 of {n} named", axis=axis, n=stride) for axis in keys[:2]), *keys)
         painter.drawText(across, left, first_fitting(metrics, across.width(), *keys))
         painter.save()
