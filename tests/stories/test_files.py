@@ -30,7 +30,7 @@ from pathlib import Path
 from studio.ui.app import make_window
 from studio.ui.panels.inspect_figures import Batch
 from studio.ui.panels.inspect_subject import of_model
-workspace, out = map(Path, sys.argv[1:])
+workspace, out = map(Path, sys.argv[1:3])
 window = make_window(workspace, keep_spare=False)
 window.show()
 window.show_page("inspect")
@@ -39,12 +39,16 @@ panel.chooser.choose(of_model("starter"))
 
 def write():
     look, heads = panel.maps.shown_look, tuple((0, head) for head in range(12))
-    panel.files.save_page(out / "one.html")
-    panel.files.save(out / "one.attune-look")
-    panel.maps.head.export("npz-all", out / "all.npz")
-    panel.files.write_figures(Batch(look, heads, ("pdf", "svg", "png", "csv", "npz"), out, "after", True, 1.0, 96))
+    formats = ("pdf", "svg", "png", "csv", "npz")
+    {
+        "page": lambda: panel.files.save_page(out / "one.html"),
+        "look": lambda: panel.files.save(out / "one.attune-look"),
+        "npz": lambda: panel.maps.head.export("npz-all", out / "all.npz"),
+        "figures": lambda: panel.files.write_figures(Batch(look, heads, formats, out, "after", True, 1.0, 96)),
+    }[sys.argv[3]]()
 
 panel.maps.shown.connect(write)
+panel.files.saved.connect(lambda paths: write())  # again and again
 sys.exit(window.app.exec())
 """
 
@@ -152,12 +156,15 @@ def test_a_window_killed_while_it_writes_leaves_whole_files(
 ) -> None:
     out = tmp_path / "what I saved"
     out.mkdir()
-    command, halves = [sys.executable, "-P", "-c", WINDOW, str(looked_at), str(out)], set()
-    for wanted in (".one.html", ".one.attune-look", ".all.npz", "attention-layer1-head3"):
+    halves = set()
+    begun = {"page": ".one.html", "look": ".one.attune-look", "npz": ".all.npz", "figures": "attention-layer1-head3"}
+    for kind, begin in begun.items():
+        command = [sys.executable, "-P", "-c", WINDOW, str(looked_at), str(out), kind]
         process = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 60
-        while not any(name.startswith(wanted) for name in os.listdir(out) if name not in halves):
-            assert time.monotonic() < deadline and process.poll() is None, f"{wanted} was never begun"
+        deadline = time.monotonic() + 90
+        while not any(name.startswith(begin) for name in os.listdir(out) if name not in halves):
+            assert time.monotonic() < deadline and process.poll() is None, f"{kind}: never begun"
+            time.sleep(0.001)
         process.kill()
         process.wait()
         halves |= {name for name in os.listdir(out) if name.startswith(".")}
