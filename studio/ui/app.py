@@ -7,7 +7,7 @@ import socket
 import sys
 from pathlib import Path
 
-from PySide6.QtCore import QObject, QSocketNotifier, Qt, QTimer, Signal
+from PySide6.QtCore import QObject, QSocketNotifier, Qt, QThreadPool, QTimer, Signal
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QApplication
 
@@ -105,6 +105,7 @@ def run(workspace: Path, demo: bool = False) -> int:
         QTimer.singleShot(0, Demo(window).begin)
     status = app.exec()
     interrupts.close()
+    QThreadPool.globalInstance().waitForDone()  # what is being written, while the looks still keep their maps
     crash.unwatch(window.store.workspace)
     for state in window.store.runs.values():
         if state.is_active and state.kind != "inspect":

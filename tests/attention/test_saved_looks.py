@@ -3,7 +3,10 @@
 import errno
 import io
 import json
+import os
 import pickle
+import shutil
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from studio.attention import look_file
 from studio.attention.capture import Capture, save
 from studio.attention.look_file import LookFacts, open_look, save_look
 from studio.attention.qk import Layers, Mask, QueryKeys
+from studio.core.locks import HELD
 from studio.core.reasons import Failure
 
 TOKENS = ["<s>", "a", "b", "c", "d"]
@@ -84,6 +88,30 @@ def test_what_is_opened_is_what_was_saved(saved: Path) -> None:
     np.testing.assert_array_equal(open_look(again).captures["after"].maps["attention"], MAPS["after"])
     del look
     assert not home.exists()
+
+
+def test_what_a_killed_window_unpacked_is_cleared_and_what_is_open_stays(saved: Path, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    look = open_look(saved)
+    dead = Path(shutil.copytree(look.home.name, tmp_path / "attune-look-dead"))
+    for folder in (dead, Path(look.home.name)):
+        os.utime(folder / HELD, (0, 0))
+    assert open_look(saved).facts == look.facts
+    assert Path(look.home.name).is_dir() and not dead.exists()
+
+
+def test_maps_that_go_while_they_are_saved_are_said_to_be_gone(saved: Path, monkeypatch) -> None:
+    look = open_look(saved)
+    real = look_file._add
+
+    def add(*arguments) -> str:
+        shutil.rmtree(look.directories["after"], ignore_errors=True)
+        return real(*arguments)
+
+    monkeypatch.setattr(look_file, "_add", add)
+    with pytest.raises(Failure) as failed:
+        save_look(saved.with_name("again.attune-look"), look.facts, look.directories)
+    assert failed.value.problem.reason == "look-gone" and not list(saved.parent.glob("*again*"))
 
 
 def test_queries_and_keys_of_a_long_text_come_back(tmp_path: Path) -> None:

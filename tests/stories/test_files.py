@@ -13,7 +13,7 @@ import pytest
 from PySide6.QtGui import QImage
 
 from studio.attention.capture import Capture, save
-from studio.attention.look_file import open_look
+from studio.attention.look_file import LookFacts, open_look, save_look
 from studio.core import events as ev
 from studio.core.processes import environment
 from studio.core.rundir import EventWriter, create_run
@@ -30,7 +30,7 @@ from pathlib import Path
 from studio.ui.app import make_window
 from studio.ui.panels.inspect_figures import Batch
 from studio.ui.panels.inspect_subject import of_model
-workspace, out = map(Path, sys.argv[1:])
+workspace, out = map(Path, sys.argv[1:3])
 window = make_window(workspace, keep_spare=False)
 window.show()
 window.show_page("inspect")
@@ -39,13 +39,49 @@ panel.chooser.choose(of_model("starter"))
 
 def write():
     look, heads = panel.maps.shown_look, tuple((0, head) for head in range(12))
-    panel.files.save_page(out / "one.html")
-    panel.files.save(out / "one.attune-look")
-    panel.maps.head.export("npz-all", out / "all.npz")
-    panel.files.write_figures(Batch(look, heads, ("pdf", "svg", "png", "csv", "npz"), out, "after", True, 1.0, 96))
+    formats = ("pdf", "svg", "png", "csv", "npz")
+    {
+        "page": lambda: panel.files.save_page(out / "one.html"),
+        "look": lambda: panel.files.save(out / "one.attune-look"),
+        "npz": lambda: panel.maps.head.export("npz-all", out / "all.npz"),
+        "figures": lambda: panel.files.write_figures(Batch(look, heads, formats, out, "after", True, 1.0, 96)),
+    }[sys.argv[3]]()
 
 panel.maps.shown.connect(write)
+panel.files.saved.connect(lambda paths: write())  # again and again
 sys.exit(window.app.exec())
+"""
+
+CLOSED = """
+import sys
+from pathlib import Path
+from PySide6.QtCore import QTimer
+from studio.ui import app
+from studio.ui.panels.inspect_figures import Batch
+from studio.ui.panels.inspect_subject import of_model
+workspace, file, out = map(Path, sys.argv[1:])
+make_window = app.make_window
+
+def make(workspace):
+    window = make_window(workspace, keep_spare=False)
+    window.show_page("inspect")
+    panel = window.pages["inspect"]
+    panel.open_file(file)
+
+    def write():
+        look = panel.maps.shown_look
+        heads = tuple((layer, head) for layer in range(6) for head in range(12))
+        panel.files.write_figures(Batch(look, heads, ("pdf", "png"), out, "after", True, 1.0, 300))
+        panel.files.save(out / "one.attune-look")
+        panel.maps.head.export("csv", out / "one.csv")
+        panel.chooser.choose(of_model(str(out)))  # another model meanwhile
+        QTimer.singleShot(500, window.close)
+
+    panel.maps.shown.connect(write)
+    return window
+
+app.make_window = make
+sys.exit(app.run(workspace))
 """
 
 SECOND = """
@@ -120,12 +156,15 @@ def test_a_window_killed_while_it_writes_leaves_whole_files(
 ) -> None:
     out = tmp_path / "what I saved"
     out.mkdir()
-    command, halves = [sys.executable, "-P", "-c", WINDOW, str(looked_at), str(out)], set()
-    for wanted in (".one.html", ".one.attune-look", ".all.npz", "attention-layer1-head3"):
+    halves = set()
+    begun = {"page": ".one.html", "look": ".one.attune-look", "npz": ".all.npz", "figures": "attention-layer1-head3"}
+    for kind, begin in begun.items():
+        command = [sys.executable, "-P", "-c", WINDOW, str(looked_at), str(out), kind]
         process = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 60
-        while not any(name.startswith(wanted) for name in os.listdir(out) if name not in halves):
-            assert time.monotonic() < deadline and process.poll() is None, f"{wanted} was never begun"
+        deadline = time.monotonic() + 90
+        while not any(name.startswith(begin) for name in os.listdir(out) if name not in halves):
+            assert time.monotonic() < deadline and process.poll() is None, f"{kind}: never begun"
+            time.sleep(0.001)
         process.kill()
         process.wait()
         halves |= {name for name in os.listdir(out) if name.startswith(".")}
@@ -149,17 +188,18 @@ def test_a_window_killed_while_it_writes_leaves_whole_files(
     assert all(is_whole(path) for path in out.iterdir() if not path.name.startswith("."))
 
 
-def test_what_was_begun_is_finished_when_the_window_is_closed(
-    until, open_window: Callable[[], MainWindow], looked_at: Path, tmp_path: Path
-) -> None:
-    window = open_window()
-    panel = opened(window, until)
-    panel.files.save(tmp_path / "one.attune-look")
-    panel.maps.head.export("csv", tmp_path / "one.csv")
-    panel.chooser.choose(of_model(str(tmp_path)))  # another model meanwhile
-    window.close()
-    until(lambda: {"one.attune-look", "one.csv"} <= {*os.listdir(tmp_path)}, "both are written", seconds=20)
-    assert is_whole(tmp_path / "one.attune-look") and is_whole(tmp_path / "one.csv")
+def test_files_that_were_begun_are_finished_when_the_window_is_closed(looked_at: Path, tmp_path: Path) -> None:
+    (folder,) = looked_at.glob("runs/*/maps/first/after")
+    save_look(tmp_path / "opened.attune-look", LookFacts(states=["after"], text=TEXT), {"after": folder})
+    out = tmp_path / "what I saved"
+    out.mkdir()
+    command = [sys.executable, "-P", "-c", CLOSED, str(looked_at), str(tmp_path / "opened.attune-look"), str(out)]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    names = {*os.listdir(out)}
+    assert {"one.attune-look", "one.csv"} <= names, "written after the window was gone"
+    assert 0 < len(names) - 2 < 2 * 72, "of the figures the rest was left"
+    assert not [name for name in names if name.startswith(".")] and all(is_whole(path) for path in out.iterdir())
 
 
 def test_two_windows_at_one_model_keep_each_other_s_maps(

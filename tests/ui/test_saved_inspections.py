@@ -385,6 +385,21 @@ def test_files_are_written_side_by_side_and_a_full_disk_leaves_no_half(qtbot, pa
     assert panel.maps.shown_look is look and len(saved) == 5
 
 
+@pytest.mark.parametrize("ending", ["csv", "npz-all"])
+def test_what_is_cancelled_half_way_leaves_no_file(qtbot, panel, tmp_path, ending):
+    view, folder = panel.maps.head.view("matrix"), tmp_path / "out"
+    folder.mkdir()
+
+    def stop(done: int, total: int) -> None:
+        if done == total // 2:
+            assert [path.suffix for path in folder.iterdir()] == [".tmp"]
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        view.export(ending, folder / f"one.{ending}")(stop)
+    assert not list(folder.iterdir())
+
+
 def test_a_cancelled_batch_stops_at_the_next_file(qtbot, panel, tmp_path):
     dialog = panel.files.ask_figures()
     dialog.which.setCurrentIndex(dialog.which.findData("all"))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from PySide6.QtCore import QThreadPool, QTimer, Signal
+from PySide6.QtCore import QCoreApplication, QThreadPool, QTimer, Signal
 from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QSizePolicy, QWidget
 
 from studio.ui.i18n import tr
@@ -42,6 +42,7 @@ class _Work:
     title: str
     name: str
     progress: Progress
+    ends_with_window: bool
 
 
 class WorkLine(QWidget):
@@ -69,6 +70,7 @@ class WorkLine(QWidget):
         row.addWidget(self.cancel_button)
         self._timer = QTimer(self, interval=TICK_MS)
         self._timer.timeout.connect(self._tick)
+        QCoreApplication.instance().aboutToQuit.connect(self._quit)
         # Its place stays, so that nothing else moves when it comes and goes.
         policy = self.sizePolicy()
         policy.setHorizontalPolicy(QSizePolicy.Policy.Expanding)
@@ -94,7 +96,7 @@ class WorkLine(QWidget):
         name: of works of the same name the newest ends the others, and only it is `done`; those without one are done
         one after the other. What does not end with the window goes on when that is closed; the process waits for it.
         """
-        mine, turn = _Work(title, name, Progress()), self._turn
+        mine, turn = _Work(title, name, Progress(), ends_with_window), self._turn
         for other in self._works:
             if name and other.name == name:
                 other.progress.stop.set()
@@ -147,6 +149,11 @@ class WorkLine(QWidget):
         self.bar.setRange(0, shown.progress.total)
         self.bar.setValue(shown.progress.done)
         self.setVisible(self._ticks * TICK_MS >= SHOWN_AFTER_MS)
+
+    def _quit(self) -> None:
+        for work in self._works:
+            if work.ends_with_window:
+                work.progress.stop.set()
 
     def _end(self, work: _Work) -> None:
         self._works.remove(work)

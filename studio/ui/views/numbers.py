@@ -56,6 +56,13 @@ class StatisticsTable(QWidget):
 
     def show_head(self, statistics: Statistics, layer: int, head: int) -> None:
         """Show the numbers of a head; what is not known yet is a dash, what can't be known is hidden."""
+        # For each cell that comes while it is seen the whole window would be laid out anew.
+        was_hidden = self.isHidden()
+        self.hide()
+        self._show_head(statistics, layer, head)
+        self.setVisible(not was_hidden)
+
+    def _show_head(self, statistics: Statistics, layer: int, head: int) -> None:
         one_state = len(statistics.by_state) == 1
         known = {name for found in statistics.by_state.values() for name in found} or {*STATISTICS}
         for name in STATISTICS:
