@@ -77,6 +77,12 @@ def ablated(model: Module, edits: Mapping[str, Mapping[int, Edit]]) -> Iterator[
         yield gates.seen
 
 
+def are_edited() -> bool:
+    """Return whether some heads do something else at this moment."""
+    gates = _gates.get()
+    return gates is not None and any(gates.edits.values())
+
+
 def head_gradients(model: Module, inputs: Mapping[str, Tensor], target: Target) -> HeadGradients:
     """Return the derivatives of a target (outputs → a single number) by all heads and all weights, from one backward.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from studio.attention import gates
 from studio.engine import decoders
 from studio.engine.studies.target import Asked, Said, Target, likely_ids
 
@@ -84,8 +85,9 @@ def written_text(asked: Asked) -> Target:
             return Said(named(tokenizer, logits[places[0]], likely), best, told)
         # Whatever its decoder was given: what it would write now, with heads as they are.
         read = {name: value for name, value in asked.inputs.items() if name != "decoder_input_ids"}
-        ids = decoders.written(asked.model, read)[0][0]
-        return Said({}, [tokenizer.decode(ids, skip_special_tokens=True).strip()], told)
+        is_known = not gates.are_edited() and asked.model is asked.subject.tuned
+        ids = asked.subject.written(asked.encoded) if is_known else decoders.written(asked.model, read)
+        return Said({}, [tokenizer.decode(ids[0][0], skip_special_tokens=True).strip()], told)
 
     words, facts = "probability per token of what is written", {}
     if asked.fields.get("text_pair", "").strip():
