@@ -77,6 +77,12 @@ def ablated(model: Module, edits: Mapping[str, Mapping[int, Edit]]) -> Iterator[
         yield gates.seen
 
 
+def are_edited() -> bool:
+    """Return whether some heads do something else at this moment."""
+    gates = _gates.get()
+    return gates is not None and any(gates.edits.values())
+
+
 def head_gradients(model: Module, inputs: Mapping[str, Tensor], target: Target) -> HeadGradients:
     """Return the derivatives of a target (outputs → a single number) by all heads and all weights, from one backward.
 
@@ -159,7 +165,7 @@ def token_value(
     """Return the value function of `coalitions`: the target with the tokens that go replaced by `blank`.
 
     target: outputs → a number for each text of the batch, [row]. Several coalitions go through the model at once;
-    `inputs` is a batch of one, in which tokens are the last axis.
+    `inputs` is a batch of one, in which tokens are the last axis; what is no tensor is an option of the model.
     """
     import torch
 
@@ -170,7 +176,10 @@ def token_value(
             for start in range(0, len(coalitions), at_once):
                 stays = torch.as_tensor(coalitions[start : start + at_once], device=ids.device)
                 stays = stays.reshape(len(stays), *[1] * (ids.ndim - 2), -1)
-                batch = {name: each.expand(len(stays), *each.shape[1:]) for name, each in inputs.items()}
+                batch = {
+                    name: each.expand(len(stays), *each.shape[1:]) if torch.is_tensor(each) else each
+                    for name, each in inputs.items()
+                }
                 batch["input_ids"] = torch.where(stays, ids, blank)
                 found += target(model(**batch)).flatten().tolist()
         return np.array(found)

@@ -316,7 +316,7 @@ class Subject:
         if self.writes:
             of_decoder = fields.get("text_pair", "").strip()
             encoded["decoder_input_ids"], encoded["labels"] = (
-                decoders.given(self.tuned, self.tokenizer, of_decoder) if of_decoder else self._written(encoded)
+                decoders.given(self.tuned, self.tokenizer, of_decoder) if of_decoder else self.written(encoded)
             )
             self._refuse_long(encoded["decoder_input_ids"])
         return encoded
@@ -325,7 +325,7 @@ class Subject:
         if ids.shape[1] > self.max_length:
             raise Failure("text-too-long", "text", n_tokens=ids.shape[1], most=self.max_length)
 
-    def _written(self, encoded: Mapping[str, Any]) -> tuple[Any, Any]:
+    def written(self, encoded: Mapping[str, Any]) -> tuple[Any, Any]:
         """Return what the model writes of a text, as `decoders.written`; the last one is kept."""
         read = {name: value for name, value in encoded.items() if name not in ("decoder_input_ids", "labels")}
         key = ("written", *read["input_ids"][0].tolist())
@@ -396,7 +396,7 @@ class Subject:
         if self.trained is not None:
             return {"probabilities": {}}
         if self.writes:
-            read = self._written(encoded)[0]
+            read = self.written(encoded)[0]
             said = self.tokenizer.decode(read[0], skip_special_tokens=True).strip()
             return {"probabilities": {}, "said": said}
         said = target.said_of(self, model, encoded)

@@ -157,6 +157,7 @@ def test_a_head_of_each_kind_is_silenced_as_by_hand(writer, kind, tmp_path):
 
 def test_what_is_written_without_some_heads_is_written_anew(writer):
     subject, own = writer
+    subject._last_written = None  # of fewer tokens, in another test
     edits = [[layer, head, "zero"] for layer in range(3) for head in range(_heads(own))]
     edited = copy.deepcopy(own)
     for layer, head, _ in edits:
@@ -169,6 +170,11 @@ def test_what_is_written_without_some_heads_is_written_anew(writer):
             written = written[: decoders.MOST_WRITTEN]  # its config forces the last token to be an end token
         assert found[name]["answers"] == [subject.tokenizer.decode(written, skip_special_tokens=True).strip()]
     assert found["plain"]["value"] != found["edited"]["value"]
+    with pytest.MonkeyPatch.context() as patch:  # what it writes with all heads is known by now
+        asked, real = [], decoders.written
+        patch.setattr(decoders, "written", lambda *given: asked.append(given) or real(*given))
+        assert ask(subject, "ablate", "", kind="cross", edits=edits)["states"]["after"] == found
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize("kind", list(SUFFIXES))

@@ -139,6 +139,18 @@ def test_a_masked_word_is_answered_for(family, tmp_path):
     assert unasked.probabilities == {"after": {}} and not unasked.said
 
 
+@pytest.mark.parametrize(("family", "kind"), [("llama", WRITING["llama"]), ("bert", HIDING["bert"])])
+def test_a_vocabulary_may_be_larger_than_its_tokenizers(family, kind, tmp_path):
+    """Of a round size, as of many published models: what has no name has a number."""
+    subject, _ = opened(tmp_path / "model", kind, family, vocab_size=4096)
+    text = "word5 <mask> word9"
+    answer = subject.reply(Explain(text=text), ("after",), tmp_path / "maps")
+    assert len(answer.probabilities["after"]) == 5
+    assert sum(name.startswith("#") for name in answer.probabilities["after"]) > 3
+    found = ask(subject, "ablate", text, edits=[[0, 0, "zero"]])
+    assert found.target["facts"]["token"] == next(iter(answer.probabilities["after"]))
+
+
 @pytest.mark.parametrize("family", OTHERS)
 def test_tags_and_answers_to_questions_are_said_too(family, tmp_path):
     for_tags, for_questions = OTHERS[family]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from studio.attention import gates
+from studio.attention.interface import inner_model
 from studio.engine import decoders
-from studio.engine.studies.target import Asked, Said, Target, likely_ids
+from studio.engine.studies.target import Asked, Said, Target, likely_ids, token_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,9 +32,13 @@ def next_token(asked: Asked) -> Target:
     chosen = id_of(tokenizer, asked.options.get("label"))
     wanted = int(own) if chosen is None else chosen
     likely = likely_ids(asked.outputs.logits[0, place], [wanted])
+    # A head over a large vocabulary takes as long as all layers, and a test of an explanation asks it of many texts.
+    n_kept = len(ids) - place
+    can_keep = "logits_to_keep" in inspect.signature(inner_model(asked.model).forward).parameters
+    inputs = asked.inputs | ({"logits_to_keep": n_kept} if can_keep else {})
 
     def of(outputs: Any) -> Tensor:
-        return outputs.logits[:, place].float().log_softmax(-1)[:, wanted]
+        return outputs.logits[:, -n_kept].float().log_softmax(-1)[:, wanted]
 
     def say(outputs: Any) -> Said:
         logits = outputs.logits[0].float()
@@ -46,8 +53,8 @@ def next_token(asked: Asked) -> Target:
         words = "probability that “{token}” comes after “{before}”"
         facts["before"] = readable(tokenizer, [int(ids[place])])[0]
     return Target(
-        words, facts, asked.inputs, of, lambda outputs: of(outputs).exp(), say,
-        asked.special | (np.arange(len(ids)) > place), is_log=True, per_token=True,
+        words, facts, inputs, of, lambda outputs: of(outputs).exp(), say,
+        asked.special | (np.arange(len(ids)) > place), is_log=True, per_token=True, asks=asked.inputs,
         choice={"label": tokenizer.convert_ids_to_tokens(wanted)},
     )  # fmt: skip
 
@@ -84,8 +91,9 @@ def written_text(asked: Asked) -> Target:
             return Said(named(tokenizer, logits[places[0]], likely), best, told)
         # Whatever its decoder was given: what it would write now, with heads as they are.
         read = {name: value for name, value in asked.inputs.items() if name != "decoder_input_ids"}
-        ids = decoders.written(asked.model, read)[0][0]
-        return Said({}, [tokenizer.decode(ids, skip_special_tokens=True).strip()], told)
+        is_known = not gates.are_edited() and asked.model is asked.subject.tuned
+        ids = asked.subject.written(asked.encoded) if is_known else decoders.written(asked.model, read)
+        return Said({}, [tokenizer.decode(ids[0][0], skip_special_tokens=True).strip()], told)
 
     words, facts = "probability per token of what is written", {}
     if asked.fields.get("text_pair", "").strip():
@@ -121,4 +129,4 @@ def readable(tokenizer: Any, ids: Iterable[int]) -> list[str]:
     ids = list(ids)
     texts = [tokenizer.decode([i]).strip() for i in ids]
     unclear = {text for text in texts if texts.count(text) > 1 or not text or "\ufffd" in text}
-    return [tokenizer.convert_ids_to_tokens(i) if text in unclear else text for i, text in zip(ids, texts, strict=True)]
+    return [token_name(tokenizer, i) if text in unclear else text for i, text in zip(ids, texts, strict=True)]

@@ -343,20 +343,25 @@ def _word(asked: Asked) -> Target:
 
     def say(outputs: Any) -> Said:
         shares = outputs.logits[0, places].float().softmax(-1)
-        told = tokenizer.convert_ids_to_tokens(shares.argmax(-1).tolist())
+        told = [token_name(tokenizer, i) for i in shares.argmax(-1).tolist()]
         if len(places) > 1:
             return Said({}, told)
-        return Said({tokenizer.convert_ids_to_tokens(i): shares[0, i].item() for i in likely}, told)
+        return Said({token_name(tokenizer, i): shares[0, i].item() for i in likely}, told)
 
     words, facts = "mean probability of the text's own tokens", {}
     if masked.any():
         words, facts = "mean probability of the words at the masked places", {}
         if len(places) == 1:
-            words, facts = "probability of “{token}”", {"token": tokenizer.convert_ids_to_tokens(tokens[0])}
+            words, facts = "probability of “{token}”", {"token": token_name(tokenizer, tokens[0])}
     return Target(
         words, facts, asked.inputs, of, lambda outputs: of(outputs).exp(), say, asked.special | masked, is_log=True,
         choice={"tokens": tokens},
     )  # fmt: skip
+
+
+def token_name(tokenizer: Any, token: int) -> str:
+    """Return what the tokenizer calls a token; a vocabulary may have more, to be of a round size."""
+    return tokenizer.convert_ids_to_tokens(token) or f"#{token}"
 
 
 def likely_ids(logits: Tensor, first: list[int]) -> list[int]:
