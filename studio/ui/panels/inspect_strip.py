@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from PySide6.QtCore import QPoint, QRect, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QContextMenuEvent, QFontMetrics, QKeyEvent, QMouseEvent, QPainter, QPen
+from PySide6.QtGui import QColor, QContextMenuEvent, QFontMetrics, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QGridLayout, QMenu, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from studio.core.anatomy import NEXT_TOKEN
@@ -39,6 +39,8 @@ class TokenStrip(QWidget):
         self._weights = np.zeros(0)
         self._signed = False
         self._rects: list[QRect] = []
+        self._widths: list[int] = []  # of the texts, in the font whose key is `_font`
+        self._font = ""
         self._locked = self._hovered = -1
         self._marked: tuple[int, int] = (-1, -1)
         self.setMouseTracking(True)
@@ -56,7 +58,7 @@ class TokenStrip(QWidget):
         self._weights = np.zeros(len(tokens))
         self._locked = self._hovered = -1
         self._marked = (-1, -1)
-        self._rects = []
+        self._rects, self._widths = [], []
         self.setAccessibleName(tr("Tokens") + ": " + " ".join(tokens))
         self.updateGeometry()
         self.update()
@@ -110,12 +112,19 @@ class TokenStrip(QWidget):
     def resizeEvent(self, event: object) -> None:
         self._rects = []
 
+    def _measured(self) -> list[int]:
+        """Return the widths of the texts; measured once, for a layout asks again and again."""
+        font = number_font()
+        if len(self._widths) != len(self._shown) or font.key() != self._font:
+            metrics, self._font = QFontMetrics(font), font.key()
+            self._widths = [metrics.horizontalAdvance(text) for text in self._shown]
+        return self._widths
+
     def _arrange(self, width: int) -> list[QRect]:
-        metrics = QFontMetrics(number_font())
         rects: list[QRect] = []
         x = y = 0
-        for text, joined in zip(self._shown, self._joined, strict=True):
-            w = metrics.horizontalAdvance(text) + 2 * PAD
+        for advance, joined in zip(self._measured(), self._joined, strict=True):
+            w = advance + 2 * PAD
             gap = 1 if joined else GAP
             if rects and x + gap + w > width:
                 x, y = 0, y + LINE + 2
@@ -171,15 +180,18 @@ class TokenStrip(QWidget):
         else:
             super().keyPressEvent(event)
 
-    def paintEvent(self, event: object) -> None:
+    def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         theme = current()
         font = number_font()
+        exposed = event.rect()
         painter.setFont(font)
         table = lookup_table("difference" if self._signed else "attention")
         largest = max(float(np.abs(self._weights).max(initial=0.0)), 1e-12)
         for i, (rect, text) in enumerate(zip(self._places(), self._shown, strict=True)):
+            if not rect.intersects(exposed):  # of a long text few lines are in sight
+                continue
             share = self._weights[i] / largest
             place = (share + 1) / 2 if self._signed else share
             colour = QColor.fromRgb(int(table[round(min(max(place, 0.0), 1.0) * 255)]) & 0xFFFFFF)
