@@ -188,7 +188,7 @@ class Subject:
         self.progress: Callable[[int, int], None] = _ignore
         self._parts: dict[str, Rows] | None = None
         self._company: dict[tuple[str, ...], tuple[Any, dict[str, Any]]] = {}
-        self._last_written: tuple[tuple[Any, ...], Any] | None = None
+        self._written: dict[int, tuple[list[int], Any]] = {}  # by model, of the last text
         self.notes: dict[Any, Any] = {}  # what a study found of a text and may want again, the newest last
 
     @contextlib.contextmanager
@@ -325,13 +325,14 @@ class Subject:
         if ids.shape[1] > self.max_length:
             raise Failure("text-too-long", "text", n_tokens=ids.shape[1], most=self.max_length)
 
-    def written(self, encoded: Mapping[str, Any]) -> tuple[Any, Any]:
-        """Return what the model writes of a text, as `decoders.written`; the last one is kept."""
+    def written(self, encoded: Mapping[str, Any], model: Any = None) -> tuple[Any, Any]:
+        """Return what a model, by default that of `after`, writes of a text, as `decoders.written`."""
+        model = self.tuned if model is None else model
         read = {name: value for name, value in encoded.items() if name not in ("decoder_input_ids", "labels")}
-        key = ("written", *read["input_ids"][0].tolist())
-        if self._last_written is None or self._last_written[0] != key:
-            self._last_written = key, decoders.written(self.tuned, read)
-        return self._last_written[1]
+        ids = read["input_ids"][0].tolist()
+        if self._written.get(id(model), (None,))[0] != ids:
+            self._written[id(model)] = ids, decoders.written(model, read)
+        return self._written[id(model)][1]
 
     def _chat(self, messages: list[dict[str, str]]) -> str:
         from jinja2 import TemplateError
@@ -396,7 +397,7 @@ class Subject:
         if self.trained is not None:
             return {"probabilities": {}}
         if self.writes:
-            read = self.written(encoded)[0]
+            read = self.written(encoded, model)[0]
             said = self.tokenizer.decode(read[0], skip_special_tokens=True).strip()
             return {"probabilities": {}, "said": said}
         said = target.said_of(self, model, encoded)

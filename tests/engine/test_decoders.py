@@ -112,9 +112,9 @@ SUFFIXES = {
 }
 
 
-def ask(subject, what, given=GIVEN, **options):
+def ask(subject, what, given=GIVEN, states=("after",), **options):
     asked = Study(what=what, text=TEXT, fields={"text": TEXT, "text_pair": given}, options=options)
-    return subject.reply(asked, ("after",), Path()).result
+    return subject.reply(asked, states, Path()).result
 
 
 def silence(model, kind, layer, head):
@@ -157,7 +157,7 @@ def test_a_head_of_each_kind_is_silenced_as_by_hand(writer, kind, tmp_path):
 
 def test_what_is_written_without_some_heads_is_written_anew(writer):
     subject, own = writer
-    subject._last_written = None  # of fewer tokens, in another test
+    subject._written.clear()  # of fewer tokens, in another test
     edits = [[layer, head, "zero"] for layer in range(3) for head in range(_heads(own))]
     edited = copy.deepcopy(own)
     for layer, head, _ in edits:
@@ -175,6 +175,20 @@ def test_what_is_written_without_some_heads_is_written_anew(writer):
         patch.setattr(decoders, "written", lambda *given: asked.append(given) or real(*given))
         assert ask(subject, "ablate", "", kind="cross", edits=edits)["states"]["after"] == found
     assert len(asked) == 1
+
+
+def test_of_two_models_each_says_what_it_writes_itself(tmp_path):
+    first, second = make_writer("bart"), make_writer("bart")
+    second.final_logits_bias[0, 12] = 1e3
+    names = [str(save_folder(tmp_path / name, model)) for name, model in (("first", first), ("second", second))]
+    subject = engine._load_folder(InspectSpec(model=names[0], against={"model": names[1]}))
+    answer = subject.reply(Explain(text=TEXT), ("before", "after"), tmp_path / "maps")
+    assert set(answer.said["before"].split()) == {"word12"} and "word12" not in answer.said["after"]
+    found = ask(subject, "ablate", "", states=("before", "after"), edits=[])["states"]
+    assert {name: each["plain"]["answers"][0] for name, each in found.items()} == answer.said
+    # What the decoder reads is the same of both, else their maps could not be compared.
+    facts = [read_json(tmp_path / "maps" / name / "tokens.json")["decoder_tokens"] for name in answer.said]
+    assert facts[0] == facts[1]
 
 
 @pytest.mark.parametrize("kind", list(SUFFIXES))

@@ -91,8 +91,8 @@ def written_text(asked: Asked) -> Target:
             return Said(named(tokenizer, logits[places[0]], likely), best, told)
         # Whatever its decoder was given: what it would write now, with heads as they are.
         read = {name: value for name, value in asked.inputs.items() if name != "decoder_input_ids"}
-        is_known = not gates.are_edited() and asked.model is asked.subject.tuned
-        ids = asked.subject.written(asked.encoded) if is_known else decoders.written(asked.model, read)
+        is_known = not gates.are_edited()
+        ids = asked.subject.written(asked.encoded, asked.model) if is_known else decoders.written(asked.model, read)
         return Said({}, [tokenizer.decode(ids[0][0], skip_special_tokens=True).strip()], told)
 
     words, facts = "probability per token of what is written", {}
