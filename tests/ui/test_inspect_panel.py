@@ -439,6 +439,36 @@ def test_a_pointer_that_rests_where_a_shorter_text_has_no_cell_harms_nothing(qtb
     assert looked.maps.selection.hovered == (-1, -1) and matrix.values.shape == (3, 3)
 
 
+def test_what_is_clicked_while_the_next_look_is_read_harms_nothing(qtbot, looked):
+    look, maps, matrix = looked.maps.look, looked.maps, looked.maps.head.view("matrix").matrices["left"]
+    less = {state: values[:1, :, :4, :4] for state, values in look.maps.items()}
+    short = replace(look, text="short", maps=less, tokens=TOKENS[:4], special=look.special[:4],
+                    word_ids=look.word_ids[:4], segments=look.segments[:4], ids=[], captures={})  # fmt: skip
+    maps.show_look(short)
+    matrix.lock(6, 6)  # of the former text, which is still on screen
+    maps.choose_head(1, 2)
+    maps.heads.head_chosen.emit(1, 0, True)
+    qtbot.waitUntil(lambda: matrix.values.shape == (4, 4))
+    assert maps.selection.cell == (-1, -1) and maps.selection.heads == ((0, 0),)
+    matrix.viewport().grab()
+    # And from now on there is nothing else to choose.
+    maps.selection.lock(2, 4)
+    maps.selection.choose_heads(((1, 0), (0, 2)))
+    assert maps.selection.cell == (-1, -1) and maps.selection.heads == ((0, 2),)
+    maps.selection.lock(3, -1)
+    assert maps.selection.cell == (3, -1)
+    matrix.viewport().grab()
+
+
+def test_a_look_that_comes_after_another_model_was_chosen_is_not_shown(qtbot, looked):
+    maps, shown = looked.maps, []
+    maps.shown.connect(lambda: shown.append(maps.shown_look))
+    maps.show_look(maps.look, {"heads": [[0, 1]], "order": "index"})  # of a file
+    maps.forget()
+    qtbot.wait(100)
+    assert not shown and maps.shown_look is None
+
+
 def test_looks_differ_by_the_second_text_and_the_step_too(looked):
     look = looked.maps.look
     assert look.key == replace(look, without_special=True, tokens=[]).key

@@ -35,6 +35,12 @@ def view(qtbot, selection):
     return view
 
 
+def test_a_look_that_tells_nothing_of_its_texts_has_lines(view):
+    view.words.setChecked(True)
+    view.show_look(make_look(segments=[]))
+    assert not view.blocks.isVisibleTo(view.bar) and view._units.left.names()[1] == "unbelievable"
+
+
 def drawn(strand, shape):
     """Return the lines of a head as a matrix."""
     matrix = np.zeros(shape)

@@ -166,13 +166,6 @@ class MapsView(QWidget):
         """Show what a model saw in a text; options: those of a saved inspection, for `set_options`."""
         self.look, self._shown, self._tint = look, None, None
         self._options = options
-        n_layers, n_heads = look.shape
-        if any(layer >= n_layers or head >= n_heads for layer, head in self.selection.heads):
-            self.selection.choose_heads(((0, 0),))
-        if self.selection.state not in look.states:
-            self.selection.show_state(AFTER if AFTER in look.states else look.states[0])
-        self.selection.lock(-1)
-        self.selection.hover(-1, -1)
         self.prediction.show_look(look)
         self.head.options.offer(look)
         if options is not None:
@@ -181,13 +174,19 @@ class MapsView(QWidget):
 
     def _filter(self) -> None:
         look, filters = self.look, self.head.options.filters()
+
+        def take(shown: Look) -> None:
+            if look is self.look:  # else another model was chosen meanwhile
+                self._show_maps(shown)
+
         if look is not None:
-            background(lambda: filters.apply(look), self._show_maps, self._store.fail, self, key="maps")
+            background(lambda: filters.apply(look), take, self._store.fail, self, key="maps")
 
     def _show_maps(self, shown: Look) -> None:
-        if self._shown is not None and self._shown.tokens != shown.tokens:
+        if self._shown is None or self._shown.tokens != shown.tokens:
             self.selection.lock(-1)  # it may be a token that is gone
             self.selection.hover(-1, -1)
+        self.selection.fit(shown)
         self._shown, self._statistics = shown, Statistics()
         self._tint = None
         self.strip.set_tokens(shown.tokens, shown.word_ids)
@@ -278,7 +277,7 @@ class MapsView(QWidget):
             word, ok = QInputDialog.getText(self, tr("Replace"), tr("Instead of “{t}”:", t=look.tokens[token]))
             if not ok:
                 return
-        self.rewritten.emit(*look.offsets[token], look.segments[token] == 1, word)
+        self.rewritten.emit(*look.offsets[token], look.segments[token : token + 1] == [1], word)
 
     # --- following the selection -------------------------------------------------------------------------------
 

@@ -372,9 +372,10 @@ class LinesView(View):
 def units_of(look: Look, merges: bool, block: str) -> Units:
     """Return what stands on both sides: tokens or words, of both texts or of one each."""
     n_tokens = len(look.tokens)
-    groups = grouping.words(look.tokens, look.word_ids, look.segments) if merges else range(n_tokens)
+    segments = look.segments or [None] * n_tokens
+    groups = grouping.words(look.tokens, look.word_ids, segments) if merges else range(n_tokens)
     starts = grouping.starts(groups)
-    whose = np.array([-1 if look.segments[i] is None else look.segments[i] for i in starts])
+    whose = np.array([-1 if segments[i] is None else segments[i] for i in starts])
     left, right = (
         _side(look.tokens, starts, np.arange(len(starts)) if block == "all" else np.flatnonzero(whose == "ab".index(c)))
         for c in block[:2]
