@@ -27,9 +27,10 @@ NUMBERS = {"before": numbers_of(1), "after": numbers_of(2)}
 CHANGE = np.random.default_rng(3).random((N_ROWS, 2, 3)).astype(np.float32)
 
 
-def look_of(*states: str) -> Look:
+def look_of(*states: str, run: str = "") -> Look:
     maps = {state: np.full((2, 3, 4, 4), 0.25, dtype=np.float32) for state in states}
-    return Look("t", "a run", maps, list("abcd"), [False] * 4, [*range(4)], {}, {s: {"verified": True} for s in states})
+    checks = {state: {"verified": True} for state in states}
+    return Look("t", "a run", maps, list("abcd"), [False] * 4, [*range(4)], {}, checks, run=run)
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def view(qtbot) -> AggregateView:
     qtbot.addWidget(view)
     view.resize(600, 500)
     view.show()
-    view.show_look(look_of("before", "after"))
+    view.show_look(look_of("before", "after", run="a run"))
     view.selection.choose_head(*HEAD)
     return view
 
@@ -125,6 +126,10 @@ def test_stop_refusal_and_a_model_without_data(view):
     view.take(Studied(id="x", what="aggregate", reason="study-replaced"))
     assert "stopped" in view.said.text() and view.button.text() == "Measure" and not view.found.isVisible()
     view.forget()
+    view.show_look(look_of("before", "after"))  # two folders; their heads can differ in what is typed
+    assert view.source.currentData() == "texts" and not view.source.model().item(0).isEnabled()
+    assert view.statistic.model().item(view.statistic.findData("change")).isEnabled()
+    view.forget()
     view.show_look(look_of("after"))
     assert "no data of its own" in view.said.text() and view.texts.isVisible() and not view.n_rows.isVisible()
     view.measure()
@@ -137,7 +142,7 @@ def test_stop_refusal_and_a_model_without_data(view):
 def test_what_the_menu_leaves_out_is_left_out_of_the_rows_and_said(qtbot, answered, tmp_path):
     view = answered
     assert not view.said.text()
-    words = replace(look_of("before", "after"), whole_words=True, without_special=True)
+    words = replace(look_of("before", "after", run="a run"), whole_words=True, without_special=True)
     view.show_look(words)
     assert "measured as: all tokens" in view.said.text() and view.said.isVisible()
     view.measure()
@@ -145,7 +150,7 @@ def test_what_the_menu_leaves_out_is_left_out_of_the_rows_and_said(qtbot, answer
     result = view._result | {"filters": ["without_special", "whole_words"]}
     view.take(Studied(id="y", what="aggregate", result=result, directory=str(tmp_path / "numbers")))
     qtbot.waitUntil(lambda: not view.said.text())
-    view.show_look(look_of("before", "after"))
+    view.show_look(look_of("before", "after", run="a run"))
     assert "measured as: without special tokens, words, not pieces." in view.said.text()
     view.show_look(words)
     assert not view.said.isVisible()

@@ -182,14 +182,14 @@ class AggregateView(View):
     def show_look(self, look: Look) -> None:
         is_first = self.look is None
         super().show_look(look)
-        has_data = len(look.maps) == 2  # before and after: a run, which knows its rows
+        has_data = bool(look.run)  # which knows its rows
         for place, name in enumerate(SOURCES):
             self.source.model().item(place).setEnabled(has_data or name == "texts")
         if is_first or not self.source.model().item(self.source.currentIndex()).isEnabled():
             self.source.setCurrentIndex(self.source.findData("validation" if has_data else "texts"))
         if not has_data and not self.numbers:
             self._say(tr("A model folder has no data of its own: type texts, or look into a trained run."))
-        self.statistic.model().item(self.statistic.findData(over_rows.CHANGE)).setEnabled(has_data)
+        self.statistic.model().item(self.statistic.findData(over_rows.CHANGE)).setEnabled(len(look.maps) == 2)
         if self.numbers and not self._is_asking:
             self._say(self._said_of_filters())
         self._offer()

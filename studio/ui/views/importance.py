@@ -72,7 +72,7 @@ class Importance(QWidget):
     def show_look(self, look: Look) -> None:
         """Be about another look: numbers of a text are no longer known, those of rows are while its model stays."""
         former, self._look = self._look, look
-        self.over.setVisible(len(look.maps) == 2)  # before and after: a run, which knows its rows
+        self.over.setVisible(bool(look.run))  # which knows its rows
         if former is None or (former.key, former.kind) == (look.key, look.kind):
             return
         is_same_model = (former.subject, former.run, former.kind) == (look.subject, look.run, look.kind)
