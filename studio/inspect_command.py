@@ -10,6 +10,7 @@ from studio.core.rundir import RunDir, find_run
 from studio.core.spec import Against, InspectSpec, model_path
 from studio.core.state import read_summary
 
+NO_CHECKPOINTS = "A model folder has no checkpoints; those of a run have steps."
 STATES = {"tuned": ("after",), "base": ("before",), "both": ("before", "after")}
 
 
@@ -41,6 +42,8 @@ def inspect(
     against = _against(arguments, workspace)
     state = arguments.state or ("tuned" if against is None else "both")
     if is_model(name):
+        if arguments.checkpoint is not None:
+            raise Failure("usage", message=NO_CHECKPOINTS, command="attune inspect")
         spec |= {"model": model_path(name, Path.cwd()), "state": state if against is not None else "tuned"}
         subject = own = "starter" if name == "starter" else Path(name).resolve().name
     else:
@@ -51,7 +54,7 @@ def inspect(
         own, subject = summary.name, " · ".join([summary.name, Path(summary.model).name, *step])
     states = STATES[spec["state"]]
     spec["against"] = against
-    names = _names(own, arguments.checkpoint, against) if against is not None and len(states) == 2 else {}
+    names = _names(own, spec, against) if against is not None and "before" in states else {}
     result = execute(InspectSpec(**spec), workspace)
     found = {states[0]: result} if len(states) == 1 else {state: result[state] for state in states}
     result |= {kind: str(file) for kind, file in _write(arguments, subject, found, names).items()}
@@ -69,17 +72,20 @@ def _against(arguments: argparse.Namespace, workspace: Path) -> Against | None:
     name, step = arguments.against, arguments.against_checkpoint
     if name is None and step is None:
         return None
-    if name is not None and is_model(name):
+    if is_model(name or arguments.subject):
+        if step is not None:
+            raise Failure("usage", message=NO_CHECKPOINTS, command="attune inspect")
         return Against(model=model_path(name, Path.cwd()))
     return Against(run=str(find_run(workspace, name or arguments.subject).path), checkpoint=step)
 
 
-def _names(own: str, step: int | None, against: Against) -> dict[str, str]:
-    """Return what the states are called."""
+def _names(own: str, spec: dict[str, Any], against: Against) -> dict[str, str]:
+    """Return what the states are called; own: the name of the run or model that `spec` is about."""
     from studio.ui.views.look import state_names
 
     other = read_summary(RunDir(Path(against.run))).name if against.run else Path(against.model).name
-    return state_names(own, step, other, against.checkpoint)
+    is_one_run = against.run is not None and against.run == spec.get("run")
+    return state_names(own, spec.get("checkpoint"), other, against.checkpoint, is_one_run)
 
 
 def _write(

@@ -94,6 +94,8 @@ def test_the_whole_way_by_command(workspace: Path, tmp_path: Path, tiny_spec: di
         (["train", "nowhere.json"], "spec-missing"),
         (["train"], "usage"),
         (["export", "last"], "usage"),
+        (["inspect", "starter", "--text", "a", "--out", "x", "--checkpoint", "3"], "usage"),
+        (["inspect", "starter", "--text", "a", "--out", "x", "--against-checkpoint", "3"], "usage"),
         (["evaluate", "no-such-run"], "run-missing"),
         (["export", "no-such-run", "--format", "onnx", "--out", "x"], "run-missing"),
     ],

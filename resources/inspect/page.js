@@ -72,7 +72,7 @@ function shade(value, limit, gamma, signed) {
 
 function captionOf(look, state, layer, head) {
   const parts = [look.subject, `${look.kind}layer ${layer + 1} of ${look.n_layers}, head ${head + 1} of ${look.n_heads}`];
-  if (look.states.length > 1) parts.push(look.state_words[state]);
+  if (look.states.length > 1 || state === "before") parts.push(look.state_words[state]);
   parts.push(look.normalisation[state]);
   parts.push(look.axes);
   if (!look.verified) parts.unshift("NOT VERIFIED");

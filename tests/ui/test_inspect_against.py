@@ -1,7 +1,11 @@
 """A model against another one on the Inspect page: which are offered, what is asked, and what the states are called."""
 
+import threading
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from looks import make_look
 from recorded_runs import add_model
 from test_inspect_panel import AFTER, BEFORE, MOST_CHANGED, TEXT, wait_measured
 from test_inspect_panel import captures as captures
@@ -13,9 +17,10 @@ from studio.attention.look_file import open_look
 from studio.core.files import read_json, write_json
 from studio.core.rundir import create_run
 from studio.core.spec import parse_spec
-from studio.ui.panels.inspect_against import others_of
-from studio.ui.panels.inspect_subject import of_model, runs_to_see
-from studio.ui.views.look import look_of_file, state_names
+from studio.ui.panels import inspect_against
+from studio.ui.panels.inspect_against import AgainstChooser, others_of
+from studio.ui.panels.inspect_subject import Other, Subject, of_model, runs_to_see
+from studio.ui.views.look import about, caption, look_of_file, state_names
 
 OTHER_PROBABILITIES = {"before": {"bad": 0.1, "good": 0.9}, "after": {"bad": 0.97, "good": 0.03}}
 
@@ -93,8 +98,46 @@ def test_two_folders_are_compared_and_one_stands_alone(qtbot, panel, store, capt
     assert store.how["model"] == "starter" and store.how["against"].model == str(tmp_path)
 
 
+def test_what_was_read_of_one_model_is_not_offered_for_the_next(qtbot, panel, store, other_run, monkeypatch):
+    gate, real, done = threading.Event(), inspect_against.others_of, []
+    monkeypatch.setattr(inspect_against, "others_of", lambda *about: gate.wait(5) and done.append(1) or real(*about))
+    panel.against.show_subject(panel.chooser.subject())
+    panel.chooser.choose(of_model("starter"))
+    offered = [panel.against.itemText(i) for i in range(panel.against.count())]
+    gate.set()
+    qtbot.waitUntil(lambda: bool(done))
+    qtbot.wait(50)
+    assert [panel.against.itemText(i) for i in range(panel.against.count())] == offered
+    assert panel.against.currentText() == "alone"
+
+
+def test_what_is_compared_with_stays_chosen_while_others_are_read(qtbot, store):
+    chooser = AgainstChooser(store)
+    qtbot.addWidget(chooser)
+    run, other = Subject(run="own", short="own"), Other(run="other", short="other")
+    chooser.take(run)
+    chooser._fill([(Other(run="other", short="other"), "other")])
+    chooser.choose(other)  # the same as is offered
+    assert chooser.count() == 2 and chooser.currentText() == "against other"
+    chooser.take(replace(run, against=Other(run="third", short="third")))
+    chooser._fill([(other, "other")])
+    assert chooser.count() == 3 and chooser.currentText() == "against third"
+
+
+def test_captions_and_files_name_the_model_that_stands_before():
+    names = {"before": "Monday", "after": "Tuesday"}
+    look = make_look(names=names)
+    assert "before: Monday · after: Tuesday" in about(look) and "before" not in about(make_look())
+    # Of one state alone, the one before is not what the model is called by.
+    assert "Monday" in caption(make_look(("before",), names=names), "before", 0, 0)
+    assert "before fine-tuning" in caption(make_look(("before",)), "before", 0, 0)
+    assert "fine-tuning" not in caption(make_look(("after",)), "after", 0, 0)
+
+
 def test_states_are_named_by_what_tells_them_apart():
     assert state_names("A", None, "B", None) == {"after": "A", "before": "B"}
-    assert state_names("A", 20, "A", 10) == {"after": "Step 20", "before": "Step 10"}
-    assert state_names("A", None, "A", 10) == {"after": "Trained", "before": "Step 10"}
+    assert state_names("A", 20, "A", 10, is_one_run=True) == {"after": "Step 20", "before": "Step 10"}
+    assert state_names("A", None, "A", 10, is_one_run=True) == {"after": "Trained", "before": "Step 10"}
+    # Two runs may be called the same.
+    assert state_names("A", None, "A", 10) == {"after": "A", "before": "A (other), step 10"}
     assert state_names("A", None, "A", None) == {"after": "A", "before": "A (other)"}

@@ -74,7 +74,12 @@ class AgainstChooser(Choice):
         if subject.run:
             workspace = self._store.workspace
             self._fill([])
-            background(lambda: others_of(workspace, subject), self._fill, self._store.fail, self, key="others")
+
+            def fill(others: list[tuple[Other, str]]) -> None:
+                if self._subject is not None and self._subject.run == subject.run:  # else it is no longer about this
+                    self._fill(others)
+
+            background(lambda: others_of(workspace, subject), fill, self._store.fail, self, key="others")
         else:
             known = dict.fromkeys(["starter", *self._store.settings.recent_models])
             own = model_path(subject.model)
@@ -101,8 +106,13 @@ class AgainstChooser(Choice):
         return self._subject.against if self._subject is not None else None
 
     def _select(self, other: Other | None) -> None:
-        at = next((i for i in range(self.count()) if self.itemData(i) == other), 0)
-        self.setCurrentIndex(at)
+        if self._place(other) < 0:  # such as a folder that was just chosen
+            self.insertItem(1, tr("against {other}", other=other.short), other)
+        self.setCurrentIndex(self._place(other))
+
+    def _place(self, other: Other | None) -> int:
+        # Qt knows a value of Python again only where it is the same object.
+        return next((i for i in range(self.count()) if self.itemData(i) == other), -1)
 
     def _pick(self, index: int) -> None:
         other = self.itemData(index)
@@ -116,8 +126,6 @@ class AgainstChooser(Choice):
 
     def choose(self, other: Other | None) -> None:
         """Compare with another, None for the model's own beginning."""
-        if other is not None and self.findData(other) < 0:
-            self.insertItem(1, tr("against {other}", other=other.short), other)
         self._select(other)
         if other != self._against():
             self.chosen.emit(other)

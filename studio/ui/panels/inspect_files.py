@@ -56,8 +56,8 @@ class InspectionFiles(QToolButton):
 
     def _offer(self) -> None:
         for action in self._of_look:
-            action.setEnabled(self._maps.look is not None)
-        if self._maps.look is not None and self._maps.look.is_deep:
+            action.setEnabled(self._maps.shown_look is not None)
+        if self._maps.shown_look is not None and self._maps.shown_look.is_deep:
             self._of_look[-1].setEnabled(False)  # no figure has room for a head of so many tokens
 
     # --- asking ------------------------------------------------------------------------------------------------
@@ -78,10 +78,10 @@ class InspectionFiles(QToolButton):
             self.save_page(path)
 
     def _ask_path(self, title: str, suffix: str) -> Path | None:
-        if self._maps.look is None:
+        if self._maps.shown_look is None:
             return None
         path, _ = QFileDialog.getSaveFileName(self, title, file_stem(self._maps.look.text) + suffix, f"*{suffix}")
-        if not path:
+        if not path or self._maps.shown_look is None:  # another model may have come meanwhile
             return None
         return Path(path) if path.lower().endswith(suffix) else Path(path + suffix)
 

@@ -300,7 +300,7 @@ class HeadStage(Card):
         suffix, stem = ending.removesuffix("-all"), view.file_stem()
         stem = "attention-all-heads" if ending.endswith("-all") else stem
         path, _ = QFileDialog.getSaveFileName(self, tr(view.formats()[ending]), f"{stem}.{suffix}", f"*.{suffix}")
-        if path:
+        if path and self._look is not None:  # another model may have come meanwhile
             self.export(ending, Path(path), view)
 
     def export(self, ending: str, path: Path, view: View | None = None) -> None:

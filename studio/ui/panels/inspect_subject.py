@@ -78,7 +78,8 @@ class Subject:
         other = self.against
         if other is None:
             return {}
-        return state_names(self.short, self.checkpoint, other.short, other.checkpoint)
+        is_one_run = bool(self.run) and other.run == self.run
+        return state_names(self.short, self.checkpoint, other.short, other.checkpoint, is_one_run)
 
 
 _TOLD = ("run", "model", "checkpoint")

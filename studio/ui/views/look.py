@@ -203,9 +203,11 @@ class Statistics:
         return None if values is None else maps.head_order(values, descending=not lowest)
 
 
-def state_names(own: str, own_step: int | None, other: str, other_step: int | None) -> dict[str, str]:
-    """Return what the states are called where a model stands against another: by run, or by step of the same run."""
-    if own == other and own_step != other_step:
+def state_names(
+    own: str, own_step: int | None, other: str, other_step: int | None, is_one_run: bool = False
+) -> dict[str, str]:
+    """Return what the states are called where a model stands against another: by name, or by step of one run."""
+    if is_one_run and own_step != other_step:
         steps = {AFTER: own_step, BEFORE: other_step}
         return {state: "Trained" if step is None else f"Step {step}" for state, step in steps.items()}
     pairs = {AFTER: (own, own_step), BEFORE: (f"{other} (other)" if own == other else other, other_step)}
@@ -363,10 +365,12 @@ def marked(look: Look, header: str) -> str:
 
 
 def about(look: Look) -> str:
-    """Return what a file of numbers of all heads must say: model, step, normalisation, text, and what failed."""
-    step = [f"after step {look.step}"] if look.step is not None else []
+    """Return what a file of numbers of all heads must say: model, states, normalisation, text, and what failed."""
+    states = [f"{state}: {look.state_words(state)}" for state in look.maps] if look.names else []
+    if not states and look.step is not None:
+        states = [f"after step {look.step}"]
     warning = [] if look.verified else ["NOT VERIFIED"]
-    return " · ".join([*warning, look.subject, *step, normalisation(look), look.text])
+    return " · ".join([*warning, look.subject, *states, normalisation(look), look.text])
 
 
 def caption(look: Look, state: str, layer: int, head: int) -> str:
@@ -374,7 +378,7 @@ def caption(look: Look, state: str, layer: int, head: int) -> str:
     n_layers, n_heads = look.shape
     kind = "" if look.kind == "attention" else f"{look.kind} "
     parts = [look.subject, f"{kind}layer {layer + 1} of {n_layers}, head {head + 1} of {n_heads}"]
-    if len(look.maps) == 2:
+    if len(look.maps) == 2 or state == BEFORE:
         parts.append(look.state_words(state))
     elif look.step is not None:
         parts.append(look.state_words(AFTER))
