@@ -1,6 +1,7 @@
 """The Inspect page on saved captures: what it shows is what was captured, and what failed its check is called so."""
 
 import csv
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from studio.ui.panels.inspection import Inspection
 from studio.ui.store import Store
 from studio.ui.views import all_views
 from studio.ui.views.look import caption
+from studio.ui.views.page import write_page
 
 TEXT = "the film is dull"
 TOKENS = ["[CLS]", "the", "film", "is", "du", "##ll", "[SEP]"]
@@ -360,6 +362,21 @@ def test_what_is_right_stands_beside_what_is_said(qtbot, looked, store, captures
     store.answer(probabilities={}, said={"before": "B-PER", "after": "O"}, directories=captures())
     qtbot.waitUntil(lambda: "Label" not in looked.maps.prediction.text())
     assert "B-PER" in looked.maps.prediction.text()
+
+
+def test_spans_are_said_in_words_and_no_answer_is_not_called_nothing_written(qtbot, looked, tmp_path):
+    spans = [{"start": 4, "end": 8, "label": "PER"}, {"start": 12, "end": 16, "label": "LOC"}]
+    look = replace(looked.maps.look, probabilities={}, gold=json.dumps(spans[1:]),
+                   said={"before": "[]", "after": json.dumps(spans)})  # fmt: skip
+    prediction, told = looked.maps.prediction, "2 spans: PER “film”, LOC “dull”"
+    prediction.show_look(look)
+    assert prediction.text() == f"Before no spans ; After {told} ; Label 1 span: LOC “dull”"
+    page = write_page(look, tmp_path / "page.html").read_text("utf-8")
+    assert told in page and "Label 1 span: LOC “dull”" in page and "&quot;start&quot;" not in page
+    prediction.show_look(replace(look, gold="", said={"before": "in Rome", "after": ""}))
+    assert prediction.text() == "Before in Rome ; After no answer "
+    prediction.show_look(replace(look, gold="", said={"before": "", "after": "17"}, answers="written-text"))
+    assert prediction.text() == "Before writes nothing ; After 17 "
 
 
 def test_a_locked_cell_keeps_its_key_beside_the_strip(looked):

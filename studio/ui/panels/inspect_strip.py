@@ -11,6 +11,7 @@ from studio.core.anatomy import NEXT_TOKEN
 from studio.ui import words
 from studio.ui.i18n import tr
 from studio.ui.theme import GRID, current, lookup_table, number_font
+from studio.ui.views.answers import in_words
 from studio.ui.views.look import AFTER, BEFORE, Look
 from studio.ui.widgets.labels import ElidedLabel, Small
 
@@ -281,7 +282,6 @@ class Prediction(QWidget):
         self._grid.addWidget(self._none, 3, 0, 1, 3)
         self._gold_name, self._gold = Small(tr("Label")), ElidedLabel()
         self._gold.setProperty("level", "strong")
-        self._gold.setToolTip(tr("What the data says of this row"))
         for widget in (self._none, self._gold_name, self._gold):
             widget.hide()
         self._grid.addWidget(self._gold_name, 2, 0)
@@ -295,13 +295,14 @@ class Prediction(QWidget):
 
     def show_look(self, look: Look) -> None:
         """Show what a look's states say, and what is right where that is known."""
-        self._gold.setText(look.gold)
+        self._gold.setText(in_words(look, look.gold, tr) if look.gold else "")
+        self._gold.setToolTip("\n".join([self._gold.text(), tr("What the data says of this row")]))
         for widget in (self._gold_name, self._gold):
             widget.setVisible(bool(look.gold))
         some = any(look.probabilities.values()) or bool(look.said)  # a model that writes may write nothing
         self._none.setVisible(not some)
         for state, (name, label, share) in self._lines.items():
-            found, said = look.probabilities.get(state) or {}, look.said.get(state, "")
+            found, said = look.probabilities.get(state) or {}, in_words(look, look.said.get(state, ""), tr)
             best = sorted(found, key=found.get, reverse=True)
             # A model that was not trained here has one state, which needs no name; what it says may need one.
             is_next, is_one = look.answers == NEXT_TOKEN, len(look.maps) == 1
@@ -309,7 +310,7 @@ class Prediction(QWidget):
             name.setVisible(some and state in look.maps and (is_next or not is_one))
             label.setVisible(some and state in look.maps)
             share.setVisible(bool(found))
-            label.setText(best[0] if best else said or tr("writes nothing"))
+            label.setText(best[0] if best else said)
             share.setText(words.percent(found[best[0]]) if best else "")
             first = "\n".join(f"{each}  {words.percent(found[each], 1)}" for each in best[:MOST_CHOICES])
             for widget in (label, share):

@@ -19,6 +19,7 @@ from studio import __version__
 from studio.core.disk import can_not_write
 from studio.core.files import renamed
 from studio.core.paths import resources_dir
+from studio.ui.views.answers import in_words
 from studio.ui.views.look import AFTER, BEFORE, DIFFERENCE, Look, Statistics, axes, measure, normalisation
 
 MOST_BYTES = 64 << 20  # of maps in full: a browser opens the page at once
@@ -216,7 +217,7 @@ def _predictions(look: Look) -> Iterator[str]:
         if found := look.probabilities.get(state):
             label = max(found, key=found.get)
             yield f"{look.title(state)} {label} {found[label]:.0%}"
-        elif said := look.said.get(state):
-            yield f"{look.title(state)} {said[:200]}"
+        elif state in look.said:
+            yield f"{look.title(state)} {in_words(look, look.said[state])[:200]}"
     if look.gold:
-        yield f"Label {look.gold}"
+        yield f"Label {in_words(look, look.gold)[:200]}"

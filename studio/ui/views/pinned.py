@@ -7,6 +7,7 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 from studio.ui import words
 from studio.ui.i18n import tr
 from studio.ui.theme import GRID
+from studio.ui.views.answers import in_words
 from studio.ui.views.base import View
 from studio.ui.views.figures import writing
 from studio.ui.views.files import FORMATS, Write
@@ -105,7 +106,8 @@ def _answers(look: Look) -> list[str]:
     for state in look.maps:
         probabilities = look.probabilities.get(state) or {}
         best = max(probabilities, key=probabilities.get) if probabilities else ""
-        said = f"{best} {words.percent(probabilities[best])}" if best else look.said.get(state, "")
+        told = in_words(look, look.said[state], tr) if state in look.said else ""
+        said = f"{best} {words.percent(probabilities[best])}" if best else told
         if said:
             found.append(f"{tr(look.title(state))}: {said}" if len(look.maps) > 1 else said)
     return found
