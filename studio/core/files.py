@@ -85,6 +85,8 @@ class TemporaryFolder:
 def _remove(folder: str, hold: Hold) -> None:
     hold.end()  # on Windows an open file can't be removed
     shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):  # nor one that is still mapped: by this file the next finds the folder again
+        (Path(folder) / HELD).touch()
 
 
 def write_json(path: Path, value: Any) -> None:

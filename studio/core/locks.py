@@ -12,6 +12,7 @@ from typing import IO, Any
 # Windows forbids others to read locked bytes, so the locked byte lies far behind the text in the file.
 _OFFSET = 1 << 30
 HELD = "held.lock"
+LOOK_SECONDS = 0.2  # longer than it takes to look whether a folder is used
 
 
 def try_lock(file: IO[bytes], shared: bool = False) -> bool:
@@ -31,6 +32,16 @@ def try_lock(file: IO[bytes], shared: bool = False) -> bool:
     return True
 
 
+def _wait_for_lock(file: IO[bytes], seconds: float, shared: bool = False) -> bool:
+    """Take a lock as `try_lock`; `is_held` and `is_used` take it for a moment to look, whose loser tries again."""
+    deadline = time.monotonic() + seconds
+    while not try_lock(file, shared):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
 class Lock:
     """A lock file; `acquire` holds it until the process ends or `release` is called."""
 
@@ -45,13 +56,9 @@ class Lock:
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         file = open(self.path, "a+b")  # noqa: SIM115 (held for life)
-        deadline = time.monotonic() + timeout_seconds
-        # `is_held` takes the lock for a moment to look; a loser of that race tries again.
-        while not try_lock(file):
-            if time.monotonic() > deadline:
-                file.close()
-                return False
-            time.sleep(0.02)
+        if not _wait_for_lock(file, timeout_seconds):
+            file.close()
+            return False
         try:
             file.truncate(0)
             file.write(json.dumps({"pid": os.getpid(), "time": time.time()} | facts).encode())
@@ -94,7 +101,7 @@ class Hold:
         for folder in folders:
             with contextlib.suppress(OSError):  # where nothing can be written nobody removes anything either
                 files.append(open(folder / HELD, "a+b"))  # noqa: SIM115 (held for life)
-                try_lock(files[-1], shared=True)
+                _wait_for_lock(files[-1], LOOK_SECONDS, shared=True)
         self.end = weakref.finalize(self, _close, files)  # it may be ended sooner
 
 

@@ -13,8 +13,8 @@ from studio.engine.trained import Trained, open_trained
 SAMPLE = "The cat sat."  # for settings of a tokenizer that its vocabulary does not tell, such as lower case
 
 
-def load_other(trained: Trained, tuned: Any, tokenizer: Any, workspace: Path, against: Against) -> Any:
-    """Return the model of another run or checkpoint that answers what `tuned`, of this run, answers.
+def load_other(trained: Trained, tuned: Any, tokenizer: Any, workspace: Path, against: Against) -> tuple[Any, int]:
+    """Return the model of another run or checkpoint that answers what `tuned` does, of this run, and its most tokens.
 
     Raises Failure: "answers-differ", "tokens-differ", "heads-differ", those of `open_trained`.
     """
@@ -25,7 +25,7 @@ def load_other(trained: Trained, tuned: Any, tokenizer: Any, workspace: Path, ag
         raise Failure("answers-differ", "against", model=trained.run.id, other=other.run.id)
     model, its_tokenizer = other.load()
     _require_same_heads((trained.run.id, tuned, tokenizer), (other.run.id, model, its_tokenizer))
-    return model
+    return model, other.max_positions
 
 
 def load_two(name: str, against: Against) -> tuple[Folder, Folder]:

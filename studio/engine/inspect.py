@@ -13,7 +13,7 @@ import numpy as np
 
 from studio.attention import capture as attention
 from studio.core import events as ev
-from studio.core.anatomy import NEXT_TOKEN, WRITTEN, describe_model
+from studio.core.anatomy import NEXT_TOKEN, WRITTEN
 from studio.core.blocks import TokenTexts
 from studio.core.commands import Explain, Study
 from studio.core.disk import no_room
@@ -414,15 +414,13 @@ def _load(run_dir: RunDir, spec: InspectSpec) -> Subject:
     workspace = workspace_of(run_dir.path)
     trained = open_trained(workspace, spec.run, checkpoint=spec.checkpoint)
     tuned, tokenizer = trained.load()
-    base = None
+    base, most = None, trained.max_positions
     if spec.against is not None:
-        base = load_other(trained, tuned, tokenizer, workspace, spec.against)
+        base, its_most = load_other(trained, tuned, tokenizer, workspace, spec.against)
+        most = min(most, its_most)
     elif not hasattr(tuned, "disable_adapter") and spec.state != "tuned":
         base = trained.load_base(tokenizer)
-    # An adapter lies in a folder without a config; its base has one.
-    own = trained.run.model_dir
-    folder = own if (own / "config.json").is_file() else trained.spec.model
-    return Subject(tuned, base, tokenizer, describe_model(str(folder)).max_positions or 512, trained.labels, trained)
+    return Subject(tuned, base, tokenizer, most, trained.labels, trained)
 
 
 def _load_folder(spec: InspectSpec) -> Subject:

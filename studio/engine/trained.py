@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from studio.core.anatomy import describe_model
 from studio.core.files import read_json
 from studio.core.reasons import Failure, Problem
 from studio.core.registry import PluginConfig, parse_config, plugin
@@ -44,6 +45,14 @@ class Trained:
     @property
     def workspace(self) -> Path:
         return workspace_of(self.run.path)
+
+    @property
+    def max_positions(self) -> int:
+        """How many tokens the model has places for."""
+        # An adapter lies in a folder without a config; its base has one.
+        own = self.run.model_dir
+        folder = own if (own / "config.json").is_file() else self.spec.model
+        return describe_model(str(folder)).max_positions or 512
 
     def load(self) -> tuple[Any, Any]:
         """Return the model (with its adapter, if it has one) and the tokenizer, on the processor, in eval mode."""

@@ -3,9 +3,12 @@
 import errno
 import math
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from threading import Timer
 
 import numpy as np
 import pytest
@@ -13,7 +16,8 @@ import pytest
 from studio.core import events as ev
 from studio.core.commands import Explain, Stop, receive, send
 from studio.core.disk import is_full
-from studio.core.locks import Lock, is_held
+from studio.core.files import TemporaryFolder
+from studio.core.locks import HELD, Hold, Lock, is_held, is_used, try_lock
 from studio.core.rundir import EventReader, EventWriter, create_run, find_run, list_runs, move_to_bin, restore
 from studio.core.series import decimate, smooth
 from studio.core.settings import load_settings
@@ -115,6 +119,31 @@ print("held", flush=True); sys.stdin.read()
     assert lock.acquire({"x": 1}) and is_held(path)
     lock.release()
     assert not is_held(path) and not is_held(tmp_path / "absent")
+
+
+def test_a_folder_is_held_though_someone_looks_at_this_moment_whether_it_is(tmp_path: Path) -> None:
+    with open(tmp_path / HELD, "a+b") as looking:
+        assert try_lock(looking)
+        Timer(0.05, looking.close).start()
+        hold = Hold(tmp_path)
+    assert is_used(tmp_path)
+    hold.end()
+    assert not is_used(tmp_path)
+
+
+def test_a_folder_that_can_not_be_removed_goes_when_the_next_is_made(tmp_path: Path, monkeypatch) -> None:
+    """On Windows a file that is mapped stays; whoever maps it may live longer than the folder's owner."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    folder = TemporaryFolder("looks-")
+    mapped = Path(folder.name) / "map.npy"
+    mapped.touch()
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda path, ignore_errors: (Path(path) / HELD).unlink())
+        del folder
+    assert mapped.exists()
+    for file in mapped.parent.iterdir():
+        os.utime(file, (0, 0))
+    assert Path(TemporaryFolder("looks-").name) != mapped.parent and not mapped.parent.exists()
 
 
 def test_commands_arrive_in_order_and_once(tmp_path: Path) -> None:

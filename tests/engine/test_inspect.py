@@ -24,6 +24,7 @@ from studio.core.state import new_state
 from studio.engine import inspect as engine
 from studio.engine import train
 from studio.engine.reporter import Reporter
+from studio.engine.trained import Trained
 from tests.in_process import execute, go_on
 
 TOPICS = {"animals": "cat dog horse goose otter", "food": "bread soup rice plum cheese"}
@@ -324,7 +325,7 @@ def compared(workspace, **spec):
     return state.problem, next(iter(state.explained.values()), None)
 
 
-def test_a_run_is_compared_with_another_run_and_with_a_checkpoint(workspace, trained, model_folder, tmp_path):
+def test_a_run_is_compared_with_another_run_and_with_a_checkpoint(workspace, trained, model_folder, monkeypatch):
     other = train_again(workspace, trained, seed=7)
     problem, answer = compared(workspace, run=str(trained.path), against={"run": str(other.path)})
     assert problem is None
@@ -341,6 +342,12 @@ def test_a_run_is_compared_with_another_run_and_with_a_checkpoint(workspace, tra
         assert saved.checks["verified"]
         np.testing.assert_allclose(saved.maps["attention"], own_maps(tuned, tokenizer), atol=1e-5)
         assert np.abs(saved.maps["attention"] - own_maps(base, tokenizer)).max() > 1e-4
+
+    # A text must fit both.
+    with monkeypatch.context() as patch:
+        patch.setattr(Trained, "max_positions", property(lambda run: 8 if run.run.id == other.id else 64))
+        spec = InspectSpec(run=str(trained.path), against={"run": str(other.path)})
+        assert engine._load(create_run(workspace, spec), spec).max_length == 8
 
     # Two checkpoints of one run: the best and the last one stay where it was stopped.
     first, last = other.checkpoints()

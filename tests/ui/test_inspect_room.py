@@ -1,6 +1,8 @@
 """The Inspect page in a small window: what makes way, what comes back, and that everything can still be reached."""
 
 import re
+import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from PySide6.QtWidgets import QApplication
 
 from studio.core.paths import resources_dir
 from studio.ui import words
+from studio.ui.panels import inspect_heads
 from studio.ui.panels.inspect import InspectPanel
 from studio.ui.panels.inspect_maps import MapsView
 from studio.ui.panels.inspect_question import Question
@@ -18,6 +21,7 @@ from studio.ui.store import Store
 from studio.ui.stylesheet import stylesheet
 from studio.ui.theme import current, load_theme, number_font
 from studio.ui.views import all_views
+from studio.ui.views.look import Look, Statistics
 from studio.ui.views.matrix import MatrixView
 from studio.ui.views.selection import Selection
 from studio.ui.views.table import TableView
@@ -44,6 +48,22 @@ def show(qtbot, maps, look):
     maps.show_look(look)
     qtbot.waitUntil(lambda: maps.shown_look is not None and bool(maps.statistics.by_state))
     qtbot.waitUntil(lambda: maps.heads.grid._reduced is not None)
+
+
+def test_differences_of_a_look_that_is_gone_are_not_drawn_over_the_next(qtbot, monkeypatch):
+    card, gate, drawn = inspect_heads.HeadsCard(), threading.Event(), []
+    qtbot.addWidget(card)
+    first, long = make_look(), replace(make_look(), text="long")
+    card.show_look(first, "after", Statistics())
+    find = inspect_heads.difference_thumbnails
+    monkeypatch.setattr(inspect_heads, "difference_thumbnails", lambda look: gate.wait(5) and find(look))
+    monkeypatch.setattr(Look, "is_deep", property(lambda look: look is long))
+    monkeypatch.setattr(card.grid, "set_maps", lambda *maps, **how: drawn.append(maps))
+    card.show_look(first, "difference", Statistics())
+    card.show_look(long, "difference", Statistics())
+    gate.set()
+    qtbot.wait(100)
+    assert not drawn
 
 
 def test_two_views_in_a_small_window_get_the_room_of_the_heads_and_no_head_is_lost(qtbot, maps):

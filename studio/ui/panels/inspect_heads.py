@@ -117,7 +117,10 @@ class HeadsCard(Card):
             self._show_long(look, state, statistics)
         elif is_new and state == DIFFERENCE:
             # Of a long text it takes longer than a frame.
-            background(lambda: difference_thumbnails(look), self._show_difference, self._fail, self, key="heads")
+            background(
+                lambda: difference_thumbnails(look), lambda found: self._show_difference(look, found), self._fail, self,
+                key="heads",
+            )  # fmt: skip
         elif is_new:
             self.grid.set_maps(look.maps[AFTER if state == BOTH else state])
         self._offer_orders()
@@ -170,8 +173,8 @@ class HeadsCard(Card):
         else:
             self.grid.wait(look.shape)
 
-    def _show_difference(self, thumbnails: np.ndarray) -> None:
-        if self._state == DIFFERENCE:
+    def _show_difference(self, look: Look, thumbnails: np.ndarray) -> None:
+        if look is self._look and self._state == DIFFERENCE:
             self.grid.set_maps(thumbnails, difference=True)
 
     def _fail(self, error: Exception) -> None:
