@@ -21,7 +21,7 @@ from studio.ui.store import Store
 from studio.ui.stylesheet import stylesheet
 from studio.ui.theme import current, load_theme, number_font
 from studio.ui.views import all_views
-from studio.ui.views.look import Look, Statistics
+from studio.ui.views.look import Look, Statistics, measure
 from studio.ui.views.matrix import MatrixView
 from studio.ui.views.selection import Selection
 from studio.ui.views.table import TableView
@@ -64,6 +64,20 @@ def test_differences_of_a_look_that_is_gone_are_not_drawn_over_the_next(qtbot, m
     gate.set()
     qtbot.wait(100)
     assert not drawn
+
+
+def test_differences_of_more_heads_than_before_are_waited_for(qtbot):
+    """As of a decoder with more layers than its encoder."""
+    card = inspect_heads.HeadsCard()
+    qtbot.addWidget(card)
+    more = make_look(maps={"before": random_maps(5, 3, 5), "after": random_maps(6, 3, 5)})
+    for look in (make_look(), more):
+        card.show_look(look, "difference", measure(look))
+        card.order_by("change")
+        last = tuple(n - 1 for n in look.shape)
+        card.select([last])
+        assert card.grid.selected() == last and not card.grid.head_rect(*last).isEmpty()
+        qtbot.waitUntil(lambda: card.grid._reduced is not None)
 
 
 def test_two_views_in_a_small_window_get_the_room_of_the_heads_and_no_head_is_lost(qtbot, maps):

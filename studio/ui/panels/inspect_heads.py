@@ -111,6 +111,8 @@ class HeadsCard(Card):
     def show_look(self, look: Look, state: str, statistics: Statistics) -> None:
         """Show the heads of a look in a state; statistics may still be empty and come with a later call."""
         is_new = (look, state) != (self._look, self._state)
+        if self._look is None or self._look.shape != look.shape:
+            self.grid.wait(look.shape)  # of differences the pictures come later than the numbers
         self._look, self._state, self._statistics = look, state, statistics
         self._fit()
         if look.is_deep:
