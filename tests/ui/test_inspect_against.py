@@ -14,12 +14,14 @@ from test_inspect_panel import panel as panel
 from test_inspect_panel import store as store
 
 from studio.attention.look_file import open_look
+from studio.core.events import Explained
 from studio.core.files import read_json, write_json
 from studio.core.rundir import create_run
 from studio.core.spec import parse_spec
+from studio.ui.panels import inspect as inspect_panel
 from studio.ui.panels import inspect_against
 from studio.ui.panels.inspect_against import AgainstChooser, others_of
-from studio.ui.panels.inspect_subject import Other, Subject, of_model, runs_to_see
+from studio.ui.panels.inspect_subject import Other, Subject, of_file, of_model, runs_to_see
 from studio.ui.views.look import about, caption, look_of_file, state_names
 
 OTHER_PROBABILITIES = {"before": {"bad": 0.1, "good": 0.9}, "after": {"bad": 0.97, "good": 0.03}}
@@ -109,6 +111,27 @@ def test_what_was_read_of_one_model_is_not_offered_for_the_next(qtbot, panel, st
     qtbot.wait(50)
     assert [panel.against.itemText(i) for i in range(panel.against.count())] == offered
     assert panel.against.currentText() == "alone"
+
+
+def test_what_was_read_of_a_model_is_not_shown_as_the_next_ones(qtbot, panel, store, tmp_path, captures, monkeypatch):
+    run, gate, real, done = panel.chooser.subject(), threading.Event(), inspect_panel.earlier_look, []
+    answer = Explained(id="1", text=TEXT, probabilities={}, directories=captures())
+    monkeypatch.setattr(inspect_panel, "earlier_look", lambda *about: gate.wait(5) and done.append(1) or answer)
+    panel.chooser.choose(of_model("starter"))
+    panel.chooser.choose(of_file(tmp_path / "gone.attune-look", "a file"))
+    gate.set()
+    qtbot.waitUntil(lambda: bool(done))
+    qtbot.wait(100)
+    assert panel._look is None and panel.maps.look is None
+    # Nor is what went wrong with it.
+    monkeypatch.setattr(inspect_panel, "earlier_look", real)
+    panel.chooser.choose(of_model("starter"))
+    panel.look_at(TEXT)
+    gone = {state: str(tmp_path / "gone") for state in ("before", "after")}
+    store.answer(probabilities={}, directories=gone)
+    panel.chooser.choose(run)
+    qtbot.wait(100)
+    assert panel.stage.currentWidget() is not panel._refusal
 
 
 def test_what_is_compared_with_stays_chosen_while_others_are_read(qtbot, store):

@@ -1,6 +1,6 @@
 """The Inspect page: where the heads of a model look in a text, before and after its fine-tuning."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -209,7 +209,12 @@ class InspectPanel(QWidget):
                 look = None
             return Found(roles, knows_chat, rows, look)
 
-        background(read, self._begin, self._refuse_exception, self, key="subject")
+        begin, refuse = (self._of(subject, act) for act in (self._begin, self._refuse_exception))
+        background(read, begin, refuse, self, key="subject")
+
+    def _of(self, subject: Subject, act: Callable[[Any], None]) -> Callable[[Any], None]:
+        """Return `act` for what is read of a subject; it does nothing once the page is about another."""
+        return lambda found: act(found) if subject is self._subject else None
 
     def _begin(self, found: Found) -> None:
         """Show what was looked at last, or offer a row to begin with."""
@@ -361,11 +366,8 @@ class InspectPanel(QWidget):
         def load() -> Look:
             return load_look(answer, subject.name, gold, kind, subject.state_names())
 
-        def show(look: Look) -> None:
-            if subject is self._subject:  # else another model was chosen while the maps were read
-                self._show_look(look)
-
-        background(load, show, self._refuse_exception, self, key="look")
+        show, refuse = (self._of(subject, act) for act in (self._show_look, self._refuse_exception))
+        background(load, show, refuse, self, key="look")
 
     def _show_look(self, look: Look, options: Mapping[str, Any] | None = None) -> None:
         if self._subject is not None and self._subject.run:

@@ -118,10 +118,10 @@ class MapsView(QWidget):
     def fold(self) -> None:
         """Fold the card of all heads away, or bring it back; so it stays until there is another number of views."""
         self._wants_fold = not self.heads.isHidden()
-        had_focus = self.heads.isAncestorOf(self.focusWidget()) if self.focusWidget() is not None else False
+        had_focus = any(each.isAncestorOf(self.focusWidget()) for each in (self.heads, self.rail) if self.focusWidget())
         self._make_room()
-        if had_focus and self._wants_fold:
-            self.rail.open.setFocus()
+        if had_focus:
+            (self.rail.open if self._wants_fold else self.heads.fold).setFocus()
 
     def _split(self) -> None:
         self._wants_fold = None
@@ -130,6 +130,7 @@ class MapsView(QWidget):
     def _unfold(self, wanted: bool) -> None:
         self._wants_strip = wanted
         self._make_room()
+        (self.refold if wanted else self.unfold).setFocus()  # the button that was clicked is gone
 
     def _make_room(self) -> None:
         """Give a small window's room to the views: the strip has one line, and of two views the heads make way."""
