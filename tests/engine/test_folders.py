@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from studio.attention import gates, maps
 from studio.core.commands import Explain, Study
@@ -137,6 +137,16 @@ def test_a_masked_word_is_answered_for(family, tmp_path):
     assert edited.states["after"]["plain"]["value"] == pytest.approx(share, abs=1e-6)
     unasked = subject.reply(Explain(text=TEXT), ("after",), tmp_path / "maps")
     assert unasked.probabilities == {"after": {}} and not unasked.said
+
+
+def test_a_masked_word_is_told_as_people_write_it(tmp_path):
+    subject, _ = opened(tmp_path / "model", HIDING["bert"], "bert")
+    subject.tokenizer.backend_tokenizer.decoder = decoders.Replace("word", "·")  # as bytes of a BPE become letters
+    answer = subject.reply(Explain(text="word5 <mask> word9"), ("after",), tmp_path / "maps")
+    best = max(answer.probabilities["after"], key=answer.probabilities["after"].get)
+    assert best.startswith("·")
+    target = ask(subject, "ablate", "word5 <mask> word9", edits=[[0, 0, "zero"]]).target
+    assert target["facts"] == {"token": best}
 
 
 @pytest.mark.parametrize(("family", "kind"), [("llama", WRITING["llama"]), ("bert", HIDING["bert"])])

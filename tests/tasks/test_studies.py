@@ -303,6 +303,12 @@ def test_a_better_order_falls_sooner_and_a_wrong_one_does_not(make_subject: Call
     alone = np.ones((1, len(free)), dtype=bool)
     alone[0, 2] = False
     assert value(np.ones_like(alone))[0] - value(alone)[0] == pytest.approx(lost[2], abs=1e-6)
+    texts = []
+    hook = subject.tuned.register_forward_hook(lambda module, args, outputs: texts.append(len(outputs.logits)))
+    value = value_function(subject.tuned, target, blank_of(subject.tokenizer))
+    assert value(np.concatenate([alone, alone])).tolist() == [*value(alone)] * 2
+    hook.remove()
+    assert texts == [1], "what is known is not asked again"
 
 
 def test_all_heads_even_is_a_model_whose_queries_are_nothing(make_subject: Callable) -> None:
