@@ -10,6 +10,7 @@ import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from studio.attention import gates, maps
+from studio.core.anatomy import HEADLESS
 from studio.core.commands import Explain, Study
 from studio.core.spec import InspectSpec
 from studio.engine import inspect as engine
@@ -191,3 +192,5 @@ def test_a_head_that_is_not_in_the_folder_is_not_drawn_at_random(tmp_path):
         subject = engine._load_folder(InspectSpec(model=str(tmp_path)))
         assert type(subject.tuned) is transformers.BertModel and subject.answers == "embeddings", name
         assert not subject.labels
+        answer = subject.reply(Explain(text=TEXT), ("after",), tmp_path / "maps")
+        assert answer.answers == HEADLESS and not answer.said, "and that is told"

@@ -287,6 +287,20 @@ def test_two_tokens_of_one_name_have_their_own_chance(make_subject: Callable) ->
         assert each["random_deletion"][0] == pytest.approx(each["deletion"][0], abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("task", "unasked", "asked"),
+    [
+        ("masked-lm", {"text": "The red cup"}, {"text": "The red [MASK]"}),
+        ("multiple-choice", {"question": "which is alive", "option_1": "a red cup"}, FIELDS["multiple-choice"]),
+    ],
+)
+def test_who_is_asked_nothing_answers_nothing(make_subject: Callable, tmp_path: Path, task, unasked, asked) -> None:
+    subject = make_subject(task)
+    for fields, is_asked in ((unasked, False), (asked, True)):
+        answer = subject.reply(Explain(text="-", fields=fields), ("after",), tmp_path)
+        assert bool(answer.said) is is_asked and answer.answers == task, fields
+
+
 def test_a_better_order_falls_sooner_and_a_wrong_one_does_not(make_subject: Callable) -> None:
     """Sabotage: occlusion's own order must win, its reverse must lose, and agree with nothing."""
     subject = make_subject("text-classification")
