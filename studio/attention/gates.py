@@ -113,6 +113,8 @@ def integrated_gradients(
 ) -> tuple[np.ndarray, float]:
     """Return what each token adds to the target, [token], and how far the sum is from the whole, as a share.
 
+    target: outputs → a number for each text of the batch, [row]; several points go through the model at once.
+
     The gradient by the token's embedding, averaged over the midpoints of `steps` between the mean embedding and the
     text (Sundararajan et al. 2017). Steps are doubled until the share is at most 1 %, up to `most_steps`. (From
     zeros, the first norm of a decoder jumps at once to full length, and no number of steps is enough.)
@@ -124,32 +126,36 @@ def integrated_gradients(
     # The encoder's own: with the decoder's it shares weights, but is another module.
     table = (inner.get_encoder() if inner.config.is_encoder_decoder else inner).get_input_embeddings()
     baseline = table.weight.detach().mean(dim=0) * getattr(table, "embed_scale", 1.0)
+    at_once = _rows_at_once(inputs)
     given: list[Tensor] = []
-    share = 1.0
+    shares = torch.ones(1)
 
     def scaled(_module: Module, _inputs: Any, output: Tensor) -> Tensor | None:
         # Where an encoder-decoder has one table, the first call is that of the input.
         if given:
             return None
-        given.append((baseline + (output.detach() - baseline) * share).requires_grad_())
+        far = shares.to(output).reshape(-1, *[1] * (output.ndim - 1))
+        given.append((baseline + (output.detach() - baseline) * far).requires_grad_())
         return given[0]
 
-    def at(where: float) -> tuple[Tensor, Tensor]:
-        nonlocal share
-        share = where
+    def at(where: list[float]) -> tuple[Tensor, Tensor]:
+        """Return the target, [row], and the embeddings that it is of, so far on the way; all at once."""
+        nonlocal shares
+        shares = torch.tensor(where)
         given.clear()
-        return target(model(**inputs)), given[0]
+        return target(model(**_repeated(inputs, len(where)))), given[0]
 
     hook = table.register_forward_hook(scaled)
     try:
         with undisturbed(model, device), torch.enable_grad():
-            first, whole = at(0.0)[0].item(), at(1.0)
-            difference, way = whole[0].item() - first, whole[1].detach() - baseline
+            with torch.no_grad():
+                (first, whole), points = at([0.0, 1.0])
+            difference, way = (whole - first).item(), (points[1:] - points[:1]).detach()
             while True:
-                total = torch.zeros_like(way)
-                for step in range(steps):
-                    value, point = at((step + 0.5) / steps)
-                    total += torch.autograd.grad(value, point)[0]
+                total, middles = torch.zeros_like(way), [(step + 0.5) / steps for step in range(steps)]
+                for start in range(0, steps, at_once):
+                    values, points = at(middles[start : start + at_once])
+                    total += torch.autograd.grad(values.sum(), points)[0].sum(dim=0, keepdim=True)
                 attributions = (way * total / steps)[0].sum(dim=-1).float().cpu().numpy()
                 missing = abs(float(attributions.sum()) - difference) / max(abs(difference), 1e-12)
                 if missing <= COMPLETE or 2 * steps > most_steps:
@@ -171,20 +177,26 @@ def token_value(
 
     def value(coalitions: np.ndarray) -> np.ndarray:
         ids, found = inputs["input_ids"], []
-        at_once = max(1, TOKENS_AT_ONCE // ids.shape[-1])
+        at_once = _rows_at_once(inputs)
         with undisturbed(model, ids.device), torch.inference_mode():
             for start in range(0, len(coalitions), at_once):
                 stays = torch.as_tensor(coalitions[start : start + at_once], device=ids.device)
                 stays = stays.reshape(len(stays), *[1] * (ids.ndim - 2), -1)
-                batch = {
-                    name: each.expand(len(stays), *each.shape[1:]) if torch.is_tensor(each) else each
-                    for name, each in inputs.items()
-                }
+                batch = _repeated(inputs, len(stays))
                 batch["input_ids"] = torch.where(stays, ids, blank)
                 found += target(model(**batch)).flatten().tolist()
         return np.array(found)
 
     return value
+
+
+def _rows_at_once(inputs: Mapping[str, Any]) -> int:
+    return max(1, TOKENS_AT_ONCE // inputs["input_ids"].shape[-1])
+
+
+def _repeated(inputs: Mapping[str, Any], n: int) -> dict[str, Any]:
+    """Return a batch of `n` times the same text; what is no tensor is an option of the model."""
+    return {name: each.expand(n, *each.shape[1:]) if hasattr(each, "expand") else each for name, each in inputs.items()}
 
 
 @contextmanager

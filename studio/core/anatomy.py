@@ -36,6 +36,7 @@ _UNUSED = re.compile(
     r"^(cls|lm_head|mlm|vocab_\w+|discriminator_predictions|generator_\w+|predictions|decoder\.(bias|weight)|head)\b"
     r"|position_ids$|rotary_emb\.inv_freq$|token_type_ids$"
 )
+HEADLESS = "headless"  # it names a head that can't be loaded whole
 NEXT_TOKEN, WRITTEN = "next-token", "written-text"  # what a model without a task of the studio answers with
 _HEADS = {
     "ForSequenceClassification": "text-classification",

@@ -151,7 +151,7 @@ class Explained(Event):
     """The answer to an explain command: probabilities or blocks, and the folder of the attention maps, per state.
 
     fields: the row by role, where more than a text was asked. said: the answer in words, per state.
-    seen: the row as the model gets it, a block. answers: what of a model folder answers, as `anatomy.answers_with`.
+    seen: the row as the model gets it, a block. answers: what with, as `anatomy.answers_with`.
     """
 
     type: Literal["explained"] = "explained"

@@ -480,7 +480,7 @@ REASONS: dict[str, Reason] = {
     "look-missing": Reason("There is no file at {path}.", "Choose the file again."),
     "look-unreadable": Reason("The file {path} can't be read.", "{message}"),
     "look-foreign": Reason("The file {path} is no saved inspection.", "Their names end in .attune-look."),
-    "look-damaged": Reason("The file {path} is damaged.", "{message} Copy it again from where it came."),
+    "look-damaged": Reason("The file {path} is damaged.", "Copy it again from where it came. ({message})"),
     "look-newer": Reason("The file {path} was saved by a newer Attune ({version}).", "Update Attune to open it."),
     "look-unsafe": Reason("The file {path} holds what no saved inspection holds, and was not opened.", "{message}"),
     "look-gone": Reason("The maps of this inspection are no longer there.", "Look inside again, then save."),

@@ -22,13 +22,17 @@ _NAMED = ("text-classification", "token-classification")  # whose labels stand i
 
 @dataclass(frozen=True)
 class Folder:
-    """A model, in eval mode, and its tokenizer; max_length in tokens. answers: what with, as `anatomy.answers_with`."""
+    """A model, in eval mode, and its tokenizer; max_length in tokens. answers: what with, as `anatomy.answers_with`.
+
+    lacks_head: it names one, which can't be loaded whole.
+    """
 
     model: Any
     tokenizer: Any
     max_length: int
     labels: list[str]
     answers: str
+    lacks_head: bool = False
 
 
 def load_folder(name: str, with_answers: bool = True) -> Folder:
@@ -42,13 +46,14 @@ def load_folder(name: str, with_answers: bool = True) -> Folder:
     info = describe_model(name)
     answers, tokenizer = answers_with(info.path) if with_answers else "", models.load_tokenizer(Path(info.path))
     model = decoders.load_writer(info.path) if answers == WRITTEN else _with_head(info.path, answers)
+    lacks_head = model is None and bool(answers)
     if model is None:
         answers, model = "", _load(info.path, "AutoModel")[0]
     if answers in (WRITTEN, NEXT_TOKEN):
         model.config.use_cache = False  # nothing is written on: keys and values would be kept for nobody
     config = model.config
     labels = [config.id2label[i] for i in sorted(config.id2label)] if answers in _NAMED else []
-    return Folder(model, tokenizer, info.max_positions or 512, labels, answers)
+    return Folder(model, tokenizer, info.max_positions or 512, labels, answers, lacks_head)
 
 
 def _with_head(path: str, answers: str) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 
 from studio.attention import capture as attention
 from studio.core import events as ev
-from studio.core.anatomy import NEXT_TOKEN, WRITTEN
+from studio.core.anatomy import HEADLESS, NEXT_TOKEN, WRITTEN
 from studio.core.blocks import TokenTexts
 from studio.core.commands import Explain, Study
 from studio.core.disk import no_room
@@ -161,7 +161,7 @@ def _event(
         probabilities={state: answer["probabilities"] for state, answer in answers.items()},
         directories={state: answer["directory"] for state, answer in answers.items() if "directory" in answer},
         fields=dict(fields or {}),
-        answers="" if subject.trained else subject.answers,
+        answers=HEADLESS if subject.lacks_head else subject.answers,
         said=said or {state: answer["said"] for state, answer in answers.items() if "said" in answer},
     )
 
@@ -181,9 +181,10 @@ class Subject:
         labels: list[str],
         trained: Trained | None = None,
         answers: str = "",
+        lacks_head: bool = False,
     ):
         self.tuned, self.base, self.tokenizer, self.max_length, self.labels = tuned, base, tokenizer, max_length, labels
-        self.trained, self.writes = trained, answers == WRITTEN
+        self.trained, self.writes, self.lacks_head = trained, answers == WRITTEN, lacks_head
         self.answers = trained.task.id if trained else answers or ("text-classification" if labels else "embeddings")
         self.progress: Callable[[int, int], None] = _ignore
         self._parts: dict[str, Rows] | None = None
@@ -245,11 +246,19 @@ class Subject:
         return ev.Explained(id=asked.id, text=asked.text, probabilities=probabilities, blocks=blocks, seen=block)
 
     def _said(self, asked: Explain, states: tuple[str, ...]) -> dict[str, str]:
-        """Return a task's answer to a row in words, per state; nothing of a model that answers by its neighbours."""
+        """Return a task's answer to a row in words, per state; nothing where it was asked nothing.
+
+        So it is with a model that answers by its neighbours, with a text in which no word is masked (the task itself
+        would hide some, and not those of the maps), and with an option that has no rival.
+        """
         if self.trained is None or self.trained.task.n_company or "messages" in asked.fields:
             return {}
         task, said = self.trained.task, {}
-        _, row, features = self._row(asked)
+        fields, row, features = self._row(asked)
+        if task.id == "masked-lm" and not any((self.tokenizer.mask_token or "") in text for text in fields.values()):
+            return {}
+        if task.id == "multiple-choice" and sum(bool(fields[role]) for role in fields if "option" in role) < 2:
+            return {}
         for name in states:
             with self.state(name) as model:
                 outputs = evaluate.predict(task, model, self.tokenizer, features, "fp32")
@@ -429,4 +438,5 @@ def _load_folder(spec: InspectSpec) -> Subject:
     else:
         found, other = load_two(spec.model, spec.against)
     most = min(found.max_length, other.max_length)
-    return Subject(found.model, other.model, found.tokenizer, most, found.labels, answers=found.answers)
+    return Subject(found.model, other.model, found.tokenizer, most, found.labels, answers=found.answers,
+                   lacks_head=found.lacks_head)  # fmt: skip

@@ -228,13 +228,17 @@ class Store(Drafting):
         return None
 
     def stop(self, run_id: str) -> None:
-        """Ask a run to save and end; one that does not obey is offered to be forced."""
+        """Ask a run to save and end; one that does not obey is offered to be forced, an inspection just ends."""
         self.send(run_id, commands.Stop())
         QTimer.singleShot(1000 * STOP_SECONDS, self, lambda: self._offer_force(run_id))
 
     def _offer_force(self, run_id: str) -> None:
         state = self.runs.get(run_id)
-        if state is not None and state.is_active and run_id in self.followers:
+        if state is None or not state.is_active or run_id not in self.followers:
+            return
+        if state.kind == "inspect":  # nobody started it by name, and it has nothing to lose
+            self.kill(run_id)
+        else:
             title = tr("{name} has not stopped yet.", name=self.run_name(run_id))
             hint = tr("It stops at its next step. Force it to end at once; what it logged is kept.")
             self.notice.emit(Notice(title, hint, "warning", "run.kill", run_id))

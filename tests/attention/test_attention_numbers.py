@@ -19,6 +19,11 @@ def target(outputs):
     return (logits if logits.ndim == 1 else logits[-1])[1]
 
 
+def targets(outputs):
+    """The same of every text of a batch."""
+    return (outputs.logits if outputs.logits.ndim == 2 else outputs.logits[:, -1])[:, 1]
+
+
 def test_toy_rollout_and_flow_are_exact():
     np.testing.assert_allclose(paths.rollout(TOY), [[0.7175, 0.2825], [0.1975, 0.8025]], rtol=0, atol=1e-12)
     np.testing.assert_allclose(paths.max_flow(TOY), [[0.8, 0.3], [0.25, 1.0]], rtol=0, atol=1e-9)
@@ -157,7 +162,7 @@ def test_integrated_gradients_are_complete(family):
     model, inputs = ordinary(family, 0), make_input(family, 0)
     torch.manual_seed(0)
     state = torch.random.get_rng_state()
-    values, share = gates.integrated_gradients(model, inputs, target, steps=20, most_steps=20)
+    values, share = gates.integrated_gradients(model, inputs, targets, steps=20, most_steps=20)
     assert torch.equal(torch.random.get_rng_state(), state)
     with torch.no_grad():
         table = model.get_input_embeddings()
@@ -171,7 +176,7 @@ def test_integrated_gradients_are_complete(family):
 
 def test_integrated_gradients_of_an_encoder_decoder_are_those_of_its_encoder():
     model, inputs = ordinary("bart", 0), make_input("bart", 0)
-    values, share = gates.integrated_gradients(model, inputs, target)
+    values, share = gates.integrated_gradients(model, inputs, targets)
     table = model.get_encoder().get_input_embeddings()
     hook = table.register_forward_hook(lambda module, _, out: (table.weight.mean(0) * table.embed_scale).expand_as(out))
     with torch.no_grad():
@@ -184,9 +189,21 @@ def test_integrated_gradients_of_an_encoder_decoder_are_those_of_its_encoder():
 
 def test_integrated_gradients_that_are_not_complete_take_more_steps_and_say_so():
     model, inputs = ordinary("distilbert", 3), make_input("distilbert", 0)
-    _, rough = gates.integrated_gradients(model, inputs, target, steps=20, most_steps=20)
-    _, fine = gates.integrated_gradients(model, inputs, target)
+    _, rough = gates.integrated_gradients(model, inputs, targets, steps=20, most_steps=20)
+    _, fine = gates.integrated_gradients(model, inputs, targets)
     assert rough > 0.01 >= fine
+
+
+def test_points_of_integrated_gradients_go_through_the_model_together(monkeypatch):
+    model, inputs = ordinary("gpt2", 0), make_input("gpt2", 0)
+    calls = []
+    model.register_forward_hook(lambda module, args, outputs: calls.append(len(outputs.logits)))
+    together, _ = gates.integrated_gradients(model, inputs, targets, steps=20, most_steps=20)
+    assert calls == [2, 20]
+    monkeypatch.setattr(gates, "TOKENS_AT_ONCE", 1)
+    alone, _ = gates.integrated_gradients(model, inputs, targets, steps=20, most_steps=20)
+    assert calls[2:] == [2, *[1] * 20]
+    np.testing.assert_allclose(together, alone, rtol=0, atol=1e-6)
 
 
 def game(coalition):

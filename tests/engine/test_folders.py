@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from studio.attention import gates, maps
+from studio.core.anatomy import HEADLESS
 from studio.core.commands import Explain, Study
 from studio.core.spec import InspectSpec
 from studio.engine import inspect as engine
@@ -139,6 +140,16 @@ def test_a_masked_word_is_answered_for(family, tmp_path):
     assert unasked.probabilities == {"after": {}} and not unasked.said
 
 
+def test_a_masked_word_is_told_as_people_write_it(tmp_path):
+    subject, _ = opened(tmp_path / "model", HIDING["bert"], "bert")
+    subject.tokenizer.backend_tokenizer.decoder = decoders.Replace("word", "·")  # as bytes of a BPE become letters
+    answer = subject.reply(Explain(text="word5 <mask> word9"), ("after",), tmp_path / "maps")
+    best = max(answer.probabilities["after"], key=answer.probabilities["after"].get)
+    assert best.startswith("·")
+    target = ask(subject, "ablate", "word5 <mask> word9", edits=[[0, 0, "zero"]]).target
+    assert target["facts"] == {"token": best}
+
+
 @pytest.mark.parametrize(("family", "kind"), [("llama", WRITING["llama"]), ("bert", HIDING["bert"])])
 def test_a_vocabulary_may_be_larger_than_its_tokenizers(family, kind, tmp_path):
     """Of a round size, as of many published models: what has no name has a number."""
@@ -181,3 +192,5 @@ def test_a_head_that_is_not_in_the_folder_is_not_drawn_at_random(tmp_path):
         subject = engine._load_folder(InspectSpec(model=str(tmp_path)))
         assert type(subject.tuned) is transformers.BertModel and subject.answers == "embeddings", name
         assert not subject.labels
+        answer = subject.reply(Explain(text=TEXT), ("after",), tmp_path / "maps")
+        assert answer.answers == HEADLESS and not answer.said, "and that is told"

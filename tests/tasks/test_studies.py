@@ -287,6 +287,20 @@ def test_two_tokens_of_one_name_have_their_own_chance(make_subject: Callable) ->
         assert each["random_deletion"][0] == pytest.approx(each["deletion"][0], abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("task", "unasked", "asked"),
+    [
+        ("masked-lm", {"text": "The red cup"}, {"text": "The red [MASK]"}),
+        ("multiple-choice", {"question": "which is alive", "option_1": "a red cup"}, FIELDS["multiple-choice"]),
+    ],
+)
+def test_who_is_asked_nothing_answers_nothing(make_subject: Callable, tmp_path: Path, task, unasked, asked) -> None:
+    subject = make_subject(task)
+    for fields, is_asked in ((unasked, False), (asked, True)):
+        answer = subject.reply(Explain(text="-", fields=fields), ("after",), tmp_path)
+        assert bool(answer.said) is is_asked and answer.answers == task, fields
+
+
 def test_a_better_order_falls_sooner_and_a_wrong_one_does_not(make_subject: Callable) -> None:
     """Sabotage: occlusion's own order must win, its reverse must lose, and agree with nothing."""
     subject = make_subject("text-classification")
@@ -303,6 +317,12 @@ def test_a_better_order_falls_sooner_and_a_wrong_one_does_not(make_subject: Call
     alone = np.ones((1, len(free)), dtype=bool)
     alone[0, 2] = False
     assert value(np.ones_like(alone))[0] - value(alone)[0] == pytest.approx(lost[2], abs=1e-6)
+    texts = []
+    hook = subject.tuned.register_forward_hook(lambda module, args, outputs: texts.append(len(outputs.logits)))
+    value = value_function(subject.tuned, target, blank_of(subject.tokenizer))
+    assert value(np.concatenate([alone, alone])).tolist() == [*value(alone)] * 2
+    hook.remove()
+    assert texts == [1], "what is known is not asked again"
 
 
 def test_all_heads_even_is_a_model_whose_queries_are_nothing(make_subject: Callable) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from looks import make_look
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QLabel
@@ -16,6 +17,7 @@ from recorded_runs import add_evaluation, add_model
 from studio.attention import maps
 from studio.attention.capture import Capture, save
 from studio.core import events as ev
+from studio.core.anatomy import HEADLESS, NEXT_TOKEN, WRITTEN
 from studio.core.commands import Command, Explain
 from studio.core.files import write_json
 from studio.core.reasons import Problem
@@ -24,6 +26,7 @@ from studio.core.spec import InspectSpec
 from studio.core.state import RunState
 from studio.ui.notices import at_end
 from studio.ui.panels.inspect import InspectPanel
+from studio.ui.panels.inspect_strip import Prediction
 from studio.ui.panels.inspect_subject import of_model
 from studio.ui.panels.inspection import Inspection
 from studio.ui.store import Store
@@ -520,3 +523,31 @@ def test_a_question_that_can_not_be_sent_is_not_waited_for(qtbot, workspace, rec
     qtbot.waitUntil(lambda: bool(answers))
     assert (answers[0].what, answers[0].reason) == ("target", "workspace-unwritable")
     store.close()
+
+
+@pytest.mark.parametrize(
+    ("answers", "probabilities", "said"),
+    [
+        ("question-answering", {}, "no answer"),
+        (WRITTEN, {}, "writes nothing"),
+        (NEXT_TOKEN, {"word": 0.0003}, "0.03\N{NO-BREAK SPACE}%"),
+        (NEXT_TOKEN, {"word": 0.25}, "25\N{NO-BREAK SPACE}%"),
+    ],
+)
+def test_a_small_or_empty_answer_is_told_as_what_it_is(qtbot, answers, probabilities, said) -> None:
+    prediction = Prediction()
+    qtbot.addWidget(prediction)
+    probabilities = {"after": probabilities}
+    told = {} if probabilities["after"] else {"after": ""}
+    prediction.show_look(make_look(("after",), answers=answers, probabilities=probabilities, said=told))
+    assert said in prediction.text()
+
+
+@pytest.mark.parametrize(("answers", "why"), [
+    ("masked-lm", "Put [MASK]"), ("multiple-choice", "no choice"), (HEADLESS, "head"), ("", "gives no answer"),
+])  # fmt: skip
+def test_who_has_no_answer_says_why(qtbot, answers, why) -> None:
+    prediction = Prediction()
+    qtbot.addWidget(prediction)
+    prediction.show_look(make_look(("after",), answers=answers, probabilities={"after": {}}, said={}))
+    assert why in prediction._none.text()

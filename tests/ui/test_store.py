@@ -36,6 +36,16 @@ def test_a_batch_is_folded_and_told_once(store: Store, heard, training_events) -
     assert len(state.series["train", "loss"]) == 20
 
 
+@pytest.mark.parametrize("kind", ["inspect", "train"])
+def test_only_of_a_run_that_was_started_by_name_one_is_asked_to_force_its_end(store, heard, monkeypatch, kind) -> None:
+    killed = []
+    monkeypatch.setattr(store, "kill", killed.append)
+    monkeypatch.setattr(type(store.followers), "__contains__", lambda followers, run_id: True)
+    store.runs["r"] = RunState(id="r", kind=kind, state="running")
+    store._offer_force("r")
+    assert killed == ["r"] * (kind == "inspect") and len(heard["notice"]) == (kind == "train")
+
+
 def test_a_recorded_run_is_replayed_without_a_word(qtbot, store: Store, heard, recorded_run: RunDir) -> None:
     store.select_run(recorded_run.id)
     assert store.current_run == recorded_run.id

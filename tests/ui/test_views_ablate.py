@@ -10,6 +10,7 @@ from looks import written
 from PySide6.QtCore import Qt
 
 from studio.attention import paths
+from studio.core.anatomy import WRITTEN
 from studio.core.events import Studied
 from studio.ui.views.ablate import AblateView, change_of
 from studio.ui.views.attributions import AttributionsView, weights_of
@@ -105,6 +106,17 @@ def test_the_answer_stands_beside_that_of_all_heads(qtbot, selection):
     assert view.answers[BEFORE].isVisible() and view.answers[BEFORE].rest.text() == "The answer stays “bad”"
     assert change_of(0.5, 0.50001) == "0.500 → 0.500 (±0.000)"
     assert change_of(0.5, 0.9004) == "0.500 → 0.900 (+0.400)"
+    # Of a large vocabulary a word has a small share, and what becomes of it is seen all the same.
+    assert change_of(3.67e-4, 1.2e-5) == "3.670e−4 → 0.120e−4 (−3.550e−4)"
+    assert change_of(0.0, 0.0) == "0.000 → 0.000 (±0.000)"
+
+
+@pytest.mark.parametrize(("answers", "none"), [("", "no answer"), (WRITTEN, "nothing is written")])
+def test_an_answer_without_a_word_is_called_what_it_is(qtbot, selection, answers: str, none: str):
+    view = AblateView(selection)
+    shown(qtbot, view, replace(LOOK, answers=answers))
+    view.take(ablated(0.31, answers=[""]))
+    assert view.answers[AFTER].rest.text() == f"The answer turns from “bad” to “{none}”"
 
 
 def test_what_can_not_be_edited_is_said(qtbot, selection):
@@ -262,6 +274,7 @@ def test_an_explanation_stands_beside_its_test(qtbot, selection, tmp_path: Path)
     assert len(asked) == 1 and not tints[-1][0].any()  # both were answered
     selection.show_state(DIFFERENCE)
     np.testing.assert_array_equal(tints[-1][0], [0, 1, 4, 0.5, -2, 3, 0])
+    assert view.verdict.text().startswith("After: Without"), "of two states it says which was tested"
     view.hide()
     assert tints[-1][0] is None
 

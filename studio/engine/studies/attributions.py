@@ -69,7 +69,7 @@ def _weights(
     """Return the weights [token] of a method, and what else it says."""
     n_tokens = len(target.stays)
     if method == "integrated":
-        weights, missing = gates.integrated_gradients(model, target.inputs, target.one)
+        weights, missing = gates.integrated_gradients(model, target.inputs, target.of)
         return weights, {"missing": missing}
     if method == "flow" and n_tokens > MOST_FLOW_TOKENS:
         raise Failure("flow-too-long", "text", n_tokens=n_tokens, most=MOST_FLOW_TOKENS)

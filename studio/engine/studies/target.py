@@ -167,11 +167,16 @@ def value_function(model: Any, target: Target, blank: int) -> Callable[[np.ndarr
     """Return the value function of `coalitions` over the tokens that may go, [coalition, free token]."""
     free = np.flatnonzero(~target.stays)
     whole = token_value(model, target.inputs, target.value, blank)
+    known: dict[bytes, float] = {}  # curves have their ends in common, and one of a token alone is an occlusion
 
     def value(coalitions: np.ndarray) -> np.ndarray:
-        stays = np.ones((len(coalitions), len(target.stays)), dtype=bool)
-        stays[:, free] = coalitions
-        return whole(stays)
+        keys = [each.tobytes() for each in coalitions]
+        new = {key: each for key, each in zip(keys, coalitions, strict=True) if key not in known}
+        if new:
+            stays = np.ones((len(new), len(target.stays)), dtype=bool)
+            stays[:, free] = [*new.values()]
+            known.update(zip(new, whole(stays).tolist(), strict=True))
+        return np.array([known[key] for key in keys])
 
     return value
 
@@ -328,6 +333,8 @@ def _span(asked: Asked) -> Target:
 
 
 def _word(asked: Asked) -> Target:
+    from studio.engine.studies.following import named, readable
+
     tokenizer, ids = asked.subject.tokenizer, asked.inputs["input_ids"][0]
     masked = np.array(ids.tolist()) == tokenizer.mask_token_id
     places = np.flatnonzero(masked if masked.any() else ~asked.special).tolist() or [0]
@@ -342,17 +349,17 @@ def _word(asked: Asked) -> Target:
         return chosen.logsumexp(-1) - float(np.log(len(places)))
 
     def say(outputs: Any) -> Said:
-        shares = outputs.logits[0, places].float().softmax(-1)
-        told = [token_name(tokenizer, i) for i in shares.argmax(-1).tolist()]
+        logits = outputs.logits[0, places].float()
+        best = logits.argmax(-1).tolist()
         if len(places) > 1:
-            return Said({}, told)
-        return Said({token_name(tokenizer, i): shares[0, i].item() for i in likely}, told)
+            return Said({}, [readable(tokenizer, [i])[0] for i in best])
+        return Said(named(tokenizer, logits[0], likely), readable(tokenizer, best))
 
     words, facts = "mean probability of the text's own tokens", {}
     if masked.any():
         words, facts = "mean probability of the words at the masked places", {}
         if len(places) == 1:
-            words, facts = "probability of “{token}”", {"token": token_name(tokenizer, tokens[0])}
+            words, facts = "probability of “{token}”", {"token": readable(tokenizer, tokens[:1])[0]}
     return Target(
         words, facts, asked.inputs, of, lambda outputs: of(outputs).exp(), say, asked.special | masked, is_log=True,
         choice={"tokens": tokens},

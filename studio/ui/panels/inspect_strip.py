@@ -7,7 +7,7 @@ from PySide6.QtCore import QPoint, QRect, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QContextMenuEvent, QFontMetrics, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QGridLayout, QMenu, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
-from studio.core.anatomy import NEXT_TOKEN
+from studio.core.anatomy import HEADLESS, NEXT_TOKEN
 from studio.ui import words
 from studio.ui.i18n import tr
 from studio.ui.theme import GRID, current, lookup_table, number_font
@@ -300,6 +300,7 @@ class Prediction(QWidget):
         for widget in (self._gold_name, self._gold):
             widget.setVisible(bool(look.gold))
         some = any(look.probabilities.values()) or bool(look.said)  # a model that writes may write nothing
+        self._none.setText(_why_none(look))
         self._none.setVisible(not some)
         for state, (name, label, share) in self._lines.items():
             found, said = look.probabilities.get(state) or {}, in_words(look, look.said.get(state, ""), tr)
@@ -311,8 +312,8 @@ class Prediction(QWidget):
             label.setVisible(some and state in look.maps)
             share.setVisible(bool(found))
             label.setText(best[0] if best else said)
-            share.setText(words.percent(found[best[0]]) if best else "")
-            first = "\n".join(f"{each}  {words.percent(found[each], 1)}" for each in best[:MOST_CHOICES])
+            share.setText(_percent(found[best[0]]) if best else "")
+            first = "\n".join(f"{each}  {_percent(found[each], 1)}" for each in best[:MOST_CHOICES])
             for widget in (label, share):
                 widget.setToolTip(first or said)
         told = [f"{label.text()} {share.text()}".strip() for _, label, share in self._lines.values()
@@ -326,6 +327,23 @@ class Prediction(QWidget):
         lines = [f"{n.text()} {label.text()} {s.text()}" for n, label, s in shown if label.text()]
         gold = [f"{self._gold_name.text()} {self._gold.text()}"] if self._gold.text() else []
         return "; ".join([*lines, *gold])
+
+
+def _why_none(look: Look) -> str:
+    """Return why a look has no answer, and what would bring one."""
+    if look.answers == "masked-lm":
+        mask = look.mask_token or "[MASK]"
+        return tr("Put {mask} in place of a word to see what it says there.", mask=mask)
+    if look.answers == "multiple-choice":
+        return tr("One option alone is no choice; Ablate and Explain tell its score.")
+    if look.answers == HEADLESS:
+        return tr("Its head can't be loaded whole: it has no answer.")
+    return tr("This model gives no answer in words.")
+
+
+def _percent(share: float, digits: int = 0) -> str:
+    """Return a share as percent; of one that would be rounded to nothing two decimals."""
+    return words.percent(share, digits if round(share, 2 + digits) or not share else 2)
 
 
 def _readable(token: str) -> str:

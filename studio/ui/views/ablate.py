@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from studio.core.anatomy import WRITTEN
 from studio.core.events import Studied
 from studio.core.reasons import Problem
 from studio.ui.i18n import tr
@@ -25,7 +26,7 @@ from studio.ui.theme import GRID, GROUP
 from studio.ui.views.base import View
 from studio.ui.views.importance import Importance
 from studio.ui.views.look import AFTER, BEFORE, Look
-from studio.ui.views.numbers import three
+from studio.ui.views.numbers import compared
 from studio.ui.views.selection import CELL, HEADS, STATE, Selection
 from studio.ui.widgets.buttons import icon_button, quiet_button
 from studio.ui.widgets.labels import Body, Small, Strong
@@ -269,10 +270,12 @@ class AblateView(View):
 
     def _draw(self) -> None:
         states, state = self._shown.get("states", {}), self.selection.state
+        writes = self.look is not None and self.look.answers == WRITTEN
+        none = tr("nothing is written") if writes else tr("no answer")
         for name, answer in self.answers.items():
             answer.setVisible(name in states and (state == name or state not in states))
             if name in states:
-                answer.show_answer(self._shown["target"], states[name], len(states) > 1)
+                answer.show_answer(self._shown["target"], states[name], len(states) > 1, none)
 
     def meaning(self) -> str:
         return tr("Faint: all heads · strong: with the change")
@@ -360,8 +363,8 @@ class _Answer(QWidget):
         for widget in (self.title, self.target, self.bars, self.rest):
             column.addWidget(widget)
 
-    def show_answer(self, target: Mapping[str, Any], found: Mapping[str, Any], is_one_of_two: bool) -> None:
-        """Show an answer; target: what its number is."""
+    def show_answer(self, target: Mapping[str, Any], found: Mapping[str, Any], is_one_of_two: bool, none: str) -> None:
+        """Show an answer; target: what its number is; none: what an empty one is called."""
         plain, edited = found["plain"], found["edited"]
         self.title.setVisible(is_one_of_two)
         what = tr(target["words"], **target["facts"])
@@ -372,24 +375,27 @@ class _Answer(QWidget):
             [(name, shares[name], edited["probabilities"].get(name, 0.0)) for name in names[:MOST_LABELS]]
         )
         self.bars.setVisible(bool(names))
-        self.rest.setText(" · ".join(_others(plain, edited)))
+        self.rest.setText(" · ".join(_others(plain, edited, none)))
         self.rest.setVisible(bool(self.rest.text()))
 
 
 def change_of(before: float, after: float) -> str:
     """Return a change in numbers: from, to, and by how much."""
     # Numbers are rounded first, so that what is shown adds up.
-    change = round(after, 3) - round(before, 3)
+    first, second = compared(before, after)
+    power = first.partition("e")[2].replace("−", "-")
+    unit = 10.0 ** int(power) if power else 1.0
+    change = round(after / unit, 3) - round(before / unit, 3)
     sign = "+" if change > 0 else "−" if change < 0 else "±"
-    return f"{three(before)} → {three(after)} ({sign}{abs(change):.3f})"
+    return f"{first} → {second} ({sign}{abs(change):.3f}{first[first.find('e') :] if power else ''})"
 
 
-def _others(plain: Mapping[str, Any], edited: Mapping[str, Any]) -> list[str]:
-    """Return what else is another with the change: the answers in words, and the loss."""
+def _others(plain: Mapping[str, Any], edited: Mapping[str, Any], none: str) -> list[str]:
+    """Return what else is another with the change: the answers in words, and the loss; none: what an empty one is."""
     first, second = plain["answers"], edited["answers"]
     found = []
     if len(first) == 1:
-        named = [name or tr("no answer") for name in (*first, *second)]
+        named = [name or none for name in (*first, *second)]
         if first == second:
             found.append(tr("The answer stays “{name}”", name=named[0]))
         else:

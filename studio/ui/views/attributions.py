@@ -20,10 +20,11 @@ from studio.ui.threads import background
 from studio.ui.views.base import View
 from studio.ui.views.files import Write, write_table
 from studio.ui.views.look import AFTER, BEFORE, DECODER, DIFFERENCE, Look, marked
-from studio.ui.views.numbers import three
+from studio.ui.views.numbers import compared
 from studio.ui.views.selection import CELL, HEADS, STATE, Selection
 from studio.ui.widgets.bars import BarsView
 from studio.ui.widgets.chart_view import ChartView
+from studio.ui.widgets.heat import token_text
 from studio.ui.widgets.labels import Body, ElidedLabel
 from studio.ui.widgets.line_chart import LineChart
 
@@ -260,7 +261,11 @@ class AttributionsView(View):
         signed = method in SIGNED or self.selection.state == DIFFERENCE
         if self.isVisible():
             self.tinted.emit(values, signed, tr("Tint: {method}", method=tr(METHODS[method][0]).lower()))
-        self.verdict.setText(verdict(self._found["target"], state))
+        said = verdict(self._found["target"], state)
+        if self.selection.state not in self.look.maps:  # of two the second is tested
+            whose = next(name for name, each in self._found["states"].items() if each is state)
+            said = f"{tr(self.look.title(whose))}: {said}"
+        self.verdict.setText(said)
         said = facts(self._found, state)
         self.note.setText(" · ".join(said))
         self.note.setToolTip("\n".join([*said, *areas(state)]))
@@ -280,7 +285,7 @@ class AttributionsView(View):
 
     def _named(self, values: np.ndarray) -> dict[str, float]:
         """Return the strongest tokens by name, highest first; names that come twice have their place."""
-        tokens, named = self.look.tokens, {}
+        tokens, named = [*map(token_text, self.look.tokens)], {}
         cut = np.array(self._found["added"])
         shown = np.flatnonzero(np.ones(len(values), bool) if self.look.without_special else ~cut)
         strongest = shown[np.argsort(-np.abs(values[shown]), kind="stable")[:MOST_BARS]]
@@ -347,8 +352,8 @@ def verdict(target: dict[str, Any], state: dict[str, Any]) -> str:
     several = (
         "Without the {n} strongest tokens the {what} goes from {first} to {last}; without {n} random ones: {random}."
     )
-    values = {"first": state["deletion"][0], "last": state["deletion"][at], "random": state["random_deletion"][at]}
-    said = tr(one if n == 1 else several, n=n, what=what, **{name: three(each) for name, each in values.items()})
+    first, last, random = compared(state["deletion"][0], state["deletion"][at], state["random_deletion"][at])
+    said = tr(one if n == 1 else several, n=n, what=what, first=first, last=last, random=random)
     sooner = state["deletion_area"] < state["random_deletion_area"]
     higher = state["insertion_area"] > state["random_insertion_area"]
     if sooner and higher:
@@ -366,7 +371,7 @@ def facts(found: dict[str, Any], state: dict[str, Any]) -> list[str]:
     elif state["occlusion"] is None:
         said.append(tr("Too long to leave out each token alone"))
     if state["uniform"] is not None:
-        said.append(tr("Were every head to look evenly: {value}", value=three(state["uniform"])))
+        said.append(tr("Were every head to look evenly: {value}", value=compared(state["uniform"])[0]))
     if state.get("missing") is not None:
         said.append(tr("Adds up to {share} of the whole", share=words.percent(1 - state["missing"], 1)))
     said.append(tr("A token that goes becomes {blank}", blank=found["blank"]))
@@ -376,11 +381,11 @@ def facts(found: dict[str, Any], state: dict[str, Any]) -> list[str]:
 def areas(state: dict[str, Any]) -> list[str]:
     """Return the mean heights of the curves beside those of chance: a good order is low first, and high second."""
     pairs = {tr("Mean height as tokens go"): "deletion", tr("Mean height as tokens come"): "insertion"}
+    heights = {what: compared(state[f"{name}_area"], state[f"random_{name}_area"]) for what, name in pairs.items()}
     return [
-        tr("{what}: {value}, by chance {random}", what=what, value=three(state[f"{name}_area"]),
-           random=three(state[f"random_{name}_area"]))
-        for what, name in pairs.items()
-    ]  # fmt: skip
+        tr("{what}: {value}, by chance {random}", what=what, value=value, random=random)
+        for what, (value, random) in heights.items()
+    ]
 
 
 def curves(target: dict[str, Any], state: dict[str, Any]) -> Curves:

@@ -1,5 +1,6 @@
 """The numbers beside a head: the badge with its checks, and the table of its statistics."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,7 @@ STATISTICS = {
     "self": ("On itself", "Weight of the tokens on themselves, on average."),
 }
 
+SMALL = 0.01  # three decimals no longer tell such numbers from each other
 NAME_WIDTH = 90  # of a column, in pixels
 
 
@@ -141,6 +143,15 @@ def _show_number(cell: QLabel, values: np.ndarray | None, layer: int, head: int)
     known = values is not None
     cell.setText(three(float(values[layer, head])) if known else "–")
     cell.setToolTip(repr(float(values[layer, head])) if known else "")
+
+
+def compared(*values: float) -> list[str]:
+    """Return numbers that are compared, as text with three decimals; of small ones with a power of ten they share."""
+    largest = max(map(abs, values))
+    if not 0 < largest < SMALL:  # nor any that is none
+        return [three(value) for value in values]
+    power = math.floor(math.log10(largest))
+    return [f"{value / 10**power:.3f}e{power}".replace("-", "−") for value in values]
 
 
 def three(value: float) -> str:
