@@ -3,9 +3,10 @@
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from PySide6.QtCore import QCoreApplication, QObject, QRunnable, Qt, QThread, QThreadPool, Signal, Slot
+from PySide6.QtCore import QCoreApplication, QObject, Qt, QThread, QThreadPool, Signal, Slot
 from shiboken6 import isValid
 
 from studio.core.rundir import RunDir
@@ -67,15 +68,22 @@ def background(
         post = _Post(app)
     job = Job(fn, done, failed, owner)
     number = post.register(job, (id(owner), key) if key else None)
-    QThreadPool.globalInstance().start(_Work(job, number, post))
+    QThreadPool.globalInstance().start(partial(_work, number, post))
     return job
+
+
+def _work(number: int, post: "_Post") -> None:
+    post.job(number).work()
+    if isValid(post):
+        post.arrived.emit(number)
 
 
 class _Post(QObject):
     """Brings finished jobs to the GUI thread; a child of the application.
 
     WORKAROUND: jobs are told by their numbers. Of the Python objects that cross threads in a signal or a QRunnable
-    PySide 6.11.3 never lets go of every fourth, and with a job would stay the maps of the look that it read.
+    PySide 6.11.3 never lets go of every fourth, and with a job would stay the maps of the look that it read. A
+    QRunnable of our own may even have lost its attributes when it runs, and its job with them: a function has none.
     """
 
     arrived = Signal(int)
@@ -97,23 +105,14 @@ class _Post(QObject):
         self._jobs[self._n_registered] = job
         return self._n_registered
 
+    def job(self, number: int) -> Job:
+        return self._jobs[number]
+
     @Slot(int)
     def _deliver(self, number: int) -> None:
         job = self._jobs.pop(number)
         self._newest = {key: other for key, other in self._newest.items() if other is not job}
         job.deliver()
-
-
-class _Work(QRunnable):
-    def __init__(self, job: Job, number: int, post: _Post):
-        super().__init__()
-        self._job, self._number, self._post = job, number, post
-
-    def run(self) -> None:
-        job, self._job = self._job, None
-        job.work()
-        if isValid(self._post):
-            self._post.arrived.emit(self._number)
 
 
 class TrainerThread(QThread):

@@ -226,3 +226,15 @@ def test_long_texts_are_painted_on_coarser_cells_and_too_long_ones_refused(qtbot
     assert not view.why_not(look)
     long = Look("t", "starter", look.maps, ["w"] * 5000, [], [], {}, {})
     assert "4096" in view.why_not(long)
+
+
+def test_what_is_found_in_a_look_that_was_forgotten_is_not_shown(qtbot, view, monkeypatch):
+    searched(qtbot, view, look_of(causal=True))
+    gate, done, real = threading.Event(), [], search.find
+    monkeypatch.setattr(search, "find", lambda *asked: gate.wait(5) and done.append(real(*asked)) or done[-1])
+    view.search()
+    view.forget()
+    gate.set()
+    qtbot.waitUntil(lambda: bool(done))
+    qtbot.wait(50)
+    assert view.found is None

@@ -315,7 +315,7 @@ class SearchView(View):
                 return None
 
         def take(found: Found | None) -> None:
-            if found is not None and ticket == self._ticket:
+            if found is not None and ticket == self._ticket and look is self.look:
                 self._show_found(found)
 
         background(work, take, self.failed.emit, self, key="search")
