@@ -299,6 +299,9 @@ def test_who_is_asked_nothing_answers_nothing(make_subject: Callable, tmp_path: 
     for fields, is_asked in ((unasked, False), (asked, True)):
         answer = subject.reply(Explain(text="-", fields=fields), ("after",), tmp_path)
         assert bool(answer.said) is is_asked and answer.answers == task, fields
+    if task == "multiple-choice":  # the score of one option is no answer: it is the target itself
+        found = ask(subject, "ablate", unasked, edits=[[0, 0, "zero"]])["states"]["after"]["plain"]
+        assert found["answers"] == [] and found["value"] is not None
 
 
 def test_a_better_order_falls_sooner_and_a_wrong_one_does_not(make_subject: Callable) -> None:

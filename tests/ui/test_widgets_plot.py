@@ -223,3 +223,8 @@ def test_file_that_can_not_be_written_is_said_at_the_menu(plot, qtbot, monkeypat
     place.parent.mkdir()
     button._save(ending, write)
     qtbot.waitUntil(lambda: place.exists() and place.stat().st_size > 0, timeout=5000)
+
+
+def test_ticks_of_small_numbers_that_lie_close_are_told_apart() -> None:
+    assert tick_texts([3.66e-4, 3.665e-4, 3.67e-4]) == ["3.66e−4", "3.665e−4", "3.67e−4"]
+    assert tick_texts([0.0, 1e-5, 2e-5]) == ["0", "1e−5", "2e−5"]

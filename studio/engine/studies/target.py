@@ -246,7 +246,7 @@ def _option(asked: Asked) -> Target:
     def say(outputs: Any) -> Said:
         shares = outputs.logits[0].float().log_softmax(-1)
         if asks is None:
-            return Said({}, [f"{outputs.logits[0, 0].item():.4g}"])
+            return Said()  # its score is the target itself
         named = dict(zip(LETTERS, shares.exp().tolist(), strict=False))
         gold = asked.gold if asked.gold in named else None
         return Said(named, [max(named, key=named.get)], -shares[LETTERS.index(gold)].item() if gold else None)

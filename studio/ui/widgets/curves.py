@@ -159,7 +159,11 @@ def tick_texts(ticks: list[float]) -> list[str]:
         return []
     largest = max(abs(t) for t in ticks)
     if largest and (largest >= 1e6 or largest < 1e-3):
-        return ["0" if t == 0 else _power(t) for t in ticks]
+        for digits in range(2, 7):
+            texts = ["0" if t == 0 else _power(t, digits) for t in ticks]
+            if len(set(texts)) == len(set(ticks)):
+                break
+        return texts
     for digits in range(7):
         texts = [f"{t:,.{digits}f}" for t in ticks]
         if all(abs(float(s.replace(",", "")) - t) <= 1e-6 * (largest or 1) for s, t in zip(texts, ticks, strict=True)):
@@ -167,7 +171,7 @@ def tick_texts(ticks: list[float]) -> list[str]:
     return [text.replace("-", "−") for text in texts]
 
 
-def _power(tick: float) -> str:
-    mantissa, exponent = f"{tick:.2e}".split("e")
+def _power(tick: float, digits: int = 2) -> str:
+    mantissa, exponent = f"{tick:.{digits}e}".split("e")
     mantissa = mantissa.rstrip("0").rstrip(".")
     return f"{mantissa}e{int(exponent)}".replace("-", "−")
