@@ -53,7 +53,7 @@ def writer(request, tmp_path_factory):
     """The subject of a folder, and its model loaded without the engine."""
     folder = save_folder(tmp_path_factory.mktemp(request.param), make_writer(request.param))
     own = CLASSES[request.param].from_pretrained(folder, attn_implementation="eager").eval()
-    return engine._load_folder(InspectSpec(model=str(folder))), own
+    return engine.load_subject(Path(), InspectSpec(model=str(folder))), own
 
 
 def ids_of(subject, tokens):
@@ -79,7 +79,7 @@ def test_maps_of_three_kinds_are_the_models_own_with_the_tokens_of_both_sides(wr
     subject, model = writer
     monkeypatch.setattr(decoders, "MOST_WRITTEN", 6)
     subject._last_written = None
-    answer = subject.reply(Explain(text=TEXT, fields={"text": TEXT, "text_pair": given}), ("after",), tmp_path)
+    answer = engine.reply(subject, Explain(text=TEXT, fields={"text": TEXT, "text_pair": given}), ("after",), tmp_path)
     ids = ids_of(subject, [*TEXT.split(), "</s>"])
     written = greedy(model, ids, 6)
     if model.config.model_type == "marian":
@@ -114,7 +114,7 @@ SUFFIXES = {
 
 def ask(subject, what, given=GIVEN, states=("after",), **options):
     asked = Study(what=what, text=TEXT, fields={"text": TEXT, "text_pair": given}, options=options)
-    return subject.reply(asked, states, Path()).result
+    return engine.reply(subject, asked, states, Path()).result
 
 
 def silence(model, kind, layer, head):
@@ -181,8 +181,8 @@ def test_of_two_models_each_says_what_it_writes_itself(tmp_path):
     first, second = make_writer("bart"), make_writer("bart")
     second.final_logits_bias[0, 12] = 1e3
     names = [str(save_folder(tmp_path / name, model)) for name, model in (("first", first), ("second", second))]
-    subject = engine._load_folder(InspectSpec(model=names[0], against={"model": names[1]}))
-    answer = subject.reply(Explain(text=TEXT), ("before", "after"), tmp_path / "maps")
+    subject = engine.load_subject(Path(), InspectSpec(model=names[0], against={"model": names[1]}))
+    answer = engine.reply(subject, Explain(text=TEXT), ("before", "after"), tmp_path / "maps")
     assert set(answer.said["before"].split()) == {"word12"} and "word12" not in answer.said["after"]
     found = ask(subject, "ablate", "", states=("before", "after"), edits=[])["states"]
     assert {name: each["plain"]["answers"][0] for name, each in found.items()} == answer.said
@@ -224,11 +224,12 @@ def test_a_written_text_is_explained_by_the_text_that_was_read(writer):
 
 def test_vectors_are_the_encoders_and_what_is_too_long_is_refused(writer, tmp_path):
     subject, _ = writer
-    vectors = subject.reply(Study(what="vectors", text=TEXT, options={"layer": 1, "head": 3}), ("after",), tmp_path)
+    asked = Study(what="vectors", text=TEXT, options={"layer": 1, "head": 3})
+    vectors = engine.reply(subject, asked, ("after",), tmp_path)
     assert vectors.result["states"]["after"]["error"] <= 1e-5
     with pytest.raises(Failure) as refused:
         long = " ".join(["word5"] * 520)
-        subject.reply(Explain(text=TEXT, fields={"text": TEXT, "text_pair": long}), ("after",), tmp_path)
+        engine.reply(subject, Explain(text=TEXT, fields={"text": TEXT, "text_pair": long}), ("after",), tmp_path)
     assert refused.value.problem.reason == "text-too-long"
 
 
@@ -237,14 +238,14 @@ def test_a_folder_without_its_decoder_is_refused(tmp_path):
     encoder.config.is_encoder_decoder = True
     save_folder(tmp_path, encoder)
     with pytest.raises(Failure) as refused:
-        engine._load_folder(InspectSpec(model=str(tmp_path)))
+        engine.load_subject(Path(), InspectSpec(model=str(tmp_path)))
     assert refused.value.problem.reason == "writer-incomplete" and "decoder" in refused.value.problem.facts["first"]
 
 
 def test_a_classifiers_decoder_has_its_tokens_too(tmp_path):
     save_folder(tmp_path, make_model("bart"))
-    subject = engine._load_folder(InspectSpec(model=str(tmp_path)))
-    answer = subject.reply(Explain(text=TEXT), ("after",), tmp_path / "out")
+    subject = engine.load_subject(Path(), InspectSpec(model=str(tmp_path)))
+    answer = engine.reply(subject, Explain(text=TEXT), ("after",), tmp_path / "out")
     facts = read_json(tmp_path / "out" / "tokens.json")
     assert facts["decoder_tokens"] == ["</s>", *TEXT.split()] and not subject.writes
     assert sum(answer.probabilities["after"].values()) == pytest.approx(1, abs=1e-5) and not answer.said

@@ -53,14 +53,14 @@ def save(folder: Path, model) -> Path:
 def opened(folder: Path, kind, family: str, **changes):
     """Return the subject of a folder, its model loaded without the engine, and what it says of TEXT."""
     save(folder, make_model(family, kind, **changes))
-    subject = engine._load_folder(InspectSpec(model=str(folder)))
+    subject = engine.load_subject(Path(), InspectSpec(model=str(folder)))
     own = kind.from_pretrained(folder).eval()
     return subject, own
 
 
 def ask(subject, what, text=TEXT, **options):
     asked = Study(what=what, text=text, options=options)
-    return SimpleNamespace(**subject.reply(asked, ("after",), Path()).result)
+    return SimpleNamespace(**engine.reply(subject, asked, ("after",), Path()).result)
 
 
 @pytest.mark.parametrize("family", WRITING)
@@ -71,7 +71,7 @@ def test_a_language_model_says_what_comes_next_and_its_heads_are_studied(family,
         expected = own(**encoded, labels=encoded["input_ids"])
         assert torch.equal(subject.tuned(**encoded).logits, expected.logits)
     shares = expected.logits[0, -1].softmax(-1)
-    answer = subject.reply(Explain(text=TEXT), ("after",), tmp_path / "maps")
+    answer = engine.reply(subject, Explain(text=TEXT), ("after",), tmp_path / "maps")
     best, share = next(iter(answer.probabilities["after"].items()))
     assert best == subject.tokenizer.convert_ids_to_tokens(int(shares.argmax()))
     assert share == pytest.approx(shares.max().item(), abs=1e-6) and answer.answers == "next-token"
@@ -114,10 +114,7 @@ def test_the_token_that_is_asked_about_may_be_another_one(tmp_path):
     assert named.states["after"]["plain"]["value"] == pytest.approx(shares[-1, 40].item(), abs=1e-6)
     assert ask(subject, "ablate", edits=[], label="<pad>").target["facts"]["token"] == "<pad>"  # whose id is 0
     # What comes after the place that is asked about has no part in it.
-    stays = subject.reply(
-        Study(what="attributions", text=TEXT, options={"token": 2, "method": "gradient"}), ("after",), Path()
-    ).result["stays"]
-    assert stays == [False, False, False, True, True]
+    assert ask(subject, "attributions", token=2, method="gradient").stays == [False, False, False, True, True]
 
 
 @pytest.mark.parametrize("family", HIDING)
@@ -129,21 +126,21 @@ def test_a_masked_word_is_answered_for(family, tmp_path):
         logits = own(**encoded).logits
         assert torch.equal(subject.tuned(**encoded).logits, logits)
     shares = logits[0, 1].softmax(-1)
-    answer = subject.reply(Explain(text=text), ("after",), tmp_path / "maps")
+    answer = engine.reply(subject, Explain(text=text), ("after",), tmp_path / "maps")
     best, share = max(answer.probabilities["after"].items(), key=lambda item: item[1])
     assert best == subject.tokenizer.convert_ids_to_tokens(int(shares.argmax()))
     assert share == pytest.approx(shares.max().item(), abs=1e-6)
     assert maps.load(Path(answer.directories["after"])).checks["verified"] is True
     edited = ask(subject, "ablate", text, edits=[[0, 0, "zero"]])
     assert edited.states["after"]["plain"]["value"] == pytest.approx(share, abs=1e-6)
-    unasked = subject.reply(Explain(text=TEXT), ("after",), tmp_path / "maps")
+    unasked = engine.reply(subject, Explain(text=TEXT), ("after",), tmp_path / "maps")
     assert unasked.probabilities == {"after": {}} and not unasked.said
 
 
 def test_a_masked_word_is_told_as_people_write_it(tmp_path):
     subject, _ = opened(tmp_path / "model", HIDING["bert"], "bert")
     subject.tokenizer.backend_tokenizer.decoder = decoders.Replace("word", "·")  # as bytes of a BPE become letters
-    answer = subject.reply(Explain(text="word5 <mask> word9"), ("after",), tmp_path / "maps")
+    answer = engine.reply(subject, Explain(text="word5 <mask> word9"), ("after",), tmp_path / "maps")
     best = max(answer.probabilities["after"], key=answer.probabilities["after"].get)
     assert best.startswith("·")
     target = ask(subject, "ablate", "word5 <mask> word9", edits=[[0, 0, "zero"]]).target
@@ -155,7 +152,7 @@ def test_a_vocabulary_may_be_larger_than_its_tokenizers(family, kind, tmp_path):
     """Of a round size, as of many published models: what has no name has a number."""
     subject, _ = opened(tmp_path / "model", kind, family, vocab_size=4096)
     text = "word5 <mask> word9"
-    answer = subject.reply(Explain(text=text), ("after",), tmp_path / "maps")
+    answer = engine.reply(subject, Explain(text=text), ("after",), tmp_path / "maps")
     assert len(answer.probabilities["after"]) == 5
     assert sum(name.startswith("#") for name in answer.probabilities["after"]) > 3
     found = ask(subject, "ablate", text, edits=[[0, 0, "zero"]])
@@ -168,7 +165,7 @@ def test_tags_and_answers_to_questions_are_said_too(family, tmp_path):
     subject, own = opened(tmp_path / "tags", for_tags, family, num_labels=3, id2label={0: "O", 1: "B", 2: "I"})
     with torch.inference_mode():
         tags = own(**subject.encode(TEXT, {})).logits[0].argmax(-1).tolist()
-    answer = subject.reply(Explain(text=TEXT), ("after",), tmp_path / "maps")
+    answer = engine.reply(subject, Explain(text=TEXT), ("after",), tmp_path / "maps")
     assert answer.said == {"after": " ".join("OBI"[tag] for tag in tags)}
     assert "tags" in ask(subject, "ablate", edits=[[0, 0, "zero"]]).target["words"]
 
@@ -177,7 +174,7 @@ def test_tags_and_answers_to_questions_are_said_too(family, tmp_path):
         out = own(**subject.encode(TEXT, {}))
     sums = np.triu(out.start_logits[0].numpy()[:, None] + out.end_logits[0].numpy()[None] + 1000)
     start, end = np.unravel_index(sums.argmax(), sums.shape)
-    answer = subject.reply(Explain(text=TEXT), ("after",), tmp_path / "maps")
+    answer = engine.reply(subject, Explain(text=TEXT), ("after",), tmp_path / "maps")
     assert answer.said == {"after": " ".join(TEXT.split()[start : end + 1])}
 
 
@@ -189,8 +186,8 @@ def test_a_head_that_is_not_in_the_folder_is_not_drawn_at_random(tmp_path):
     for name in ("BertForMaskedLM", "BertForTokenClassification", "BertForSequenceClassification", "BertLMHeadModel"):
         config.architectures = [name]
         config.save_pretrained(tmp_path)
-        subject = engine._load_folder(InspectSpec(model=str(tmp_path)))
+        subject = engine.load_subject(Path(), InspectSpec(model=str(tmp_path)))
         assert type(subject.tuned) is transformers.BertModel and subject.answers == "embeddings", name
         assert not subject.labels
-        answer = subject.reply(Explain(text=TEXT), ("after",), tmp_path / "maps")
+        answer = engine.reply(subject, Explain(text=TEXT), ("after",), tmp_path / "maps")
         assert answer.answers == HEADLESS and not answer.said, "and that is told"

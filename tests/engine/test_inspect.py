@@ -12,6 +12,7 @@ from peft import PeftModel
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from studio import supervisor
+from studio.attention import capture as attention
 from studio.attention import maps
 from studio.attention.vectors import load_vectors
 from studio.core import events as ev
@@ -284,23 +285,23 @@ def test_what_can_not_be_inspected_says_why(workspace, tmp_path):
 
 
 def test_a_pair_and_a_chat_are_read_as_the_model_reads_them(model_folder, tmp_path):
-    subject = engine._load_folder(InspectSpec(model=str(model_folder)))
+    subject = engine.load_subject(Path(), InspectSpec(model=str(model_folder)))
     pair = Explain(text="cat dog", fields={"text": "cat dog", "text_pair": "plum"})
-    facts = read_json(Path(subject.reply(pair, ("after",), tmp_path).directories["after"]) / "tokens.json")
+    facts = read_json(Path(engine.reply(subject, pair, ("after",), tmp_path).directories["after"]) / "tokens.json")
     assert facts["tokens"] == ["[CLS]", "cat", "dog", "[SEP]", "plum", "[SEP]"]
     assert facts["segments"] == [None, 0, 0, None, 1, None] and facts["offsets"][4] == [0, 4]
 
     chat = Explain(text="", fields={"messages": '[{"role": "user", "content": "goose"}]'})
     with pytest.raises(Failure) as refused:
-        subject.reply(chat, ("after",), tmp_path)
+        engine.reply(subject, chat, ("after",), tmp_path)
     assert refused.value.problem.reason == "chat-unknown"
     subject.tokenizer.chat_template = "{% for m in messages %}{{ m['role'] }} {{ m['content'] }} {% endfor %}"
-    facts = read_json(Path(subject.reply(chat, ("after",), tmp_path).directories["after"]) / "tokens.json")
+    facts = read_json(Path(engine.reply(subject, chat, ("after",), tmp_path).directories["after"]) / "tokens.json")
     assert facts["tokens"] == ["[UNK]", "goose"]
     assert "offsets" not in facts  # they would be places in the template's text, not in what was typed
     subject.tokenizer.chat_template = "{{ raise_exception('roles must alternate') }}"
     with pytest.raises(Failure, match="roles must alternate") as refused:
-        subject.reply(chat, ("after",), tmp_path)
+        engine.reply(subject, chat, ("after",), tmp_path)
     assert refused.value.problem.reason == "chat-refused"
 
 
@@ -347,7 +348,7 @@ def test_a_run_is_compared_with_another_run_and_with_a_checkpoint(workspace, tra
     with monkeypatch.context() as patch:
         patch.setattr(Trained, "max_positions", property(lambda run: 8 if run.run.id == other.id else 64))
         spec = InspectSpec(run=str(trained.path), against={"run": str(other.path)})
-        assert engine._load(create_run(workspace, spec), spec).max_length == 8
+        assert engine.load_subject(workspace, spec).max_length == 8
 
     # Two checkpoints of one run: the best and the last one stay where it was stopped.
     first, last = other.checkpoints()
@@ -392,7 +393,7 @@ def test_a_full_disk_leaves_nothing_half_and_the_next_question_is_answered(works
     run = create_run(workspace, InspectSpec(model=str(model_folder), idle_seconds=60))
     first, second = Explain(text=TEXT), Explain(text=TEXT)
     send(run.path, first)
-    save = engine.attention.save
+    save = attention.save
 
     def full(captured, *, directory, **facts):
         save(captured, directory=directory, **facts)
@@ -400,12 +401,12 @@ def test_a_full_disk_leaves_nothing_half_and_the_next_question_is_answered(works
 
     def hear(report, event):
         if isinstance(event, ev.Explained) and event.id == first.id:
-            monkeypatch.setattr(engine.attention, "save", save)
+            monkeypatch.setattr(attention, "save", save)
             send(run.path, second)
         elif isinstance(event, ev.Explained):
             report.obey(Stop())
 
-    monkeypatch.setattr(engine.attention, "save", full)
+    monkeypatch.setattr(attention, "save", full)
     state = go_on(run, hear)
     assert state.state == "finished" and state.explained[first.id].reason == "no-room"
     assert [each.name for each in (run.path / "maps").iterdir()] == [second.id]

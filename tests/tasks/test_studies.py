@@ -15,9 +15,10 @@ from studio.core.reasons import Failure
 from studio.core.registry import plugin
 from studio.core.spec import parse_spec
 from studio.engine import models, studies
-from studio.engine.inspect import Subject
+from studio.engine.inspect import reply
 from studio.engine.studies.faithfulness import faithfulness
 from studio.engine.studies.target import blank_of, states_of, target_of, value_function
+from studio.engine.subject import Subject
 from studio.engine.trained import Trained
 from studio.sources.texts import Texts
 from studio.tasks.base import Rows
@@ -119,11 +120,11 @@ def test_rows_are_measured_as_they_are_drawn(make_subject: Callable, filters: li
     subject = make_subject("text-classification")
     texts = ["The red cup of the old house", "unbelievable grandchildren"]
     asked = Study(what="aggregate", options={"texts": texts, "filters": filters})
-    answer = subject.reply(asked, ("after",), tmp_path / "rows")
+    answer = reply(subject, asked, ("after",), tmp_path / "rows")
     assert answer.result["filters"] == filters
     numbers, _ = over_rows.load(tmp_path / "rows")
     for place, text in enumerate(texts):
-        whole = load_look(subject.reply(Explain(text=text), ("after",), tmp_path / f"{place}"), "a model")
+        whole = load_look(reply(subject, Explain(text=text), ("after",), tmp_path / f"{place}"), "a model")
         shown = Filters(**dict.fromkeys(filters, True)).apply(whole)
         assert len(shown.tokens) < len(whole.tokens)
         expected = over_rows.measure(shown.maps["after"], shown.ids, shown.special)
@@ -297,7 +298,7 @@ def test_two_tokens_of_one_name_have_their_own_chance(make_subject: Callable) ->
 def test_who_is_asked_nothing_answers_nothing(make_subject: Callable, tmp_path: Path, task, unasked, asked) -> None:
     subject = make_subject(task)
     for fields, is_asked in ((unasked, False), (asked, True)):
-        answer = subject.reply(Explain(text="-", fields=fields), ("after",), tmp_path)
+        answer = reply(subject, Explain(text="-", fields=fields), ("after",), tmp_path)
         assert bool(answer.said) is is_asked and answer.answers == task, fields
     if task == "multiple-choice":  # the score of one option is no answer: it is the target itself
         found = ask(subject, "ablate", unasked, edits=[[0, 0, "zero"]])["states"]["after"]["plain"]

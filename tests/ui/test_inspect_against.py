@@ -55,9 +55,13 @@ def test_what_can_be_compared_is_offered_and_nothing_else(workspace, recorded_ru
     assert [subject.checkpoint for subject in own] == [None, 10, 5]
     found = [(other.run, other.checkpoint) for other, _ in others_of(workspace, own[0])]
     assert found == [(recorded_run.id, 5), (recorded_run.id, 10), (other_run.id, None)]
+    killed = create_run(workspace, parse_spec(spec))
+    write_json(killed.resolved_file, read_json(recorded_run.resolved_file))
+    add_checkpoint(killed, 7)
+    assert (killed.id, 7) in [(other.run, other.checkpoint) for other, _ in others_of(workspace, own[0])]
     # Of a checkpoint, the model that the run ended with is one more.
     found = [(other.run, other.checkpoint) for other, _ in others_of(workspace, own[1])]
-    assert found == [(recorded_run.id, None), (recorded_run.id, 5), (other_run.id, None)]
+    assert found == [(recorded_run.id, None), (recorded_run.id, 5), (killed.id, 7), (other_run.id, None)]
 
 
 def test_another_run_stands_before_under_its_own_name(qtbot, looked, store, other_run, captures, tmp_path):

@@ -19,7 +19,7 @@ from studio.engine.studies.target import Target, states_of
 
 if TYPE_CHECKING:
     from studio.core.commands import Study
-    from studio.engine.inspect import Subject
+    from studio.engine.subject import Subject
 
 
 def study(subject: Subject, asked: Study, states: tuple[str, ...], out: Path) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from studio.engine.studies.target import Target, blank_of, states_of
 
 if TYPE_CHECKING:
     from studio.core.commands import Study
-    from studio.engine.inspect import Subject
+    from studio.engine.subject import Subject
 
 MOST_FLOW_TOKENS, MOST_FLOW_ROWS = 128, 4  # each pair of tokens is a flow of its own
 

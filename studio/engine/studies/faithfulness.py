@@ -12,8 +12,8 @@ from studio.attention.interface import inner_model, uses_interface
 from studio.engine.studies.target import blank_of, value_function
 
 if TYPE_CHECKING:
-    from studio.engine.inspect import Subject
     from studio.engine.studies.target import Target
+    from studio.engine.subject import Subject
 
 SHORT = 48  # tokens; a longer text takes so much longer that less is tried
 MOST_STEPS, FEWER_STEPS = 12, 8  # of a curve: several tokens go at once

@@ -21,7 +21,7 @@ from studio.engine.studies.ablate import layers_of, require_heads
 from studio.engine.studies.target import states_of
 
 if TYPE_CHECKING:
-    from studio.engine.inspect import Subject
+    from studio.engine.subject import Subject
 
 MOST_ROWS = 512
 

@@ -17,7 +17,7 @@ from studio.core.anatomy import NEXT_TOKEN, WRITTEN
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from studio.engine.inspect import Subject
+    from studio.engine.subject import Subject
 
 SHOWN_TOKENS = 5  # of a vocabulary, beside the one that is predicted
 _NEVER = 1e6

@@ -28,7 +28,7 @@ from studio.core.reasons import Failure
 if TYPE_CHECKING:
     from torch.nn import Module
 
-    from studio.engine.inspect import Subject
+    from studio.engine.subject import Subject
 
 
 @dataclass

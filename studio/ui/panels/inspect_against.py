@@ -22,7 +22,7 @@ _FOLDER = "folder"
 def others_of(workspace: Path, subject: Subject) -> list[tuple[Other, str]]:
     """Return what a run can be compared with besides its beginning, and how to call each; reads files.
 
-    Its own checkpoints, and trained runs that learned the same task with the same labels.
+    Its own checkpoints, and what learned the same task with the same labels: trained runs, and checkpoints of others.
     """
     own = RunDir(workspace / "runs" / subject.run)
     answers, found = _answers(own), []
@@ -33,9 +33,16 @@ def others_of(workspace: Path, subject: Subject) -> list[tuple[Other, str]]:
             other = Other(run=subject.run, checkpoint=step, short=subject.short)
             found.append((other, tr("its step {n}", n=step)))
     for run in list_runs(workspace):
-        if run.id != subject.run and "-train-" in run.id and is_trained(run) and _answers(run) == answers:
-            summary = read_summary(run)
-            found.append((Other(run=run.id, short=summary.name), summary.name))
+        if run.id == subject.run or "-train-" not in run.id or _answers(run) != answers:
+            continue
+        name = read_summary(run).name
+        if is_trained(run):
+            found.append((Other(run=run.id, short=name), name))
+        else:  # it was killed, or it is being trained
+            steps = run.checkpoints()
+            found += [
+                (Other(run=run.id, checkpoint=n, short=name), tr("{run}, step {n}", run=name, n=n)) for n in steps
+            ]
     return found
 
 
