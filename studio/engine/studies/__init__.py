@@ -2,7 +2,7 @@
 
 Belongs here: one module a study, named as the command's `what`, with a function `study(subject, asked, states, out)`
 that returns the fields of an `events.Studied`: `result` (numbers by state, as JSON) and, for arrays, `directory`. What
-several studies share (`target.py`, `following.py`, `faithfulness.py`) stands beside without one.
+several studies share (`asked.py`, `target.py`, `following.py`, `faithfulness.py`) stands beside without one.
 May import torch inside functions, `studio.attention` and `studio.engine`. A new study is a new file.
 """
 

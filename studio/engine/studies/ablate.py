@@ -15,7 +15,8 @@ from studio.attention import gates
 from studio.attention.capture import kind_of
 from studio.attention.interface import by_number, inner_model, undisturbed, uses_interface
 from studio.core.reasons import Failure
-from studio.engine.studies.target import Target, states_of
+from studio.engine.studies.asked import Target
+from studio.engine.studies.target import states_of
 
 if TYPE_CHECKING:
     from studio.core.commands import Study

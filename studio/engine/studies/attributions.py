@@ -20,8 +20,9 @@ from studio.attention import gates, paths
 from studio.attention.interface import inner_model, uses_interface
 from studio.core.reasons import Failure
 from studio.engine.studies.ablate import layers_of, require_heads
+from studio.engine.studies.asked import Target
 from studio.engine.studies.faithfulness import faithfulness
-from studio.engine.studies.target import Target, blank_of, states_of
+from studio.engine.studies.target import blank_of, states_of
 
 if TYPE_CHECKING:
     from studio.core.commands import Study

@@ -12,7 +12,7 @@ from studio.attention.interface import inner_model, uses_interface
 from studio.engine.studies.target import blank_of, value_function
 
 if TYPE_CHECKING:
-    from studio.engine.studies.target import Target
+    from studio.engine.studies.asked import Target
     from studio.engine.subject import Subject
 
 SHORT = 48  # tokens; a longer text takes so much longer that less is tried

@@ -10,11 +10,17 @@ import numpy as np
 from studio.attention import gates
 from studio.attention.interface import inner_model
 from studio.engine import decoders
-from studio.engine.studies.target import Asked, Said, Target, likely_ids, token_name
+from studio.engine.studies.asked import (
+    Asked,
+    Said,
+    Target,
+    id_of,
+    likely_ids,
+    named,
+    readable,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from torch import Tensor
 
 OF_DECODER = ("decoder", "cross")  # kinds of attention whose rows are the decoder's tokens
@@ -105,28 +111,3 @@ def written_text(asked: Asked) -> Target:
         words, facts, asked.inputs, of, lambda outputs: of(outputs).exp(), say, asked.special, is_log=True,
         choice={"tokens": wanted}, per_token=is_of_decoder,
     )  # fmt: skip
-
-
-def said_next(tokenizer: Any, logits: Tensor) -> Said:
-    """Return what is most likely to come next, from the logits [token of the vocabulary] of one place."""
-    found = named(tokenizer, logits.float(), likely_ids(logits, []))
-    return Said(found, [next(iter(found))])
-
-
-def named(tokenizer: Any, logits: Tensor, ids: list[int]) -> dict[str, float]:
-    """Return the probabilities of some tokens by name."""
-    return dict(zip(readable(tokenizer, ids), logits.softmax(-1)[ids].tolist(), strict=True))
-
-
-def id_of(tokenizer: Any, token: str | None) -> int | None:
-    """Return the id of a token by its name in the vocabulary, None for any other word."""
-    found = tokenizer.convert_tokens_to_ids(token) if token else None
-    return found if found is not None and tokenizer.convert_ids_to_tokens(found) == token else None
-
-
-def readable(tokenizer: Any, ids: Iterable[int]) -> list[str]:
-    """Return tokens as people write them; those that would read alike, or as nothing, as the tokenizer names them."""
-    ids = list(ids)
-    texts = [tokenizer.decode([i]).strip() for i in ids]
-    unclear = {text for text in texts if texts.count(text) > 1 or not text or "\ufffd" in text}
-    return [token_name(tokenizer, i) if text in unclear else text for i, text in zip(ids, texts, strict=True)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,80 +13,23 @@ from studio.attention.capture import token_facts
 from studio.attention.gates import token_value
 from studio.attention.interface import undisturbed
 from studio.core.anatomy import NEXT_TOKEN, WRITTEN
+from studio.engine.studies.asked import (
+    Asked,
+    Said,
+    Target,
+    likely_ids,
+    named,
+    readable,
+    said_next,
+)
+from studio.engine.studies.following import next_token, written_text
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from studio.engine.subject import Subject
 
-SHOWN_TOKENS = 5  # of a vocabulary, beside the one that is predicted
 _NEVER = 1e6
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a model answers: probabilities by label where there is one choice, the answers in words, the loss."""
-
-    probabilities: dict[str, float] = field(default_factory=dict)
-    answers: list[str] = field(default_factory=list)
-    loss: float | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Target:
-    """One number of a model's outputs, for one text.
-
-    words, facts: what it is, a template and what fills it. inputs: what the model is given, a batch of one. of: the
-    outputs of a batch → [row], with gradients. value: the same → the number that people are shown, [row]: where
-    `is_log` the probability whose logarithm `of` is. say: outputs of the batch of one → what is answered. stays:
-    tokens that can't be left out, bool [token]; added: those of them that the tokenizer added. per_token: it depends on
-    the option `token`. choice: options with which another state of the model has the same
-    target. asks: what the model is given to `say`, where that is not `inputs`.
-    """
-
-    words: str
-    facts: dict[str, Any]
-    inputs: dict[str, Tensor]
-    of: Callable[[Any], Tensor]
-    value: Callable[[Any], Tensor]
-    say: Callable[[Any], Said]
-    stays: np.ndarray
-    is_log: bool = False
-    choice: dict[str, Any] = field(default_factory=dict)
-    asks: dict[str, Tensor] | None = None
-    per_token: bool = False
-    added: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool))
-
-    def one(self, outputs: Any) -> Tensor:
-        """Return the number of a batch of one."""
-        return self.of(outputs)[0]
-
-    def told(self) -> dict[str, Any]:
-        """Return what it is, as JSON."""
-        told = {"words": self.words, "facts": self.facts}
-        return told | {"is_probability": self.is_log, "per_token": self.per_token}
-
-
-@dataclass(frozen=True, eq=False)
-class Asked:
-    """A text as a model in one state was given it, and what came out."""
-
-    subject: Subject
-    model: Any
-    encoded: Any
-    inputs: dict[str, Tensor]
-    outputs: Any
-    fields: Mapping[str, str]
-    options: Mapping[str, Any]
-    special: np.ndarray  # tokens that the tokenizer added
-    starts: np.ndarray  # tokens with which a word begins
-
-    @property
-    def gold(self) -> str | None:
-        """What the row should be answered with, where it is known."""
-        task = self.subject.trained.task if self.subject.trained else None
-        named = [self.fields.get(role.id) for role in task.roles if role.is_gold] if task else []
-        return self.options.get("gold") or next(filter(None, named), None)
 
 
 def target_of(
@@ -99,7 +42,7 @@ def target_of(
     with the `choice` of the first.
     """
     asked = _asked(subject, model, encoded, fields, options)
-    return replace(_kind(subject)(asked), added=asked.special)
+    return replace(_KINDS[subject.answers](asked), added=asked.special)
 
 
 def said_of(subject: Subject, model: Any, encoded: Any) -> Said:
@@ -107,8 +50,6 @@ def said_of(subject: Subject, model: Any, encoded: Any) -> Said:
     import torch
 
     if subject.answers == NEXT_TOKEN:
-        from studio.engine.studies.following import said_next
-
         inputs, takes = subject.inputs(encoded, model), inspect.signature(model.forward).parameters
         last = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}  # of a long text all would take gigabytes
         with undisturbed(model, next(model.parameters()).device), torch.inference_mode():
@@ -118,13 +59,7 @@ def said_of(subject: Subject, model: Any, encoded: Any) -> Said:
     asked = _asked(subject, model, encoded, {}, {})
     if subject.answers == "masked-lm" and subject.tokenizer.mask_token_id not in asked.inputs["input_ids"]:
         return Said()  # nothing was asked of it
-    return _kind(subject)(asked).say(asked.outputs)
-
-
-def _kind(subject: Subject) -> Callable[[Asked], Target]:
-    from studio.engine.studies.following import next_token, written_text  # built on what stands here
-
-    return {**_KINDS, NEXT_TOKEN: next_token, WRITTEN: written_text}[subject.answers]
+    return _KINDS[subject.answers](asked).say(asked.outputs)
 
 
 def _asked(subject: Subject, model: Any, encoded: Any, fields: Mapping[str, str], options: Mapping[str, Any]) -> Asked:
@@ -333,8 +268,6 @@ def _span(asked: Asked) -> Target:
 
 
 def _word(asked: Asked) -> Target:
-    from studio.engine.studies.following import named, readable
-
     tokenizer, ids = asked.subject.tokenizer, asked.inputs["input_ids"][0]
     masked = np.array(ids.tolist()) == tokenizer.mask_token_id
     places = np.flatnonzero(masked if masked.any() else ~asked.special).tolist() or [0]
@@ -364,20 +297,6 @@ def _word(asked: Asked) -> Target:
         words, facts, asked.inputs, of, lambda outputs: of(outputs).exp(), say, asked.special | masked, is_log=True,
         choice={"tokens": tokens},
     )  # fmt: skip
-
-
-def token_name(tokenizer: Any, token: int) -> str:
-    """Return what the tokenizer calls a token; a vocabulary may have more, to be of a round size."""
-    return tokenizer.convert_ids_to_tokens(token) or f"#{token}"
-
-
-def likely_ids(logits: Tensor, first: list[int]) -> list[int]:
-    """Return some tokens and then the likeliest others, from the logits of one place.
-
-    They are found once, of the model as it is: another answer tells of the same tokens.
-    """
-    found = logits.topk(min(SHOWN_TOKENS, len(logits))).indices.tolist()
-    return [*first, *(i for i in found if i not in first)]
 
 
 def _vector(asked: Asked) -> Target:
@@ -418,4 +337,6 @@ _KINDS = {
     "masked-lm": _word,
     "multiple-choice": _option,
     "embeddings": _vector,
+    NEXT_TOKEN: next_token,
+    WRITTEN: written_text,
 }
