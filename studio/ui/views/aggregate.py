@@ -57,7 +57,7 @@ FILTERS = {
     "without_first": "without the first token",
     "whole_words": "words, not pieces",
 }  # what View leaves out or merges; asked with the rows
-LEAST_PLOT, MOST_PLOT = 44, 96  # logical pixels; of more slices it scrolls
+LEAST_PLOT = 44  # logical pixels; in a low window slices scroll
 MOST_SHOWN = 200  # lines in the list of rows
 TEXTS_HEIGHT = 88
 
@@ -169,7 +169,7 @@ class AggregateView(View):
         self._plot_area.setFrameShape(QFrame.Shape.NoFrame)
         self._plot_area.setWidgetResizable(True)
         self._plot_area.setWidget(self.plot)
-        column.addWidget(self._plot_area)
+        column.addWidget(self._plot_area, 1)  # as high as its bands where there is room
         column.addWidget(self.ranking, 1)
         self.found.hide()
         return self.found
@@ -335,7 +335,7 @@ class AggregateView(View):
         self.title_line.setToolTip(f"{tip}\n{eta}" if self._groups()[0] else tip)
         texts = [row["text"] for row in self.rows]
         self.plot.show_bands(self._bands(layer, head), texts, tr(title))
-        self._plot_area.setMaximumHeight(min(self.plot.height(), MOST_PLOT))
+        self._plot_area.setMaximumHeight(self.plot.height())
         self._plot_area.setMinimumHeight(min(self.plot.height(), LEAST_PLOT))
         lowest = self._is_lowest() != bool(self.order.currentData())
         order = over_rows.strongest(own, lowest)[:MOST_SHOWN]
