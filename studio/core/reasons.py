@@ -487,6 +487,9 @@ REASONS: dict[str, Reason] = {
     "look-no-model": Reason(
         "This needs the model, and a saved inspection has none.", "Choose the model above and look at the text again."
     ),
+    "inspection-ended": Reason(
+        "The process that held the model ended before it could answer.", "Look again: the model is loaded anew."
+    ),
     "step-no-model": Reason(
         "This needs the model as it was after step {step}, of which its attention was kept and not its weights.",
         "Look at the sentence with the trained model.",

@@ -31,7 +31,7 @@ from studio.ui.panels.inspect_subject import of_model
 from studio.ui.panels.inspection import Inspection
 from studio.ui.store import Store
 from studio.ui.views import all_views
-from studio.ui.views.look import caption
+from studio.ui.views.look import Look, caption
 from studio.ui.views.page import write_page
 
 TEXT = "the film is dull"
@@ -505,6 +505,36 @@ def test_a_killed_inspection_is_told_on_its_page_and_resumes_from_nothing(looked
     looked._refuse(killed)
     said = " ".join(label.text() for label in looked.stage.currentWidget().findChildren(QLabel))
     assert "SIGKILL" in said and "loaded anew" in said and "checkpoint" not in said
+
+
+def test_maps_stay_when_the_process_that_held_the_model_was_killed(looked, store):
+    answers = []
+    looked._inspection.studied.connect(answers.append)
+    looked._study("importance", {"about": 7})
+    killed = {"signal": "SIGKILL", "cause": "Someone ended it."}
+    store.apply("look", [ev.Failed(reason="worker-killed", facts=killed)])
+    assert looked.stage.currentWidget() is looked.maps and looked._look is not None
+    said = looked.error.text()
+    assert "SIGKILL" in said and "loaded anew" in said and "checkpoint" not in said
+    assert [(each.what, each.about, each.reason) for each in answers] == [("importance", 7, "inspection-ended")]
+    looked.look()
+    assert not looked.error.text() and store.n_started == 2
+
+
+def test_small_weights_are_lifted_in_a_long_text_until_a_person_says_otherwise(looked, monkeypatch):
+    options, short, long = looked.maps.head.options, looked._look, replace(looked._look, text="long")
+    monkeypatch.setattr(Look, "is_deep", property(lambda look: look is long))
+    lift = options.actions_by_name["lifted"]
+    options.offer(long)
+    assert looked.maps.selection.lifted and lift.isChecked()
+    options.offer(short)
+    assert not looked.maps.selection.lifted
+    lift.trigger()
+    options.offer(short)
+    assert looked.maps.selection.lifted
+    lift.trigger()
+    options.offer(long)
+    assert not looked.maps.selection.lifted
 
 
 def test_a_question_that_can_not_be_sent_is_not_waited_for(qtbot, workspace, recorded_run):

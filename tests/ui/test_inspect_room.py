@@ -200,6 +200,13 @@ def test_what_is_too_long_for_a_choice_ends_in_an_ellipsis(qtbot):
     assert QFontMetrics(choice.font()).horizontalAdvance(shown) < 140
     choice.setCurrentIndex(1)
     assert choice.shown_text() == "short"
+    # The arrows open the list: in the closed box they would choose whatever they pass, a folder's dialog too.
+    chosen = []
+    choice.activated.connect(chosen.append)
+    choice.setFocus()
+    qtbot.keyClick(choice, Qt.Key.Key_Up)
+    assert choice.currentIndex() == 1 and not chosen and choice.view().isVisible()
+    choice.hidePopup()
 
 
 def test_the_name_of_the_first_column_has_room(qtbot):

@@ -318,7 +318,9 @@ class InspectPanel(QWidget):
         waits = inspection.is_busy and self._look is not None
         busy = tr("Loading…") if inspection.is_loading else tr("Looking…")
         self.question.show_busy(busy if waits else "")
-        if inspection.problem is not None:
+        if inspection.problem is not None and self._look is not None:
+            self._tell_end(inspection.problem)
+        elif inspection.problem is not None:
             self._refuse(inspection.problem)
         elif inspection.is_busy and self._look is None:
             self.loading.show_run(inspection.state())
@@ -384,6 +386,12 @@ class InspectPanel(QWidget):
 
     def _refuse_exception(self, error: Exception) -> None:
         self._refuse(problem_of(error))
+
+    def _tell_end(self, problem: Problem) -> None:
+        """Say above a look why nothing more can be asked; its maps lie on the disk, and stay on screen."""
+        said = words_of(problem)
+        again = tr("Look again: the model is loaded anew.")
+        self.error.show_text(f"{said.title} {again if said.fix == 'run.resume' else said.hint}")
 
     def _refuse(self, problem: Problem) -> None:
         """Say why this model can't be looked into, and what to do."""

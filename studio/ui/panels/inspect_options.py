@@ -43,6 +43,7 @@ class ViewOptions(QMenu):
     def __init__(self, selection: Selection, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._selection = selection
+        self._has_lifted = False  # a person said whether small weights are lifted
         self.setToolTipsVisible(True)
         self.actions_by_name = {}
         for name, (title, tip) in (_COLOURS | _TOKENS).items():
@@ -51,6 +52,10 @@ class ViewOptions(QMenu):
             action.setCheckable(True)
             action.setChecked(getattr(selection, name, False))
             action.toggled.connect(self._scale if name in _COLOURS else self.filter_chosen)
+        self.actions_by_name["lifted"].triggered.connect(self._keep_lift)
+
+    def _keep_lift(self) -> None:
+        self._has_lifted = True
 
     def _scale(self) -> None:
         self._selection.scale(**{name: self.actions_by_name[name].isChecked() for name in _COLOURS})
@@ -60,7 +65,13 @@ class ViewOptions(QMenu):
         return Filters(*(self.actions_by_name[name].isChecked() for name in _TOKENS))
 
     def offer(self, look: Look) -> None:
-        """Offer to merge words only where a look as it was captured has pieces of words, and nothing of two texts."""
+        """Offer to merge words only where a look as it was captured has pieces of words, and nothing of two texts.
+
+        Small weights are lifted in a long text, unless a person said otherwise: spread over thousands of tokens they
+        would all be as pale as nothing.
+        """
+        if not self._has_lifted:
+            self.actions_by_name["lifted"].setChecked(look.is_deep)
         for name in _TOKENS:
             self.actions_by_name[name].setEnabled(not look.is_cross)
         if not can_merge(look):
@@ -79,6 +90,7 @@ class ViewOptions(QMenu):
 
     def set_colours(self, options: Mapping[str, Any]) -> None:
         """Colour as a saved inspection does; what it does not say stays."""
+        self._has_lifted |= "lifted" in options
         for name in _COLOURS:
             action = self.actions_by_name[name]
             action.setChecked(bool(options.get(name, action.isChecked())))

@@ -149,10 +149,14 @@ class Inspection(QObject):
         """A worker that was idle too long ends by itself, and the text that crossed its end is asked again."""
         sent = (self._sent.text, self._sent.fields) if self._sent else None
         lost = (self._waiting or sent) if self._has_answered else None
-        again, self._studies = [*self._studies.values()] if self._has_answered else [], {}
+        studies, self._studies = [*self._studies.values()], {}
+        again = studies if self._has_answered else []
         self._run, self._sent, self._waiting, self.problem = "", None, None, state.problem
         self.changed.emit()
         if lost and state.problem is None:
             self.ask(*lost)
         for asked in again if state.problem is None else []:
             self.study(asked.what, asked.text, asked.fields, asked.options)
+        for asked in studies if state.problem is not None else []:
+            about = asked.options.get("about")
+            self.studied.emit(Studied(id=asked.id, what=asked.what, about=about, reason="inspection-ended"))

@@ -1,7 +1,7 @@
 """A choice that shortens what does not fit, with an ellipsis, where Qt would cut it in the middle of a letter."""
 
 from PySide6.QtCore import QEvent, Qt
-from PySide6.QtGui import QPaintEvent
+from PySide6.QtGui import QKeyEvent, QPaintEvent, QWheelEvent
 from PySide6.QtWidgets import QComboBox, QStyle, QStyleOptionComboBox, QStylePainter
 
 
@@ -25,6 +25,17 @@ class Choice(QComboBox):
         if event.type() == QEvent.Type.ToolTip and self.currentText():
             self.setToolTip(f"{self.accessibleName()}: {self.currentText()}")
         return super().event(event)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Let the arrows open the list: in it, unlike in the closed box, they choose nothing on their way."""
+        if event.key() in (Qt.Key.Key_Up, Qt.Key.Key_Down):
+            self.showPopup()
+        else:
+            super().keyPressEvent(event)
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        """Choose nothing while a person scrolls past."""
+        event.ignore()
 
     def _fit(self, option: QStyleOptionComboBox) -> QStyleOptionComboBox:
         place = QStyle.SubControl.SC_ComboBoxEditField
