@@ -138,6 +138,7 @@ def test_rows_copy_as_text_and_the_table_reads_back(view, look, tmp_path, qtbot)
         at = int(row["Layer"]) - 1, int(row["Head"]) - 1
         assert float(row["Change"]) == float(view.statistics.change[at])
         assert float(row["Entropy"]) == float(view.statistics.by_state["after"]["entropy"][at])
+        assert (row["Model"], row["Text"]) == ("a model", view.look.text) and "after" in row["Numbers"]
     view.look = replace(view.look, checks={"after": {"verified": False}})
     (path,) = written(view, "csv", tmp_path / "heads.csv")
     assert path.read_text("utf-8").startswith("NOT VERIFIED")

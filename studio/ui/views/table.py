@@ -152,8 +152,13 @@ class TableView(View):
         """Return what writes all heads in the order on screen; every number reads back as the same float."""
         columns, order = self.table.model.columns, [*self.table.model.order]
         first, *others = [column.title for column in columns]
-        rows = ([c.values[row] if c.is_text else repr(c.values[row].item()) for c in columns] for row in order)
-        header = [marked(self.look, first), *others]
+        # The same in each row, for tables of several models are joined; what it is of would be lost in a header.
+        same = {"Model": self.look.subject, "Numbers": self.meaning(), "Text": self.look.text}
+        rows = (
+            [*(c.values[row] if c.is_text else repr(c.values[row].item()) for c in columns), *same.values()]
+            for row in order
+        )
+        header = [marked(self.look, first), *others, *same]
         return lambda told: write_table(path, header, rows)
 
 
