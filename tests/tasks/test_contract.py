@@ -1,5 +1,6 @@
 """Every task trains, stops, resumes exactly, evaluates, predicts and exports; with models of several architectures."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from tests.tasks.conftest import CASES, FAMILIES, read_lines
 
 Make = Callable[..., dict]
 OTHERS = [name for name in FAMILIES if name != "bert"]
+WITH_TIES = ("question-answering", "masked-lm")
 WATCHED = "Anna went to the old town"
 
 
@@ -50,8 +52,18 @@ def stop_at(step: int) -> Callable[[Reporter, ev.Event], None]:
 
 
 def assert_export_is_verified(run: RunDir, format_: str, out: Path) -> None:
+    """Export and look at the verdict.
+
+    So short a training leaves near ties among many answers, and which ones hangs on what the machine was found to do
+    best; 8 bits may turn some. Then the answers are the only thing that verification may refuse, and few of them.
+    """
     spec = {"kind": "export", "run": str(run.path), "format": format_, "out": str(out)}
     _, state = execute(run.path.parent.parent, spec)
+    if format_ == "onnx-int8" and run.spec().task.kind in WITH_TIES and state.state == "failed":
+        assert state.problem.reason == "export-unverified" and not out.exists()
+        turned = re.fullmatch(r"Only (9\d\.\d)% of the rows get the answer [^.]*\.", state.problem.facts["problems"])
+        assert turned, state.problem
+        return
     assert state.state == "finished", state.problem
     result = state.result
     assert result["verified"] and result["metric_name"] and result["prediction_agreement"] >= 0.9
@@ -163,9 +175,7 @@ def test_other_architectures_do_all_of_it(
 
     _, measured = execute(workspace, {"kind": "evaluate", "run": str(whole.path), "split": "test"})
     assert measured.result["metrics"] == pytest.approx(state.result["metrics"]["test"] | measured.result["metrics"])
-    # So short a training leaves near ties among many answers, which 8 bits may turn: verification would refuse it.
-    has_ties = task in ("question-answering", "masked-lm")
-    assert_export_is_verified(whole, "onnx" if has_ties else "onnx-int8", tmp_path / "out")
+    assert_export_is_verified(whole, "onnx" if task in WITH_TIES else "onnx-int8", tmp_path / "out")
 
 
 @pytest.mark.parametrize("task", CASES)
