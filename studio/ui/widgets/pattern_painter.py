@@ -33,6 +33,7 @@ class PatternPainter(QWidget):
         self._starts = np.zeros(0, dtype=int)
         self._cursor, self._from = (0, 0), (-1, -1)
         self._image: QImage | None = None
+        self._measured: tuple[str, int] | None = None  # the key of a font, and how wide the widest name is in it
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setCursor(Qt.CursorShape.CrossCursor)
@@ -46,6 +47,7 @@ class PatternPainter(QWidget):
         n_cells = min(len(tokens), MOST_CELLS)
         self._tokens = [token_text(token) for token in tokens]
         self._starts = np.arange(n_cells) * len(tokens) // max(n_cells, 1)
+        self._measured = None
         self._allowed = self._reduced(allowed) > 0
         self._cells = np.zeros((n_cells, n_cells), dtype=np.float32)
         self._cursor = (0, 0)
@@ -163,7 +165,7 @@ class PatternPainter(QWidget):
         if self._image is None:
             self._image = picture(Scale().colours(self._cells, theme))
         painter.drawImage(whole, self._image)
-        self._paint_forbidden(painter, cell)
+        self._paint_forbidden(painter, area, cell)
         painter.setPen(QPen(theme.colour("hairline"), 1))
         for place in range(n_cells + 1) if cell >= 6 else (0, n_cells):
             across, down = QPointF(place * cell, 0), QPointF(0, place * cell)
@@ -174,10 +176,10 @@ class PatternPainter(QWidget):
             painter.drawRect(self.cell_rect(*self._cursor))
         self._paint_tokens(painter, area, cell)
 
-    def _paint_forbidden(self, painter: QPainter, cell: float) -> None:
+    def _paint_forbidden(self, painter: QPainter, area: QRectF, cell: float) -> None:
         brush = QColor(current().mix("text", 0.10))
-        for query, key in np.argwhere(~self._allowed):
-            painter.fillRect(self.cell_rect(query, key), brush)
+        for query, key in np.argwhere(~self._allowed).tolist():
+            painter.fillRect(QRectF(area.left() + key * cell, area.top() + query * cell, cell, cell), brush)
 
     def _paint_tokens(self, painter: QPainter, area: QRectF, cell: float) -> None:
         theme, metrics = current(), painter.fontMetrics()
@@ -205,10 +207,17 @@ class PatternPainter(QWidget):
     # --- geometry ----------------------------------------------------------------------------------------------
 
     def _area(self) -> QRectF:
-        metrics = QFontMetrics(number_font(current().small))
-        names = [metrics.horizontalAdvance(self._name(place)) for place in range(len(self._starts))]
-        room = min(max(names, default=0) + 8, MOST_LABEL, max(0.24 * self.height(), LEAST_LABEL))
+        room = min(self._widest() + 8, MOST_LABEL, max(0.24 * self.height(), LEAST_LABEL))
         return QRectF(room, room + AXIS, self.width() - room - 2, self.height() - room - AXIS - 2)
+
+    def _widest(self) -> int:
+        """Return the width of the widest name; measured once, for every cell asks where it is."""
+        font = number_font(current().small)
+        if self._measured is None or self._measured[0] != font.key():
+            metrics = QFontMetrics(font)
+            names = [metrics.horizontalAdvance(self._name(place)) for place in range(len(self._starts))]
+            self._measured = font.key(), max(names, default=0)
+        return self._measured[1]
 
     def _cell(self) -> float:
         area = self._area()
