@@ -41,6 +41,7 @@ class StatisticsTable(QWidget):
         self._heads = {BEFORE: Small(), AFTER: Small()}
         for column, label in enumerate(self._heads.values(), 1):
             self._grid.addWidget(label, 0, column, Qt.AlignmentFlag.AlignRight)
+        self._of_one = ""  # the state of a look that has no other
         self._names: dict[str, Small] = {}
         self._cells: dict[tuple[str, str], QLabel] = {}
         for row, (name, (title, meaning)) in enumerate(STATISTICS.items(), 1):
@@ -50,7 +51,8 @@ class StatisticsTable(QWidget):
         self._grid.setRowStretch(len(STATISTICS) + 2, 1)
 
     def name_states(self, look: Look) -> None:
-        """Head the columns with what the states of a look are called."""
+        """Head the columns with what the states of a look are called; of one state there is one column."""
+        self._of_one = next(iter(look.maps)) if len(look.maps) == 1 else ""
         for state, label in self._heads.items():
             name = tr(look.title(state))
             label.setText(label.fontMetrics().elidedText(name, Qt.TextElideMode.ElideMiddle, NAME_WIDTH))
@@ -65,7 +67,8 @@ class StatisticsTable(QWidget):
         self.setVisible(not was_hidden)
 
     def _show_head(self, statistics: Statistics, layer: int, head: int) -> None:
-        one_state = len(statistics.by_state) == 1
+        by_state = statistics.by_state or {self._of_one: {}}  # nothing is measured yet
+        one_state = len(by_state) == 1 and "" not in by_state
         known = {name for found in statistics.by_state.values() for name in found} or {*STATISTICS}
         for name in STATISTICS:
             self._names[name].setVisible(name in known)
@@ -74,7 +77,7 @@ class StatisticsTable(QWidget):
             for name in STATISTICS:
                 values = statistics.by_state.get(state, {}).get(name)
                 cell = self._cells[name, state]
-                cell.setVisible(name in known and (state in statistics.by_state or not one_state))
+                cell.setVisible(name in known and (state in by_state or not one_state))
                 _show_number(cell, values, layer, head)
         self._names["change"].setVisible(not one_state)
         self._cells["change", BEFORE].hide()
