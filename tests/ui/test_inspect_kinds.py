@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from test_inspect_panel import RecordedStore, export, left, open_panel
+from test_inspect_panel import store as store
 
 from studio.attention import maps
 from studio.attention.capture import Capture, save
@@ -44,13 +45,6 @@ CHECKS = {
     "row_sum_error": 2e-7, "causal_leak": 0.0, "padding_leak": 0.0, "output_error": 0.0, "logit_difference": 0.0,
     "verified": True,
 } | COUNTS  # fmt: skip
-
-
-@pytest.fixture
-def store(workspace, qapp):
-    store = RecordedStore(workspace)
-    yield store
-    store.close()
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ from test_inspect_panel import (
     open_panel,
     wait_measured,
 )
+from test_inspect_panel import store as store
 
 from studio.attention.capture import Capture, save
 from studio.attention.look_file import LookFacts, save_look
@@ -42,13 +43,6 @@ from studio.ui.views.figures import figure_of, write_head
 from studio.ui.views.look import Look, caption, load_look
 from studio.ui.views.page import write_page
 from studio.ui.widgets.heat import picture
-
-
-@pytest.fixture
-def store(workspace, qapp):
-    store = RecordedStore(workspace)
-    yield store
-    store.close()
 
 
 @pytest.fixture

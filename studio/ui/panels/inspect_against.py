@@ -63,7 +63,6 @@ class AgainstChooser(Choice):
         self._subject: Subject | None = None
         self.setObjectName("inspect.against")
         self.setAccessibleName(tr("Compared with"))
-        self.setToolTip(tr("What stands before, and the model is compared with"))
         self.setSizeAdjustPolicy(Choice.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(16)
         self.setMaxVisibleItems(24)
